@@ -1,0 +1,30 @@
+"""The errors that a user can cause: each says the value, what is allowed, and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class InputError(ValueError):
+    """A mistake in what was given: an argument, an option, a file. The command line prints it as one line."""
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """A named file or folder is not there."""
+
+    # OSError's __str__ would look for errno and strerror; the message is ours.
+    __str__ = Exception.__str__
+
+
+def choice(what: str, value: T, allowed: Iterable[T]) -> T:
+    """Return `value` if it is one of `allowed`, else raise `InputError` that lists them and the nearest."""
+    options = list(allowed)
+    if value in options:
+        return value
+    near = difflib.get_close_matches(str(value), [str(option) for option in options], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"{what}={value!r} is not one of {', '.join(str(option) for option in options)}{hint}")
