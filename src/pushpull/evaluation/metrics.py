@@ -1,0 +1,300 @@
+"""Robustness and calibration in numbers: pure functions of errors, predictions and logits.
+
+Errors are fractions in [0, 1]; `errors` maps a corruption to its errors at severity 1, 2, 3, 4, 5. Two kinds of
+mean exist and have different names: `mean_corruption_error` (unnormalised: CIFAR-10-C, the PushPull paper) and
+`mce` (divided by a baseline's: ImageNet-C). They must never stand in one column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from pushpull.corruptions import CORRUPTIONS, FAMILIES
+from pushpull.errors import InputError, choice
+from pushpull.evaluation.baselines import BASELINES
+from pushpull.evaluation.results import SEVERITIES
+
+Errors = Mapping[str, Sequence[float]]
+BaselineErrors = Mapping[str, Sequence[float] | float]
+
+
+def mean_corruption_error(errors: Errors, corruptions: Iterable[str] = CORRUPTIONS) -> float:
+    """Mean error over corruptions and severities, unnormalised.
+
+    mean over c and s of E[c, s]; the extra corruptions do not enter unless named in `corruptions`.
+
+    Args:
+        errors: corruption -> errors at severity 1..5, in [0, 1].
+        corruptions: which to average; the fifteen of the benchmark unless given.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        InputError: a corruption or severity is missing (or NaN), or an error is outside [0, 1].
+
+    Source: the convention of CIFAR-10-C and of Bennabhaktula et al., ICPR 2024, which prints it as "mCE".
+    """
+    return fmean(_mean_error(errors, name) for name in _named(corruptions))
+
+
+def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
+    """Mean corruption error relative to a baseline's, over the fifteen corruptions; 1 for the baseline itself.
+
+    mean over c of (sum over s of E[c, s]) / (sum over s of E_base[c, s])
+
+    Args:
+        errors: corruption -> errors at severity 1..5, in [0, 1].
+        baseline: "alexnet" (ImageNet-C only) or another network's errors; a single number for a corruption is
+            its mean over severities.
+
+    Returns:
+        A ratio, >= 0 (the literature prints it times 100).
+
+    Raises:
+        InputError: something is missing in either, the baseline is unknown, or an error of it is 0.
+
+    Source: Hendrycks & Dietterich, ICLR 2019, section 4.3.
+    """
+    base = _baseline_errors(baseline)
+    return fmean(
+        _ratio(_mean_error(errors, name), _mean_error(base, name, "the baseline's errors"), name)
+        for name in CORRUPTIONS
+    )
+
+
+def relative_mce(
+    errors: Errors,
+    clean_error: float,
+    baseline: BaselineErrors | str = "alexnet",
+    baseline_clean_error: float | None = None,
+) -> float:
+    """Mean over the fifteen corruptions of the error that corruption adds, relative to what it adds to a baseline.
+
+    mean over c of (sum over s of E[c, s] - E_clean) / (sum over s of E_base[c, s] - E_base_clean)
+
+    Args:
+        errors: corruption -> errors at severity 1..5, in [0, 1].
+        clean_error: the same network's error on uncorrupted images.
+        baseline: as for `mce`.
+        baseline_clean_error: the baseline's; known for "alexnet".
+
+    Returns:
+        A ratio; 1 for the baseline itself, below 0 if corruption lowers the mean error.
+
+    Raises:
+        InputError: something is missing, or a corruption does not raise the baseline's error.
+
+    Source: Hendrycks & Dietterich, ICLR 2019, section 4.3.
+    """
+    if isinstance(baseline, str):
+        baseline_clean_error = BASELINES[choice("baseline", baseline, BASELINES)].clean_error
+    if baseline_clean_error is None:
+        raise InputError("baseline_clean_error is missing; give the baseline's error on clean images")
+    base = _baseline_errors(baseline)
+    clean, base_clean = (
+        _fraction(clean_error, "clean_error"),
+        _fraction(baseline_clean_error, "baseline_clean_error"),
+    )
+    return fmean(
+        _ratio(
+            _mean_error(errors, name) - clean,
+            _mean_error(base, name, "the baseline's errors") - base_clean,
+            name,
+        )
+        for name in CORRUPTIONS
+    )
+
+
+def net_reduction(
+    clean_error: float, mean_error: float, baseline_clean_error: float, baseline_mean_error: float
+) -> float:
+    """Net reduction of error against a baseline, in percent: gains and losses on clean and corrupted images.
+
+    R_net = 100 * ((E0 - E) + (M0 - M)) / (2 * E0)
+
+    Args:
+        clean_error: E, in [0, 1].
+        mean_error: M, the unnormalised `mean_corruption_error`, in [0, 1].
+        baseline_clean_error: E0, in (0, 1].
+        baseline_mean_error: M0, in [0, 1].
+
+    Returns:
+        Percent; positive is better than the baseline.
+
+    Raises:
+        InputError: an error is outside [0, 1], or the baseline's clean error is 0.
+
+    Source: fitted to the published table of Bennabhaktula et al., ICPR 2024, all rows of which it reproduces to
+    rounding; the paper's own equation was not read.
+    """
+    error, mean = _fraction(clean_error, "clean_error"), _fraction(mean_error, "mean_error")
+    error0 = _fraction(baseline_clean_error, "baseline_clean_error")
+    mean0 = _fraction(baseline_mean_error, "baseline_mean_error")
+    if error0 == 0:
+        raise InputError(
+            "baseline_clean_error=0 makes the net reduction undefined; use a baseline with errors"
+        )
+    return 100 * ((error0 - error) + (mean0 - mean)) / (2 * error0)
+
+
+def family_errors(errors: Errors) -> dict[str, float]:
+    """Return family (noise, blur, weather, digital) -> mean error over its benchmark corruptions and severities.
+
+    Raises:
+        InputError: a corruption or severity of the fifteen is missing, or an error is outside [0, 1].
+    """
+    members = {family: [name for name in names if name in CORRUPTIONS] for family, names in FAMILIES.items()}
+    return {family: mean_corruption_error(errors, names) for family, names in members.items() if names}
+
+
+def flip_rate(predictions: Tensor, *, noise: bool = False) -> float:
+    """Share of steps of perturbation sequences at which the predicted class changes (ImageNet-P).
+
+    FP = P[f(x_j) != f(x_{j-1})]; for noise, whose frames are independent, P[f(x_j) != f(x_1)].
+
+    Args:
+        predictions: (sequences, frames) integers, the predicted class of each frame.
+        noise: compare with the first frame instead of the one before.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        InputError: not two-dimensional, no sequence, or fewer than two frames.
+
+    Source: Hendrycks & Dietterich, ICLR 2019, section 4.3.
+    """
+    if predictions.ndim != 2 or predictions.shape[0] == 0 or predictions.shape[1] < 2:
+        shape = tuple(predictions.shape)
+        raise InputError(
+            f"predictions of shape {shape}: need (sequences >= 1, frames >= 2) predicted classes"
+        )
+    before = predictions[:, :1] if noise else predictions[:, :-1]
+    return (predictions[:, 1:] != before).double().mean().item()
+
+
+def mean_flip_rate(rates: Mapping[str, float], baseline: Mapping[str, float]) -> float:
+    """Mean over perturbations of a network's flip rate divided by a baseline's (mFR).
+
+    Raises:
+        InputError: `rates` is empty, the baseline lacks a perturbation or never flips, or a rate is outside [0, 1].
+    """
+    if not rates:
+        raise InputError("rates is empty; give perturbation -> flip rate")
+    missing = [name for name in rates if name not in baseline]
+    if missing:
+        raise InputError(f"the baseline's flip rates lack {', '.join(missing)}; give them too")
+    return fmean(
+        _ratio(_fraction(rate, name), _fraction(baseline[name], name), name) for name, rate in rates.items()
+    )
+
+
+def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = 15) -> float:
+    """Expected calibration error: how far confidence and accuracy lie apart, in bins of equal width.
+
+    ECE = sum over bins b of |B_b| / n * |accuracy(B_b) - confidence(B_b)|, bins (0, 1/bins], (1/bins, 2/bins], ...
+
+    Args:
+        logits: (n, classes), finite.
+        labels: (n,) integers.
+        bins: how many.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        InputError: shapes, labels or logits that do not fit; bins < 1.
+
+    Source: Guo et al., ICML 2017, equation 3.
+    """
+    if bins < 1:
+        raise InputError(f"bins={bins} is below 1; 15 is usual")
+    confidence, predicted = _log_probabilities(logits, labels).exp().max(dim=1)
+    gap = (predicted == labels).double() - confidence
+    which = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    per_bin = torch.zeros(bins, dtype=torch.float64, device=gap.device).index_add_(0, which, gap)
+    return (per_bin.abs().sum() / len(labels)).item()
+
+
+def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
+    """Mean of -log p(label), in nats, >= 0.
+
+    Args and raises as `expected_calibration_error`.
+    """
+    log_p = _log_probabilities(logits, labels)
+    return -log_p.gather(1, labels[:, None]).mean().item()
+
+
+def brier_score(logits: Tensor, labels: Tensor) -> float:
+    """Mean over images of the squared distance between probabilities and one-hot label, in [0, 2].
+
+    Args and raises as `expected_calibration_error`.
+
+    Source: Brier, Monthly Weather Review 1950: the sum over all classes, not the half of it.
+    """
+    p = _log_probabilities(logits, labels).exp()
+    one_hot = torch.nn.functional.one_hot(labels, p.shape[1])
+    return (p - one_hot).square().sum(dim=1).mean().item()
+
+
+def _log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return (n, classes) float64 log-probabilities of checked logits."""
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
+        shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
+        raise InputError(f"{shapes} do not fit; need (n, classes) and (n,), n >= 1")
+    if not bool(torch.isfinite(logits).all()):
+        raise InputError("logits hold NaN or infinity: calibration is undefined; leave those images out")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= logits.shape[1]:
+        raise InputError(
+            f"labels reach from {low} to {high}; with {logits.shape[1]} logits 0 to {logits.shape[1] - 1}"
+        )
+    return logits.double().log_softmax(dim=1)
+
+
+def _named(corruptions: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(corruptions)
+    if not names:
+        raise InputError("corruptions is empty; name at least one")
+    return names
+
+
+def _fraction(value: float, what: str) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise InputError(f"{what}={value} is outside [0, 1]; give a fraction, not percent")
+    return value
+
+
+def _mean_error(errors: BaselineErrors, name: str, whose: str = "the errors") -> float:
+    """Return the mean over severities of one corruption's errors."""
+    if name not in errors:
+        raise InputError(f"{whose} lack {name}; evaluate all of: {', '.join(CORRUPTIONS)}")
+    values = errors[name]
+    if isinstance(values, int | float):
+        return _fraction(values, f"{whose}: {name}")
+    if len(values) != len(SEVERITIES):
+        raise InputError(f"{whose}: {name} has {len(values)} severities; evaluate all of 1..5")
+    missing = [str(s) for s, value in zip(SEVERITIES, values, strict=True) if math.isnan(value)]
+    if missing:
+        raise InputError(f"{whose}: {name} lacks severity {', '.join(missing)}; evaluate all of 1..5")
+    return fmean(_fraction(value, f"{whose}: {name}") for value in values)
+
+
+def _baseline_errors(baseline: BaselineErrors | str) -> BaselineErrors:
+    if isinstance(baseline, str):
+        return BASELINES[choice("baseline", baseline, BASELINES)].mean_errors
+    return baseline
+
+
+def _ratio(value: float, base: float, name: str) -> float:
+    if base <= 0:
+        raise InputError(
+            f"{name}: the baseline's value is {base:g}, so the ratio is undefined; use another baseline"
+        )
+    return value / base

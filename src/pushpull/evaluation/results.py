@@ -1,0 +1,241 @@
+"""What an evaluation found, and the file that holds it: `results.json`, schema "pushpull-results/1"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from pushpull.errors import InputError, MissingFileError
+from pushpull.files import read_json, write_json
+
+SCHEMA = "pushpull-results/1"
+FILE_NAME = "results.json"
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+class ModelInfo(TypedDict):
+    """Which network: `weights_sha256` is of its description and all its values (see `identity.model_digest`)."""
+
+    label: str
+    name: str
+    stem: str | None
+    source: str | None
+    parameters: int
+    seed: int | None
+    weights_sha256: str | None
+
+
+class DataInfo(TypedDict):
+    """Which images: `images` counts those asked for, before unreadable ones (`skipped`) fall out."""
+
+    name: str
+    label: str
+    split: str
+    images: int
+    image_size: list[int]
+    classes: list[str]
+    skipped: list[str]
+    limit: int | None
+    note: str | None
+    framing: NotRequired[dict[str, int | None]]
+    sha256: NotRequired[str]
+
+
+class PreprocessingInfo(TypedDict):
+    """What the network's images were normalised with; `size` null: not resized."""
+
+    mean: list[float]
+    std: list[float]
+    size: list[int] | int | None
+
+
+class CorruptionInfo(TypedDict):
+    """Which constants and random numbers the corruptions had."""
+
+    scale: str
+    seed: int
+    source: str
+    frost_textures: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Errors of one pass over the test images; all fractions in [0, 1].
+
+    Args:
+        top1_error: share of images whose largest logit is not their label's.
+        top5_error: share whose label is not among the five largest; None with fewer than 6 classes.
+        class_errors: top-1 error of each class's images; None for a class without any.
+        images: how many images were evaluated.
+        seconds: wall clock of the pass.
+    """
+
+    top1_error: float
+    top5_error: float | None
+    class_errors: list[float | None]
+    images: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        for error in (self.top1_error, self.top5_error, *self.class_errors):
+            if error is not None and not 0.0 <= error <= 1.0:
+                raise InputError(f"an error of {error} is outside [0, 1]; errors are fractions, not percent")
+
+
+@dataclass(frozen=True)
+class Results:
+    """One network on one data set, clean and corrupted.
+
+    Args:
+        model, data, preprocessing, corruption: what ran, as in the file.
+        versions: package -> version.
+        device: what it ran on.
+        created: when it began, ISO 8601 with time zone.
+        clean: the uncorrupted images; None until they are done.
+        corrupted: corruption -> severity (1..5) -> condition.
+        complete: whether everything that was asked for is there.
+    """
+
+    model: ModelInfo
+    data: DataInfo
+    preprocessing: PreprocessingInfo
+    corruption: CorruptionInfo
+    versions: dict[str, str]
+    device: str
+    created: str
+    clean: Condition | None
+    corrupted: dict[str, dict[int, Condition]]
+    complete: bool
+
+    @property
+    def label(self) -> str:
+        """What tables call the network."""
+        return self.model["label"]
+
+    @property
+    def clean_error(self) -> float:
+        """Top-1 error on the uncorrupted images, in [0, 1]; `InputError` if they were not evaluated."""
+        if self.clean is None:
+            raise InputError(
+                f"{self.label}: the clean images were not evaluated; run pushpull evaluate again"
+            )
+        return self.clean.top1_error
+
+    def errors(self) -> dict[str, list[float]]:
+        """Return corruption -> top-1 errors at severity 1..5; NaN where a severity was not evaluated.
+
+        Corruptions without any condition are absent. The metrics take this as it is, and name what is missing.
+        """
+        return {
+            name: [by[severity].top1_error if severity in by else math.nan for severity in SEVERITIES]
+            for name, by in self.corrupted.items()
+        }
+
+    def condition(self, name: str | None, severity: int | None) -> Condition | None:
+        """Return the condition if it was evaluated; name None is the clean one."""
+        if name is None or severity is None:
+            return self.clean
+        return self.corrupted.get(name, {}).get(severity)
+
+    def with_condition(self, name: str | None, severity: int | None, condition: Condition) -> Results:
+        """Return a copy that has this condition too; name None is the clean one. Severities stay in order."""
+        if name is None or severity is None:
+            return replace(self, clean=condition)
+        by_severity = {**self.corrupted.get(name, {}), severity: condition}
+        return replace(self, corrupted={**self.corrupted, name: dict(sorted(by_severity.items()))})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the file holds: plain dictionaries, severities as strings."""
+        corrupted = {
+            name: {str(severity): asdict(condition) for severity, condition in by.items()}
+            for name, by in self.corrupted.items()
+        }
+        fields = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        clean = asdict(self.clean) if self.clean else None
+        return {"schema": SCHEMA, **fields, "clean": clean, "corrupted": corrupted, "complete": self.complete}
+
+    @classmethod
+    def from_json(cls, value: Any, origin: str = "these results") -> Results:
+        """Return the results that `to_json` gave; unknown keys are ignored.
+
+        Args:
+            value: the parsed JSON.
+            origin: what errors call it.
+
+        Raises:
+            InputError: another schema, or something missing or out of range.
+        """
+        schema = value.get("schema") if isinstance(value, Mapping) else None
+        if schema != SCHEMA:
+            raise InputError(f"{origin}: schema={schema!r} is not {SCHEMA}; evaluate again with this version")
+        _require(value, [*_PLAIN_FIELDS, "clean", "corrupted", "complete"], origin)
+        for section, info in _SECTIONS.items():
+            _require(value[section], info.__required_keys__, f"{origin}: {section}")
+        corrupted: dict[str, dict[int, Condition]] = {}
+        for name, by in value["corrupted"].items():
+            where = f"{origin}: {name}"
+            corrupted[name] = {_severity(key, where): _condition(record, where) for key, record in by.items()}
+        clean = _condition(value["clean"], f"{origin}: clean") if value["clean"] is not None else None
+        fields = {name: value[name] for name in _PLAIN_FIELDS}
+        return cls(**fields, clean=clean, corrupted=corrupted, complete=bool(value["complete"]))
+
+    def save(self, path: Path | str) -> Path:
+        """Write the file, whole or not at all, and return its path.
+
+        Args:
+            path: a file that ends in .json, or a folder, which gets a results.json.
+        """
+        return write_json(results_path(path), self.to_json())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Results:
+        """Read the file.
+
+        Args:
+            path: the file, or the folder that holds results.json.
+
+        Raises:
+            MissingFileError: it is not there.
+            InputError: it is not JSON, of another schema, or incomplete.
+        """
+        file = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
+        if not file.is_file():
+            raise MissingFileError(f"{file} does not exist; make it with: pushpull evaluate {path}")
+        return cls.from_json(read_json(file), str(file))
+
+
+# The order of these is the order in the file.
+_SECTIONS: dict[str, Any] = {
+    "model": ModelInfo,
+    "data": DataInfo,
+    "preprocessing": PreprocessingInfo,
+    "corruption": CorruptionInfo,
+}
+_PLAIN_FIELDS = (*_SECTIONS, "versions", "device", "created")
+
+
+def results_path(path: Path | str) -> Path:
+    """Return the file that `path` means: itself if it ends in .json, else the results.json of that folder."""
+    path = Path(path)
+    return path if path.suffix == ".json" else path / FILE_NAME
+
+
+def _require(value: Any, keys: Any, where: str) -> None:
+    missing = [key for key in sorted(keys) if not isinstance(value, Mapping) or key not in value]
+    if missing:
+        raise InputError(f"{where}: {', '.join(missing)} missing; delete the file and evaluate again")
+
+
+def _severity(key: str, where: str) -> int:
+    if key not in {str(severity) for severity in SEVERITIES}:
+        raise InputError(f"{where}: severity={key} is outside 1..5")
+    return int(key)
+
+
+def _condition(record: Any, where: str) -> Condition:
+    names = Condition.__dataclass_fields__
+    _require(record, names, where)
+    return Condition(**{name: record[name] for name in names})
