@@ -64,8 +64,8 @@ def push_pull_conv2d(
             response, before its rectification; 0 or 1 for none, else odd.
 
     Returns:
-        (N, C_out, H_out, W_out), with the shape, dtype and memory format that `conv2d` gives. In half precision
-        and under autocast the convolution runs in half and what follows in float32.
+        (N, C_out, H_out, W_out), with the shape, dtype and memory format that `conv2d` gives. In half
+        precision and under autocast the convolution runs in half and what follows in float32.
 
     Raises:
         InputError: a ValueError; shapes that do not fit, an even or negative pooling size, a bad stride.
@@ -103,7 +103,9 @@ def pair(what: str, value: IntOrPair, minimum: int) -> tuple[int, int]:
     numbers = (value, value) if isinstance(value, int) else tuple(value)
     if len(numbers) == 1:
         numbers = (numbers[0], numbers[0])
-    if len(numbers) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < minimum for n in numbers):
+    if len(numbers) != 2 or any(
+        isinstance(n, bool) or not isinstance(n, int) or n < minimum for n in numbers
+    ):
         raise InputError(f"{what}={value!r} must be an integer of at least {minimum} or a pair of them")
     return numbers
 
@@ -138,7 +140,9 @@ class _Window:
         if padding != "same":
             raise InputError(f"padding={padding!r} must be an integer, a pair, 'same' or 'valid'")
         if self.stride != (1, 1):
-            raise InputError(f"padding='same' needs stride 1, not {self.stride}; give the padding as a number")
+            raise InputError(
+                f"padding='same' needs stride 1, not {self.stride}; give the padding as a number"
+            )
         return same_padding(self.kernel, self.dilation)
 
     def output_size(self, size: Sequence[int]) -> list[int]:
@@ -161,22 +165,17 @@ def _per_filter(value: Tensor) -> Tensor:
 def _box_sum(x: Tensor, window: _Window, groups: int, out_channels: int) -> Tensor:
     """Sum of x over the window and a group's channels: (N, 1, H, W), or (N, C_out, H, W) for several groups.
 
-    Shifted slices instead of a convolution with ones: autocast cannot round it, and its cost is kh + kw passes
-    over one channel.
+    Shifted slices instead of a convolution with ones: autocast cannot round it, and its cost is kh + kw
+    passes over one channel.
     """
-    if groups == 1:
-        total = x.sum(1, keepdim=True)
-    else:
-        total = x.unflatten(1, (groups, -1)).sum(2)
+    total = x.sum(1, keepdim=True) if groups == 1 else x.unflatten(1, (groups, -1)).sum(2)
     (top, bottom), (left, right) = window.sides
-    height, width = window.output_size(x.shape[-2:])
     total = F.pad(total, (left, right, top, bottom))
-    for axis, length in ((-2, height), (-1, width)):
-        step, gap, taps = window.stride[axis], window.dilation[axis], window.kernel[axis]
-        span = (length - 1) * step + 1
-        shifted = [total.narrow(axis, tap * gap, span) for tap in range(taps)]
-        every = (slice(None),) * (3 + (axis == -1) - 1) + (slice(None, None, step),)
-        total = sum((part[every] for part in shifted[1:]), shifted[0][every])
+    height, width = window.output_size(x.shape[-2:])
+    (kh, kw), (dh, dw), (sh, sw) = window.kernel, window.dilation, window.stride
+    tall, wide = (height - 1) * sh + 1, (width - 1) * sw + 1
+    total = torch.stack([total[..., i : i + tall : sh, :] for i in range(0, kh * dh, dh)]).sum(0)
+    total = torch.stack([total[..., i : i + wide : sw] for i in range(0, kw * dw, dw)]).sum(0)
     return total if groups == 1 else total.repeat_interleave(out_channels // groups, dim=1)
 
 

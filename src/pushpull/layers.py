@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,12 +26,13 @@ class PushPullConv2d(nn.Module):
 
     Args:
         in_channels, out_channels, kernel_size, stride, dilation, groups, bias, device, dtype: as `nn.Conv2d`.
-        padding: as `nn.Conv2d`, or "tf_same": TensorFlow's padding to ceil(size / stride), which depends on the
-            image's size.
+        padding: as `nn.Conv2d`, or "tf_same": TensorFlow's padding to ceil(size / stride), which depends on
+            the image's size.
         padding_mode: "zeros", "reflect", "replicate" or "circular", for push and pull alike.
         alpha: inhibition strength, finite and >= 0; where a trained one starts.
-        trainable_alpha: train one strength a channel. The parameter is called `alpha`. The strength that acts is
-            its absolute value, so that it cannot change sign; `parameter_groups` keeps it out of weight decay.
+        trainable_alpha: train one strength a channel. The parameter is called `alpha`. The strength that acts
+            is its absolute value, so that it cannot change sign; `pushpull.parameter_groups` keeps it out of
+            weight decay.
         avg_kernel_size: side of the pull response's average pooling, 0 (none) or odd.
         weight_eps: None, or standardise each filter (mean 0, variance 1, this epsilon) before use.
 
@@ -41,7 +43,8 @@ class PushPullConv2d(nn.Module):
         InputError: a ValueError that names the argument and what is allowed.
 
     Source: Bennabhaktula et al., ICPR 2024, section 3.
-    Differs from the paper: b starts at 0, not in U(-1, 1); a trained alpha starts at the argument, not in U(0, 1).
+    Differs from the paper: b starts at 0, not in U(-1, 1); a trained alpha starts at the argument, not in
+    U(0, 1).
     """
 
     weight: nn.Parameter
@@ -76,10 +79,12 @@ class PushPullConv2d(nn.Module):
         self.avg_kernel_size = check_avg_kernel_size(avg_kernel_size)
         self.weight_eps = weight_eps
 
-        placed = {"device": device, "dtype": dtype}
+        placed: dict[str, Any] = {"device": device, "dtype": dtype}
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.weight = nn.Parameter(torch.empty(shape, **placed))
-        self.register_parameter("bias", nn.Parameter(torch.empty(self.out_channels, **placed)) if bias else None)
+        self.register_parameter(
+            "bias", nn.Parameter(torch.empty(self.out_channels, **placed)) if bias else None
+        )
         self._fixed_alpha: float | None = None
         self._initial_alpha = _strength(alpha)
         if trainable_alpha:
@@ -89,12 +94,13 @@ class PushPullConv2d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights from a normal distribution of variance 2 / fan-out; set b to 0 and alpha to its start."""
+        """Draw the weights from a normal distribution of variance 2 / fan-out; b is 0 and alpha its start."""
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
         if self.bias is not None:
             nn.init.zeros_(self.bias)
-        if self.trainable_alpha:
-            nn.init.constant_(self._parameters["alpha"], self._initial_alpha)
+        trained = self._parameters.get("alpha")
+        if trained is not None:
+            nn.init.constant_(trained, self._initial_alpha)
 
     @property
     def trainable_alpha(self) -> bool:
@@ -154,7 +160,13 @@ class PushPullConv2d(nn.Module):
     def extra_repr(self) -> str:
         """Describe the unit in `print(model)`."""
         parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}"]
-        plain = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
+        plain = {
+            "stride": (1, 1),
+            "padding": (0, 0),
+            "dilation": (1, 1),
+            "groups": 1,
+            "padding_mode": "zeros",
+        }
         parts += [f"{k}={getattr(self, k)}" for k, default in plain.items() if getattr(self, k) != default]
         parts += ["bias=False"] if self.bias is None else []
         parts.append("trainable_alpha=True" if self.trainable_alpha else f"alpha={self.alpha}")
