@@ -1,0 +1,136 @@
+"""Batched filters that several corruptions share: borders, Gaussian smoothing, line filters, bilinear sampling.
+
+All are pure functions of (..., H, W) tensors in which image i of the result depends on image i alone, bit for
+bit, whatever the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from pushpull.errors import choice
+
+BORDERS = ("nearest", "reflect", "reflect101")
+
+
+def border_index(positions: Tensor, size: int, border: str) -> Tensor:
+    """Map positions outside 0..size-1 back inside.
+
+    Args:
+        positions: int64, any shape.
+        size: length of the axis.
+        border: "nearest" (a a | a b c d | d d; also called replicate), "reflect" (b a | a b c d | d c; scipy's:
+            the edge pixel is repeated), "reflect101" (c b | a b c d | c b; OpenCV's default).
+    """
+    choice("border", border, BORDERS)
+    if border == "nearest":
+        return positions.clamp(0, size - 1)
+    if border == "reflect":
+        folded = positions.remainder(2 * size)
+        return torch.minimum(folded, 2 * size - 1 - folded)
+    period = max(2 * (size - 1), 1)
+    folded = positions.remainder(period)
+    return torch.minimum(folded, period - folded)
+
+
+def pad(x: Tensor, top: int, bottom: int, left: int, right: int, border: str) -> Tensor:
+    """Return (..., H + top + bottom, W + left + right), filled by `border`; pads may exceed the image."""
+    height, width = x.shape[-2:]
+    rows = border_index(torch.arange(-top, height + bottom, device=x.device), height, border)
+    columns = border_index(torch.arange(-left, width + right, device=x.device), width, border)
+    return x.index_select(-2, rows).index_select(-1, columns)
+
+
+def gaussian_taps(sigma: float, truncate: float = 4.0) -> tuple[float, ...]:
+    """Normalised weights exp(-k^2 / (2 sigma^2)) for k = -r..r, r = int(truncate sigma + 0.5), as scipy."""
+    radius = int(truncate * sigma + 0.5)
+    weights = [math.exp(-0.5 * (k / sigma) ** 2) if k else 1.0 for k in range(-radius, radius + 1)]
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights)
+
+
+@lru_cache(maxsize=64)
+def _line_matrix(size: int, taps: tuple[float, ...], border: str) -> Tensor:
+    """Return the (size, size) float32 matrix that filters a line of `size` values, border included."""
+    radius = len(taps) // 2
+    offsets = torch.arange(-radius, radius + 1)
+    source = border_index(torch.arange(size)[:, None] + offsets, size, border)
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    matrix.scatter_add_(1, source, torch.tensor(taps, dtype=torch.float64).expand(size, -1))
+    return matrix.float()
+
+
+def separable_filter(x: Tensor, taps: tuple[float, ...], border: str) -> Tensor:
+    """Correlate rows and columns with the same odd-length `taps`: y = A x B^T, A and B banded matrices.
+
+    As matrices, because the cost then does not depend on the number of taps (1025 for the widest Gaussian of
+    elastic_transform) and any border is a change of the matrix.
+
+    Args:
+        x: (..., H, W) float32.
+        taps: odd number of weights.
+        border: see `border_index`.
+    """
+    height, width = x.shape[-2:]
+    planes = x.reshape(-1, height, width)
+    rows = _line_matrix(height, taps, border).to(x.device).expand(len(planes), -1, -1)
+    columns = _line_matrix(width, taps, border).to(x.device).t().expand(len(planes), -1, -1)
+    # bmm and not matmul: matmul folds the batch into one product whose blocking depends on the batch.
+    return torch.bmm(torch.bmm(rows, planes), columns).view(x.shape)
+
+
+def gaussian_blur(x: Tensor, sigma: float, *, truncate: float = 4.0, border: str = "nearest") -> Tensor:
+    """Smooth (..., H, W) by a Gaussian of `sigma` pixels cut at `truncate` sigmas (scipy.ndimage.gaussian_filter).
+
+    A sigma under 0.5 / truncate has one tap: the image itself is returned.
+    """
+    if int(truncate * sigma + 0.5) == 0:
+        return x
+    return separable_filter(x, gaussian_taps(sigma, truncate), border)
+
+
+def quantise(x: Tensor) -> Tensor:
+    """Round values in [0, 1] to the nearest of the 256 grey levels; the result is still in [0, 1]."""
+    return (x.clamp(0.0, 1.0) * 255.0).add_(0.5).floor_().div_(255.0)
+
+
+def truncate_to_bytes(x: Tensor) -> Tensor:
+    """Turn float values in [0, 1] into uint8 as the reference does: clip, times 255, drop the fraction.
+
+    A thousandth of a level is added first: k / 255 in float32 times 255 may lie just under k, and would lose a
+    level that the reference, in double precision, keeps.
+    """
+    return x.clamp(0.0, 1.0).mul_(255.0).add_(1e-3).to(torch.uint8)
+
+
+def bilinear_sample(x: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tensor:
+    """Read images at fractional positions, linearly between the four neighbours.
+
+    Args:
+        x: (N, C, H, W) float32.
+        rows: (N, h, w) row positions in pixels, 0 the centre of the first row.
+        columns: (N, h, w) column positions.
+        border: see `border_index`; neighbours outside are taken from there.
+
+    Returns:
+        (N, C, h, w).
+    """
+    count, channels, height, width = x.shape
+    top, left = rows.floor(), columns.floor()
+    down, right = (rows - top)[:, None], (columns - left)[:, None]
+    top, left = top.long(), left.long()
+    rows0, rows1 = border_index(top, height, border) * width, border_index(top + 1, height, border) * width
+    columns0, columns1 = border_index(left, width, border), border_index(left + 1, width, border)
+    flat = x.reshape(count, channels, height * width)
+
+    def read(where: Tensor) -> Tensor:
+        picked = flat.gather(2, where.reshape(count, 1, -1).expand(-1, channels, -1))
+        return picked.view(count, channels, *where.shape[1:])
+
+    upper = torch.lerp(read(rows0 + columns0), read(rows0 + columns1), right)
+    lower = torch.lerp(read(rows1 + columns0), read(rows1 + columns1), right)
+    return torch.lerp(upper, lower, down)
