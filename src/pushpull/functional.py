@@ -74,8 +74,17 @@ def push_pull_conv2d(
     """
     window = _check(x, weight, bias, stride, padding, dilation, groups, alpha, avg_kernel_size)
     if x.dim() == 3:
-        options = {"alpha": alpha, "avg_kernel_size": avg_kernel_size}
-        y = push_pull_conv2d(x[None], weight, bias, stride, padding, dilation, groups, **options)
+        y = push_pull_conv2d(
+            x[None],
+            weight,
+            bias,
+            stride,
+            padding,
+            dilation,
+            groups,
+            alpha=alpha,
+            avg_kernel_size=avg_kernel_size,
+        )
         return y[0]
 
     push = F.conv2d(x, weight, None, window.stride, window.padding_argument, window.dilation, groups)
