@@ -1,0 +1,97 @@
+"""One image file or one row of bytes, to RGB."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from pushpull.errors import InputError
+
+
+class UnreadableImageError(InputError):
+    """An image that cannot be decoded.
+
+    Args:
+        name: which one: a path, or a split and its row.
+        reason: what the decoder said.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        # Both go into args, so that the error can be pickled on its way out of a worker.
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return f"{self.name} is not a readable image ({self.reason}); replace or remove it"
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, InputError):
+        raise
+    except Exception as error:
+        # PIL's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...: no common base.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # The buffer's address would make the same message differ from run to run.
+        raise UnreadableImageError(name, reason.split(" <_io")[0]) from error
+
+
+def _open(content: bytes | Path, name: str) -> Image.Image:
+    if isinstance(content, Path):
+        return Image.open(content)
+    if not content:
+        raise UnreadableImageError(name, "zero bytes")
+    return Image.open(io.BytesIO(content))
+
+
+def open_rgb(content: bytes | Path, name: str) -> Image.Image:
+    """Decode an image and convert it to RGB (see `to_rgb`).
+
+    Args:
+        content: the encoded bytes, or the path of a file.
+        name: what an error calls the image.
+
+    Raises:
+        UnreadableImageError: missing, empty, truncated, not an image, or a mode that has no RGB form.
+    """
+    with _decoding(name), _open(content, name) as image:
+        image.load()
+        return to_rgb(image)
+
+
+def image_size(content: bytes | Path, name: str) -> tuple[int, int]:
+    """Return (height, width) in px from the header alone; raises as `open_rgb`."""
+    with _decoding(name), _open(content, name) as image:
+        return image.height, image.width
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return `image` as 8-bit RGB.
+
+    Grey is repeated, transparency is dropped (not blended), CMYK goes through PIL's plain conversion,
+    16-bit grey keeps its high byte (as PIL does for 16-bit colour). The EXIF orientation is NOT applied:
+    ImageNet's evaluation convention, which torchvision and timm follow.
+    """
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        words = np.asarray(image).astype(np.int64).clip(0, 0xFFFF)
+        return Image.fromarray((words >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # PIL warns about the direct way; the colours are the same
+    return image.convert("RGB")
+
+
+def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """Return an RGB image as (3, H, W) uint8."""
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous()

@@ -1,0 +1,230 @@
+"""A split of a data set: labels, identities, and images that are decoded when they are asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Int64, UInt8
+from PIL import Image
+from torch import Tensor
+
+from pushpull.data.decode import UnreadableImageError, image_size, open_rgb, to_tensor
+from pushpull.data.preprocessing import Framing
+from pushpull.data.resident import ResidentImages, decode_resident
+from pushpull.errors import InputError
+
+AS_IS = Framing()
+
+
+class ImageSource(Protocol):
+    """Where the images of a whole split come from, by row."""
+
+    def name(self, row: int) -> str:
+        """Return what an error calls the image."""
+
+    def open(self, row: int) -> Image.Image:
+        """Return the image as RGB; raises `UnreadableImageError`."""
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Return (height, width) in px without decoding; raises `UnreadableImageError`."""
+
+
+@dataclass(frozen=True)
+class TensorSource:
+    """Images that are already decoded: (n, 3, H, W) uint8."""
+
+    images: UInt8[Tensor, "n 3 h w"]
+    origin: str
+
+    def name(self, row: int) -> str:
+        """Return the split and the row."""
+        return f"{self.origin} row {row}"
+
+    def open(self, row: int) -> Image.Image:
+        """Return one image."""
+        return Image.fromarray(self.images[row].permute(1, 2, 0).contiguous().numpy())
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Return (height, width), the same for all."""
+        return self.images.shape[2], self.images.shape[3]
+
+
+class TableSource:
+    """Encoded images in one column of a Hugging Face data set: bytes, or {bytes, path}.
+
+    Args:
+        dataset: a `datasets.Dataset`; memory-mapped or in memory.
+        column: the one with the images.
+        origin: the split, as an error calls it.
+    """
+
+    def __init__(self, dataset: Any, column: str, origin: str) -> None:
+        # Arrow rows give the stored bytes: no decoder runs, whatever the column's feature type says.
+        self._rows = dataset.select_columns([column]).with_format("arrow")
+        self._column, self._origin = column, origin
+
+    def _cell(self, row: int) -> tuple[bytes | Path | None, str]:
+        value = self._rows[int(row)].column(self._column)[0].as_py()
+        if not isinstance(value, dict):
+            return value, f"{self._origin} row {row}"
+        content, path = value.get("bytes"), value.get("path")
+        if content is None and path:
+            return Path(path), str(path)
+        return content, f"{self._origin} row {row}" + (f" ({path})" if path else "")
+
+    def _content(self, row: int) -> tuple[bytes | Path, str]:
+        content, name = self._cell(row)
+        if content is None:
+            raise UnreadableImageError(name, "no image stored")
+        return content, name
+
+    def name(self, row: int) -> str:
+        """Return the path of an image file, or the split and the row."""
+        return self._cell(row)[1]
+
+    def open(self, row: int) -> Image.Image:
+        """Decode one image."""
+        return open_rgb(*self._content(row))
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Read one image's header."""
+        return image_size(*self._content(row))
+
+
+@dataclass(eq=False)
+class ImageSplit:
+    """Images with labels, decoded when they are asked for.
+
+    Args:
+        name: of the split in its source, such as "test" or "validation".
+        classes: the names of the labels.
+        labels: (n,) int64 in 0..len(classes)-1.
+        index: (n,) int64, the row number of each image in the source split: its identity, which corruptions
+            are drawn from, so that it stays the same through every subset.
+        source: the images by row.
+        unreadable_limit: share of the images that may be skipped because they cannot be decoded (rounded down).
+        memory_limit_gib: up to this size `eval_batches` keeps the split decoded in memory.
+    """
+
+    name: str
+    classes: list[str]
+    labels: Int64[Tensor, " n"]
+    index: Int64[Tensor, " n"]
+    source: ImageSource
+    unreadable_limit: float = 0.001
+    memory_limit_gib: float = 4.0
+    skipped: list[str] = field(default_factory=list, init=False)
+    _resident: dict[Framing, ResidentImages] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        images: UInt8[Tensor, "n 3 h w"],
+        labels: Tensor | Sequence[int],
+        classes: Sequence[str] | None = None,
+        *,
+        name: str = "test",
+    ) -> ImageSplit:
+        """Return a split of images that are in memory; without `classes` they are called "0", "1", ...
+
+        Raises:
+            InputError: images that are not (n, 3, H, W) uint8, labels of another length or outside the classes.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
+            raise InputError(
+                f"images are {tuple(images.shape)} {images.dtype}; give (n, 3, H, W) torch.uint8"
+            )
+        labels = torch.as_tensor(labels).to(torch.int64).cpu()
+        if labels.shape != (len(images),):
+            raise InputError(f"labels are {tuple(labels.shape)} for {len(images)} images; give one an image")
+        if classes is None:
+            classes = [str(number) for number in range(int(labels.max()) + 1 if len(labels) else 0)]
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
+            raise InputError(
+                f"labels are {int(labels.min())}..{int(labels.max())} for {len(classes)} classes; "
+                f"give labels in 0..{len(classes) - 1}"
+            )
+        source = TensorSource(images.cpu(), name)
+        return cls(name, list(classes), labels, torch.arange(len(images)), source)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker that streams has no use for the decoded copy.
+        return {**self.__dict__, "_resident": {}}
+
+    def image_name(self, position: int) -> str:
+        """Return what errors and lists of skipped images call the image at `position`."""
+        return self.source.name(int(self.index[position]))
+
+    def image(self, position: int) -> Image.Image:
+        """Return the image at `position` in 0..len-1 as RGB; raises `UnreadableImageError` that names it."""
+        return self.source.open(int(self.index[position]))
+
+    def framed(self, position: int, framing: Framing, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+        """Return the image at `position`, framed, as (3, *size) uint8.
+
+        Raises:
+            UnreadableImageError: it cannot be decoded.
+            InputError: it is smaller than the crop, or its framed (height, width) in px is not `size`.
+        """
+        image = self.image(position)
+        if framing.output_size((image.height, image.width)) != size:
+            raise InputError(
+                f"{self.image_name(position)} is {image.height} x {image.width} px where {size[0]} x {size[1]} "
+                "is expected; give a resize and a crop, such as Framing(256, 224), so that all agree"
+            )
+        return to_tensor(framing.apply(image, self.image_name(position)))
+
+    def framed_size(self, framing: Framing) -> tuple[int, int]:
+        """Return (height, width) in px of the first readable image once framed: the size that all must have."""
+        if framing.crop is not None:
+            return framing.crop, framing.crop
+        for row in self.index.tolist():
+            try:
+                return framing.output_size(self.source.size(row))
+            except UnreadableImageError:
+                continue
+        raise InputError(f"the {self.name} split has no readable image; give one that has")
+
+    def subset(self, positions: Tensor | Sequence[int]) -> ImageSplit:
+        """Return the images at `positions` in that order; each keeps its `index`."""
+        chosen = torch.as_tensor(positions, dtype=torch.int64)
+        if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self):
+            raise InputError(
+                f"positions {int(chosen.min())}..{int(chosen.max())} are not all in 0..{len(self) - 1}"
+            )
+        return dataclasses.replace(self, labels=self.labels[chosen], index=self.index[chosen])
+
+    def fits(self, framing: Framing, limit_gib: float | None = None) -> bool:
+        """Return whether the framed split takes at most `limit_gib` (default: the split's own) decoded."""
+        height, width = self.framed_size(framing) if len(self) else (0, 0)
+        limit = self.memory_limit_gib if limit_gib is None else limit_gib
+        return len(self) * 3 * height * width <= limit * 2**30
+
+    def resident(self, framing: Framing = AS_IS) -> ResidentImages:
+        """Return all readable images as one uint8 tensor; the second call with a framing is free.
+
+        Raises:
+            InputError: more unreadable images than allowed, or sizes that differ once framed.
+        """
+        if framing not in self._resident:
+            if isinstance(self.source, TensorSource) and framing == AS_IS:
+                images = self.source.images
+                whole = torch.equal(self.index, torch.arange(len(images)))
+                chosen = images if whole else images[self.index]
+                self._resident[framing] = ResidentImages(chosen, self.labels, self.index, [])
+            else:
+                self._resident[framing] = decode_resident(self, framing)
+            self.note_skipped(self._resident[framing].skipped)
+        return self._resident[framing]
+
+    def note_skipped(self, names: Sequence[str]) -> None:
+        """Record images that were skipped; `skipped` lists each once."""
+        self.skipped.extend(name for name in names if name not in self.skipped)

@@ -1,0 +1,208 @@
+"""From the name of a data set to its splits: what is trained on, selected on, evaluated on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushpull.data.config import DataConfig
+from pushpull.data.decode import UnreadableImageError
+from pushpull.data.digits import load_digits
+from pushpull.data.folder import LAYOUT, load_folder
+from pushpull.data.hub import is_hub_name, load_hub
+from pushpull.data.images import AS_IS, ImageSplit
+from pushpull.data.parquet import find_parquet, load_parquet
+from pushpull.data.preprocessing import Framing
+from pushpull.data.raw import UNLABELLED, RawData
+from pushpull.data.subsets import class_numbers, only_classes, read_class_list, stratified
+from pushpull.errors import InputError, MissingFileError
+
+IMAGENET_FRAMING = Framing(256, 224)
+_PROBED_IMAGES = 2048  # headers read a split to see whether sizes agree: a second, not a pass over ImageNet
+
+
+@dataclass
+class DataSplits:
+    """A data set, split.
+
+    Args:
+        train: what is trained on, or None.
+        validation: what models are selected on: never the test split. None where there is nothing to select on.
+        test: what is evaluated: the labelled test split, else the validation split, or None.
+        classes: names of the labels.
+        note: a warning that belongs to every figure on this data, or None.
+        label: what tables call the data.
+        framing: the default for evaluation: images as they are where all have one size, else resize 256, crop 224.
+        image_size: (height, width) in px after framing.
+        remarks: what was decided on the way, one sentence each.
+        config: what it was made from.
+    """
+
+    train: ImageSplit | None
+    validation: ImageSplit | None
+    test: ImageSplit | None
+    classes: list[str]
+    note: str | None
+    label: str
+    framing: Framing
+    image_size: tuple[int, int] | None
+    remarks: list[str]
+    config: DataConfig
+
+    def required(self, purpose: str) -> ImageSplit:
+        """Return the "train", "validation" or "test" split; an `InputError` says that there is none."""
+        split: ImageSplit | None = getattr(self, purpose)
+        if split is None:
+            there = [f"{name} ({len(part)} images)" for name, part in self._parts().items()]
+            remedy = {"validation": "give validation_fraction > 0", "train": f"give {LAYOUT}"}
+            raise InputError(
+                f"{self.config.name!r} has no {purpose} split, only {', '.join(there)}; "
+                f"{remedy.get(purpose, 'give data with a labelled test or validation split')}"
+            )
+        return split
+
+    def _parts(self) -> dict[str, ImageSplit]:
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in named.items() if part is not None}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a result has to say about its data, for JSON."""
+        parts = self._parts()
+        return {
+            "name": self.config.name,
+            "label": self.label,
+            "note": self.note,
+            "splits": {name: {"source": part.name, "images": len(part)} for name, part in parts.items()},
+            "classes": len(self.classes),
+            "classes_sha256": class_file_digest(self.config.classes),
+            "fraction": self.config.fraction,
+            "validation_fraction": self.config.validation_fraction,
+            "split_seed": self.config.split_seed,
+            "skipped": {name: list(part.skipped) for name, part in parts.items()},
+            "remarks": list(self.remarks),
+        }
+
+
+def class_file_digest(path: str | None) -> str | None:
+    """Return the SHA-256 of a class list's names, so that comments and blank lines do not count."""
+    return None if path is None else hashlib.sha256("\n".join(read_class_list(path)).encode()).hexdigest()
+
+
+def load_data(config: DataConfig | str = "digits") -> DataSplits:
+    """Return the splits of a data set, given its configuration or only its name.
+
+    The test split is the source's, where it is labelled; else its validation split. Models are selected on the
+    source's validation split where that is not the test split; else on a part of the training split, held out by
+    `split_seed`. `fraction` is then taken of what is left to train on.
+
+    Raises:
+        InputError: a name that is neither a folder nor a hub data set, a folder without images or in another
+            layout, unknown classes, labels missing where they are needed.
+    """
+    config = DataConfig(name=config) if isinstance(config, str) else config
+    raw = _find(config.name)
+    splits = _labelled(raw, config.name)
+    if config.classes is not None:
+        numbers = class_numbers(read_class_list(config.classes), raw.classes)
+        splits = {name: only_classes(split, numbers) for name, split in splits.items()}
+        splits = {name: split for name, split in splits.items() if len(split)}
+        if not splits:
+            raise InputError(
+                f"{config.name!r} has no image of the classes in {config.classes!r}; name others"
+            )
+    for split in splits.values():
+        split.unreadable_limit, split.memory_limit_gib = config.unreadable_limit, config.memory_limit_gib
+    train, validation, test = _roles(splits, config)
+    some = test or validation or train
+    assert some is not None
+    framing = _default_framing([split for split in (train, validation, test) if split is not None])
+    return DataSplits(
+        train=train,
+        validation=validation,
+        test=test,
+        classes=some.classes,
+        note=raw.note,
+        label=_label(config, raw),
+        framing=framing,
+        image_size=some.framed_size(framing),
+        remarks=raw.remarks,
+        config=config,
+    )
+
+
+def _find(name: str) -> RawData:
+    if name == "digits":
+        return load_digits()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        files = find_parquet(path)
+        return load_parquet(files, str(path)) if files else load_folder(path)
+    if path.is_file():
+        raise InputError(f"{name!r} is a file; give the folder that holds it")
+    if is_hub_name(name):
+        return load_hub(name)
+    allowed = f"'digits', a folder of parquet files, an image folder ({LAYOUT}), or owner/name of the hub"
+    error = MissingFileError if "/" in name else InputError
+    raise error(f"data set {name!r} does not exist; give {allowed}")
+
+
+def _labelled(raw: RawData, name: str) -> dict[str, ImageSplit]:
+    """Return the splits that have labels; a test split without any is normal (ImageNet's), another is an error."""
+    splits = {}
+    for role, split in raw.splits.items():
+        missing = int((split.labels == UNLABELLED).sum())
+        if missing == len(split) and role == "test":
+            raw.remarks.append("the test split is unlabelled: not used")
+        elif missing:
+            raise InputError(
+                f"{missing} of {len(split)} images of the {role} split of {name!r} have no label"
+            )
+        else:
+            splits[role] = split
+    if not splits:
+        raise InputError(f"{name!r} has no labelled image; give data with labels")
+    return splits
+
+
+def _roles(
+    splits: dict[str, ImageSplit], config: DataConfig
+) -> tuple[ImageSplit | None, ImageSplit | None, ImageSplit | None]:
+    """Return what to train, select and evaluate on."""
+    train, validation, test = (splits.get(name) for name in ("train", "validation", "test"))
+    if test is None:
+        validation, test = None, validation
+    if train is not None and validation is None and config.validation_fraction > 0:
+        train, validation = stratified(
+            train, config.validation_fraction, seed=config.split_seed, purpose="validation"
+        )
+        validation.name = "train (held out)"
+    if train is not None and config.fraction < 1:
+        _, train = stratified(train, config.fraction, seed=config.split_seed, purpose="fraction")
+    return train, validation, test
+
+
+def _default_framing(splits: list[ImageSplit]) -> Framing:
+    sizes = set()
+    for split in splits:
+        step = max(1, len(split) // _PROBED_IMAGES)
+        for row in split.index[torch.arange(0, len(split), step)].tolist():
+            try:
+                sizes.add(split.source.size(row))
+            except UnreadableImageError:
+                continue  # counted when it is decoded
+            if len(sizes) > 1:
+                return IMAGENET_FRAMING
+    return AS_IS
+
+
+def _label(config: DataConfig, raw: RawData) -> str:
+    """Return the name for tables: the last part of a path or hub name, with all that makes figures incomparable."""
+    name = (
+        config.label or Path(config.name).expanduser().resolve().name if config.name != "digits" else "digits"
+    )
+    parts = [raw.note] if raw.note else []
+    return f"{name} ({'; '.join(parts)})" if parts else name

@@ -1,0 +1,122 @@
+"""Parts of a split: stratified by class, or only some classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import re
+from pathlib import Path
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from pushpull.data.images import ImageSplit
+from pushpull.errors import InputError, MissingFileError
+
+_WNID = re.compile(r"n\d{8}")
+_IMAGENET_CLASSES = 1000
+
+
+def stratified(split: ImageSplit, share: float, *, seed: int, purpose: str) -> tuple[ImageSplit, ImageSplit]:
+    """Return (the rest, a share of every class), both in the order of `split`.
+
+    Of a class of n images round(share * n) are taken, at least one and, where n > 1 and share < 1, not all.
+    A hash of (seed, purpose, index) orders the images and the lowest are taken: a larger share contains a
+    smaller one, and leaving classes out changes nothing in the others.
+    """
+    keys = torch.tensor([_hash(f"{seed} {purpose} {row}") for row in split.index.tolist()], dtype=torch.int64)
+    taken = torch.zeros(len(split), dtype=torch.bool)
+    for members in _by_class(split):
+        count = len(members)
+        # One image of a class of one would leave nothing to train on.
+        most = count if share == 1 else max(count - 1, 0)
+        wanted = min(max(1, int(share * count + 0.5)), most) if share > 0 else 0
+        order = torch.argsort(keys[members], stable=True)
+        taken[members[order[:wanted]]] = True
+    return split.subset((~taken).nonzero()[:, 0]), split.subset(taken.nonzero()[:, 0])
+
+
+def _hash(text: str) -> int:
+    """Return 63 bits that are the same on every machine and version, which no random generator promises."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+
+def _by_class(split: ImageSplit) -> list[Int64[Tensor, " members"]]:
+    """Return each class's positions, ascending."""
+    order = torch.argsort(split.labels, stable=True)
+    return list(order.split(torch.bincount(split.labels, minlength=len(split.classes)).tolist()))
+
+
+def read_class_list(path: str | Path) -> list[str]:
+    """Return the names in a text file, one a line; blank lines and what follows a # are left out.
+
+    Raises:
+        InputError: no such file, no name, or a name twice.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise MissingFileError(
+            f"classes={str(path)!r} is not a file; give a text file with one class name a line"
+        )
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"classes={str(path)!r} is not UTF-8 text ({error.reason}); one class name a line"
+        ) from error
+    names = [name for line in lines if (name := re.sub(r"(^|\s)#.*", "", line).strip())]
+    if not names:
+        raise InputError(f"classes={str(path)!r} names no class; give one class name a line")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"classes={str(path)!r} has {', '.join(twice[:3])} more than once; name each class once"
+        )
+    return names
+
+
+def class_numbers(wanted: list[str], classes: list[str]) -> list[int]:
+    """Return the label of each wanted class.
+
+    A name is one of `classes`, or a wnid: of a class called by it ("n01440764_tench") or, where there are
+    1000 classes, of ImageNet-1k in its usual order (timm's list).
+
+    Raises:
+        InputError: names that are none of these, with the nearest that there are.
+    """
+    known = {name: number for number, name in enumerate(classes)}
+    known |= {match[0]: number for number, name in enumerate(classes) if (match := _WNID.match(name))}
+    if len(classes) == _IMAGENET_CLASSES and any(
+        name not in known and _WNID.fullmatch(name) for name in wanted
+    ):
+        from timm.data import ImageNetInfo
+
+        known |= {
+            wnid: number for number, wnid in enumerate(ImageNetInfo().label_names()) if wnid not in known
+        }
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.5) or list(known)[:3]
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise InputError(
+            f"class {unknown[0]!r}{more} is not in the data; near: {', '.join(near)} (of {len(classes)})"
+        )
+    numbers = [known[name] for name in wanted]
+    if len(set(numbers)) < len(numbers):
+        number = next(number for number in numbers if numbers.count(number) > 1)
+        same = [name for name, other in zip(wanted, numbers, strict=True) if other == number]
+        raise InputError(f"{' and '.join(same)} name the same class; name each class once")
+    return numbers
+
+
+def only_classes(split: ImageSplit, numbers: list[int]) -> ImageSplit:
+    """Return the images of these classes, labels renumbered in that order; each image keeps its `index`."""
+    renumbered = torch.full((len(split.classes),), -1)
+    renumbered[numbers] = torch.arange(len(numbers))
+    labels = renumbered[split.labels]
+    part = split.subset((labels >= 0).nonzero()[:, 0])
+    return dataclasses.replace(
+        part, labels=renumbered[part.labels], classes=[split.classes[number] for number in numbers]
+    )
