@@ -1,59 +1,157 @@
-"""Blurs: Gaussian, defocus, frosted glass, motion, zoom."""
+"""Blurs: Gaussian, defocus, frosted glass, motion, zoom.
+
+x is always (N, 3, H, W) float32 in [0, 1]; so is every result, up to rounding.
+"""
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pushpull.corruptions import filters
 from pushpull.corruptions.random import Draws
-from pushpull.corruptions.severities import Motion
+from pushpull.corruptions.severities import Defocus, Glass, Motion, Zoom
 from pushpull.corruptions.types import Corruption
 
 
-def motion_kernel(radius: int, sigma: float) -> tuple[float, ...]:
+def gaussian_blur(x: Tensor, sigma_px: float, drawn: None) -> Tensor:
+    """Smooth by a Gaussian of `sigma_px`, cut at 4 sigma, border "nearest" (scikit-image's gaussian)."""
+    return filters.gaussian_blur(x, sigma_px)
+
+
+@lru_cache(maxsize=32)
+def disk_kernel(radius_px: float, alias_sigma_px: float) -> Tensor:
+    """Return the lens' disk, (17, 17) or, for radii above 8, (2r + 1, 2r + 1) float32.
+
+    1 where X^2 + Y^2 <= r^2, normalised, then smoothed by a Gaussian of 3x3 taps (5x5 for the larger grid) with
+    border reflect-101. The smoothing spills over a large disk's grid and is folded back, as in the published
+    program, so that the taps of radius 10 are not quite those of a round disk.
+    """
+    reach, alias_reach = (8, 1) if radius_px <= 8 else (int(radius_px), 2)
+    axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    disk = (axis[:, None] ** 2 + axis**2 <= radius_px**2).double()
+    weights = torch.exp(
+        -(torch.arange(-alias_reach, alias_reach + 1).double() ** 2) / (2 * alias_sigma_px**2)
+    )
+    taps = tuple((weights / weights.sum()).tolist())
+    return filters.separable_filter((disk / disk.sum()).float(), taps, "reflect101")
+
+
+def defocus_blur(x: Tensor, params: Defocus, drawn: None) -> Tensor:
+    """Spread every pixel over a disk; border reflect-101."""
+    kernel = disk_kernel(params.radius_px, params.alias_sigma_px).to(x.device)
+    return filters.correlate(x, kernel, "reflect101")
+
+
+def sample_glass_blur(draws: Draws, params: Glass, shape: tuple[int, ...]) -> Tensor:
+    """Draw which neighbour each inner pixel takes: (N, iterations, H - 2d, W - 2d) int64 in 0..4d^2 - 1."""
+    inner = (shape[2] - 2 * params.max_delta_px, shape[3] - 2 * params.max_delta_px)
+    return draws.integers(0, (2 * params.max_delta_px) ** 2, params.iterations, *inner)
+
+
+def glass_blur(x: Tensor, params: Glass, neighbour: Tensor) -> Tensor:
+    """Blur to 8 bits, let pixels take their neighbours' places, blur again."""
+    count, channels, height, width = x.shape
+    levels = filters.truncate_to_bytes(filters.gaussian_blur(x, params.sigma_px)).float()
+    flat = (levels / 255.0).view(count, channels, -1)
+    for choice in neighbour.unbind(1):
+        source = scan_sources(choice, params.max_delta_px, height, width)
+        flat = flat.gather(2, source[:, None].expand(-1, channels, -1))
+    return filters.gaussian_blur(flat.view_as(x), params.sigma_px)
+
+
+def scan_sources(choice: Tensor, delta: int, height: int, width: int) -> Tensor:
+    """Resolve one sequential scan of glass_blur: where does each pixel's value come from?
+
+    The published program walks from the last inner pixel to the first and sets pixel (h, w) to what stands at
+    (h + dy, w + dx) at that moment, dy and dx in -delta..delta-1: the new value there if that place comes later
+    in memory (and was therefore visited already), else the old one. So the value is found by following places
+    as long as they lead forward, and pointer doubling follows all chains at once.
+
+    Args:
+        choice: (N, H - 2 delta, W - 2 delta) int64, (dy + delta) 2 delta + (dx + delta) of rows and columns
+            delta + 1 .. size - delta.
+        delta: the longest step, in pixels.
+        height, width: of the image.
+
+    Returns:
+        (N, H W) int64, flat positions in the image before the scan.
+    """
+    pixels = height * width
+    place = torch.arange(pixels, device=choice.device).view(height, width)
+    inside = torch.zeros(height, width, dtype=torch.bool, device=choice.device)
+    inner = (slice(delta + 1, height - delta + 1), slice(delta + 1, width - delta + 1))
+    inside[inner] = True
+    step = (choice // (2 * delta) - delta) * width + choice % (2 * delta) - delta
+    target = place.repeat(len(choice), 1, 1)
+    target[:, inner[0], inner[1]] += step
+    # A place up to `pixels` means its new value; `pixels` more means its old value, where a chain ends.
+    forward = inside.view(-1)[target.view(len(choice), -1)].view_as(target) & (target > place)
+    link = torch.where(forward, target, target + pixels).view(len(choice), -1)
+    if delta > 1:
+        ends = torch.arange(pixels, 2 * pixels, device=choice.device).expand(len(choice), -1)
+        # A step leads forward with probability under 1/2 (1/2 - 1/(4 delta) - ...), so 2^6 links are never used up.
+        for _ in range(6):
+            link = torch.cat([link, ends], dim=1).gather(1, link)
+    return link % pixels
+
+
+def motion_kernel(radius_px: int, sigma_px: float) -> tuple[float, ...]:
     """Normalised one-sided weights exp(-i^2 / (2 sigma^2)), i = 0..2 radius (ImageMagick's motion blur)."""
-    weights = [math.exp(-(i * i) / (2.0 * sigma * sigma)) for i in range(2 * radius + 1)]
+    weights = [math.exp(-(i * i) / (2.0 * sigma_px * sigma_px)) for i in range(2 * radius_px + 1)]
     total = math.fsum(weights)
     return tuple(weight / total for weight in weights)
 
 
-def motion_blur_apply(x: Tensor, radius: int, sigma: float, angle_deg: Tensor) -> Tensor:
+def motion_blur_apply(x: Tensor, radius_px: int, sigma_px: float, angle_deg: Tensor) -> Tensor:
     """Blur each image along its own direction, to one side, as ImageMagick.
 
-    y(r, c) = sum_i w_i x(r + dy_i, c + dx_i), dx_i = ceil(i cos a - 0.5), dy_i = ceil(i sin a - 0.5), positions
+    y(r, c) = sum_i w_i x(r + dy_i, c + dx_i), dx_i = ceil(i cos a - 0.5), dy_i = ceil(i sin a - 0.5), places
     clamped at the border, the result rounded to the 256 grey levels.
 
     Args:
         x: (N, C, H, W) float32 in [0, 1].
-        radius: the kernel has 2 radius + 1 taps.
-        sigma: of the half Gaussian, in pixels.
+        radius_px: the kernel has 2 radius + 1 taps.
+        sigma_px: of the half Gaussian.
         angle_deg: (N,) float, any angle.
 
     Returns:
         (N, C, H, W), multiples of 1/255.
     """
-    count, channels, height, width = x.shape
-    reach = 2 * radius
+    count, _, height, width = x.shape
+    reach = 2 * radius_px
+    rows, columns = filters.fft_length(height + reach), filters.fft_length(width + reach)
     step = torch.arange(reach + 1, device=x.device, dtype=torch.float64)
     angle = torch.deg2rad(angle_deg.double())[:, None]
-    dx = torch.ceil(step * torch.cos(angle) - 0.5).long()
     dy = torch.ceil(step * torch.sin(angle) - 0.5).long()
-    padded = filters.pad(x, reach, reach, reach, reach, "nearest")
-    padded_width = width + 2 * reach
-    # In a padded row-major image a tap is one shift of the flat pixels: windows[n, c, shift] is a view.
-    length = (height - 1) * padded_width + width
-    flat = padded.reshape(count, channels, -1)
-    windows = flat.unfold(2, length, 1)
-    shift = (dy + reach) * padded_width + dx + reach
-    image, channel = torch.arange(count, device=x.device)[:, None], torch.arange(channels, device=x.device)
-    total = x.new_zeros(count, channels, height * padded_width)
-    lines = total[..., :length]
-    for i, weight in enumerate(motion_kernel(radius, sigma)):
-        lines.add_(windows[image, channel, shift[:, i, None]], alpha=weight)
-    return filters.quantise(total.view(count, channels, height, padded_width)[..., :width])
+    dx = torch.ceil(step * torch.cos(angle) - 0.5).long()
+    weights = x.new_tensor(motion_kernel(radius_px, sigma_px)).expand(count, -1)
+    kernel = x.new_zeros(count, rows * columns)
+    # Two taps may share a pixel; their order in the sum is fixed, so the result is repeatable.
+    kernel.scatter_add_(1, dy % rows * columns + dx % columns, weights)
+    padded = _extend(x, dy[:, -1] >= 0, dx[:, -1] >= 0, rows, columns)
+    blurred = filters.circular_correlation(padded, kernel.view(count, 1, rows, columns))
+    return filters.quantise(blurred[..., :height, :width])
+
+
+def _extend(x: Tensor, downwards: Tensor, rightwards: Tensor, rows: int, columns: int) -> Tensor:
+    """Lengthen images circularly by the border pixel of the side that the blur reaches over, (N,) bool each.
+
+    The end of a circular axis is after the last pixel as well as before the first; a one-sided blur needs one.
+    """
+    height, width = x.shape[-2:]
+    down, right = downwards.view(-1, 1, 1, 1), rightwards.view(-1, 1, 1, 1)
+    longer = x.new_empty(*x.shape[:2], rows, columns)
+    longer[..., :height, :width] = x
+    longer[..., :height, width:] = torch.where(right, x[..., -1:], x[..., :1])
+    longer[..., height:, :] = torch.where(down, longer[..., height - 1 : height, :], longer[..., :1, :])
+    return longer
 
 
 def sample_motion_blur(draws: Draws, params: Motion, shape: tuple[int, ...]) -> Tensor:
@@ -62,8 +160,46 @@ def sample_motion_blur(draws: Draws, params: Motion, shape: tuple[int, ...]) -> 
 
 
 def motion_blur(x: Tensor, params: Motion, angle_deg: Tensor) -> Tensor:
-    """Blur (N, 3, H, W) in [0, 1] as by a camera that moves along `angle_deg` (N,)."""
+    """Blur as by a camera that moves along `angle_deg` (N,)."""
     return motion_blur_apply(x, params.radius_px, params.sigma_px, angle_deg)
 
 
+def zoom_blur(x: Tensor, params: Zoom, drawn: None) -> Tensor:
+    """Average the image and its centre enlarged by each factor; the factor 1 counts as one of them."""
+    total = x.clone()
+    # numpy's arange decides whether `stop` itself is reached: 1..1.11 by 0.01 has 12 factors, 1..1.06 has 6.
+    factors = np.arange(1.0, params.stop, params.step).tolist()
+    for factor in factors:
+        total += _enlarge_centre(x, factor)
+    return total / (len(factors) + 1)
+
+
+class _Axis(NamedTuple):
+    """How one axis is enlarged: cut `crop` out, resize it to `length`, keep `kept`."""
+
+    crop: slice
+    length: int
+    kept: slice
+
+
+def _zoom_axis(size: int, factor: float) -> _Axis:
+    """Return the centred crop of ceil(size / factor) pixels, its new length, and the `size` pixels to keep of it."""
+    crop = math.ceil(size / factor)
+    length = round(crop * factor)
+    first, trim = (size - crop) // 2, (length - size) // 2
+    return _Axis(slice(first, first + crop), length, slice(trim, trim + size))
+
+
+def _enlarge_centre(x: Tensor, factor: float) -> Tensor:
+    """Enlarge the centre bilinearly, corners aligned (scipy's zoom of order 1), and trim to the old size."""
+    rows, columns = (_zoom_axis(size, factor) for size in x.shape[-2:])
+    size = (rows.length, columns.length)
+    large = F.interpolate(x[..., rows.crop, columns.crop], size=size, mode="bilinear", align_corners=True)
+    return large[..., rows.kept, columns.kept]
+
+
+GAUSSIAN_BLUR = Corruption("gaussian_blur", "blur", gaussian_blur)
+DEFOCUS_BLUR = Corruption("defocus_blur", "blur", defocus_blur)
+GLASS_BLUR = Corruption("glass_blur", "blur", glass_blur, sample_glass_blur)
 MOTION_BLUR = Corruption("motion_blur", "blur", motion_blur, sample_motion_blur)
+ZOOM_BLUR = Corruption("zoom_blur", "blur", zoom_blur)

@@ -16,13 +16,14 @@ from torch import Tensor
 _GOLDEN = 0x9E3779B9 - (1 << 32)  # 2**32 / golden ratio, odd: spreads consecutive counters
 
 
-def _mix32(x: Tensor) -> Tensor:
-    """Bijective mixing of int32 words: Ellis' "lowbias32" constants, the best known of the two-multiply form."""
-    x = x ^ ((x >> 16) & 0xFFFF)
-    x = x * 0x7FEB352D
-    x = x ^ ((x >> 15) & 0x1FFFF)
-    x = x * (0x846CA68B - (1 << 32))
-    return x ^ ((x >> 16) & 0xFFFF)
+def _mix32_(x: Tensor) -> Tensor:
+    """Mix int32 words in place, bijectively: Wellons' "lowbias32" constants, low bias for two multiplications."""
+    x ^= (x >> 16).bitwise_and_(0xFFFF)
+    x *= 0x7FEB352D
+    x ^= (x >> 15).bitwise_and_(0x1FFFF)
+    x *= 0x846CA68B - (1 << 32)
+    x ^= (x >> 16).bitwise_and_(0xFFFF)
+    return x
 
 
 def _mix64(x: Tensor) -> Tensor:
@@ -55,13 +56,17 @@ class Draws:
         low, high = key.to(torch.int32), (key >> 32).to(torch.int32)
         count = math.prod(shape)
         counter = torch.arange(count, dtype=torch.int32, device=key.device) * _GOLDEN
-        words = _mix32(_mix32(counter + low[:, None]) ^ high[:, None])
-        return words.view(-1, *shape)
+        words = _mix32_(counter + low[:, None])
+        words ^= high[:, None]
+        return _mix32_(words).view(-1, *shape)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Return (N, *shape) float32, uniform in the open interval (low, high); 2**24 equally likely values."""
-        unit = (((self._words(shape) >> 8) & 0xFFFFFF).float() + 0.5) * 2.0**-24
-        return unit if (low, high) == (0.0, 1.0) else low + (high - low) * unit
+        """Return (N, *shape) float32, uniform in (low, high): 2**23 equally likely values, low and high excluded.
+
+        The values are (k + 1/2) / 2**23, exact in float32; with 24 bits the largest would round to 1.
+        """
+        unit = (self._words(shape) >> 9).bitwise_and_(0x7FFFFF).float().add_(0.5).mul_(2.0**-23)
+        return unit if (low, high) == (0.0, 1.0) else unit.mul_(high - low).add_(low)
 
     def normal(self, *shape: int) -> Tensor:
         """Return (N, *shape) float32, standard normal, by Box-Muller: two uniforms make two normals."""

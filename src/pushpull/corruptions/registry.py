@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pushpull.corruptions import blur
+from pushpull.corruptions import blur, digital, noise
 from pushpull.corruptions.types import Corruption
 
 
@@ -14,27 +14,27 @@ def _pending(name: str, family: str) -> Corruption:
 
 
 _STANDARD: tuple[Corruption, ...] = (
-    _pending("gaussian_noise", "noise"),
-    _pending("shot_noise", "noise"),
-    _pending("impulse_noise", "noise"),
-    _pending("defocus_blur", "blur"),
-    _pending("glass_blur", "blur"),
+    noise.GAUSSIAN_NOISE,
+    noise.SHOT_NOISE,
+    noise.IMPULSE_NOISE,
+    blur.DEFOCUS_BLUR,
+    blur.GLASS_BLUR,
     blur.MOTION_BLUR,
-    _pending("zoom_blur", "blur"),
+    blur.ZOOM_BLUR,
     _pending("snow", "weather"),
     _pending("frost", "weather"),
     _pending("fog", "weather"),
-    _pending("brightness", "weather"),
-    _pending("contrast", "digital"),
+    digital.BRIGHTNESS,
+    digital.CONTRAST,
     _pending("elastic_transform", "digital"),
-    _pending("pixelate", "digital"),
-    _pending("jpeg_compression", "digital"),
+    digital.PIXELATE,
+    digital.JPEG_COMPRESSION,
 )
 _EXTRA: tuple[Corruption, ...] = (
-    _pending("speckle_noise", "noise"),
-    _pending("gaussian_blur", "blur"),
+    noise.SPECKLE_NOISE,
+    blur.GAUSSIAN_BLUR,
     _pending("spatter", "weather"),
-    _pending("saturate", "digital"),
+    digital.SATURATE,
 )
 
 REGISTRY: dict[str, Corruption] = {corruption.name: corruption for corruption in _STANDARD + _EXTRA}
