@@ -15,10 +15,20 @@ from pushpull.errors import InputError, MissingFileError
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on a clean exit it takes `path`'s place, on an error it is removed."""
+    """Yield a temporary path beside `path`: it takes `path`'s place on a clean exit, else it is removed.
+
+    Raises:
+        InputError: the folder cannot be made or written, or `path` is a folder.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the path of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path.parent} cannot be written ({reason}); give another folder") from error
     os.close(handle)
     temporary = Path(name)
     # mkstemp makes files private; a result is for whoever may read the folder.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 
 import torch
 import torch.nn.functional as F
@@ -107,23 +108,41 @@ def same_padding(kernel: tuple[int, int], dilation: tuple[int, int]) -> list[tup
     return [(t // 2, t - t // 2) for t in total]
 
 
+def is_integer(value: object, minimum: int) -> bool:
+    """Whether `value` is a whole number (True is not) of at least `minimum`."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= minimum
+
+
+def is_strength(alpha: object) -> bool:
+    """Whether `alpha` is a number; True is not: `alpha=True` is a slip for `trainable_alpha=True`."""
+    return isinstance(alpha, Real) and not isinstance(alpha, bool)
+
+
 def pair(what: str, value: IntOrPair, minimum: int) -> tuple[int, int]:
     """Return `value` as (vertical, horizontal) integers of at least `minimum`, or raise `InputError`."""
-    numbers = (value, value) if isinstance(value, int) else tuple(value)
+    numbers = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(numbers) == 1:
         numbers = (numbers[0], numbers[0])
-    if len(numbers) != 2 or any(
-        isinstance(n, bool) or not isinstance(n, int) or n < minimum for n in numbers
-    ):
+    if len(numbers) != 2 or not all(is_integer(n, minimum) for n in numbers):
         raise InputError(f"{what}={value!r} must be an integer of at least {minimum} or a pair of them")
-    return numbers
+    return int(numbers[0]), int(numbers[1])
 
 
 def check_avg_kernel_size(size: int) -> int:
     """Return a valid pooling size, or raise `InputError`: an even one would shift the pull response."""
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0 or (size > 0 and size % 2 == 0):
+    if not is_integer(size, 0) or (size > 0 and size % 2 == 0):
         raise InputError(f"avg_kernel_size={size!r} must be 0 (no pooling) or odd and positive: 1, 3, 5, ...")
-    return size
+    return int(size)
+
+
+def check_image(x: Tensor) -> None:
+    """Raise `InputError` unless x is a floating-point image or a batch of them."""
+    if not isinstance(x, Tensor):
+        raise InputError(f"x is a {type(x).__name__}; it must be a tensor (N, C_in, H, W) or (C_in, H, W)")
+    if x.dim() not in (3, 4):
+        raise InputError(f"x has shape {tuple(x.shape)}; it must be (N, C_in, H, W) or (C_in, H, W)")
+    if not x.is_floating_point():
+        raise InputError(f"x is {x.dtype}; it must be floating point: x.float() / 255 for 8-bit images")
 
 
 class _Window:
@@ -200,22 +219,16 @@ def _check(
     avg_kernel_size: int,
 ) -> _Window:
     """Raise `InputError` for arguments that do not fit together; return the window they describe."""
-    if weight.dim() != 4 or 0 in weight.shape:
-        raise InputError(f"weight has shape {tuple(weight.shape)}; it must be (C_out, C_in/groups, kh, kw)")
-    if x.dim() not in (3, 4):
-        raise InputError(f"x has shape {tuple(x.shape)}; it must be (N, C_in, H, W) or (C_in, H, W)")
+    check_image(x)
+    _check_parameters(weight, bias, alpha)
     out_channels, channels, *kernel = weight.shape
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or out_channels % groups:
+    if not is_integer(groups, 1) or out_channels % groups:
         raise InputError(f"groups={groups!r} must be positive and divide the {out_channels} output channels")
     if x.shape[-3] != channels * groups:
         raise InputError(
             f"x has {x.shape[-3]} channels; weight {tuple(weight.shape)} with groups={groups} "
             f"needs {channels * groups}"
         )
-    for what, value in (("bias", bias), ("alpha", alpha)):
-        allowed = [(out_channels,)] if what == "bias" else [(out_channels,), (1,), ()]
-        if isinstance(value, Tensor) and tuple(value.shape) not in allowed:
-            raise InputError(f"{what} has shape {tuple(value.shape)}; it must be ({out_channels},)")
     check_avg_kernel_size(avg_kernel_size)
     window = _Window((kernel[0], kernel[1]), stride, padding, dilation)
     if min(window.output_size(x.shape[-2:])) < 1:
@@ -224,3 +237,18 @@ def _check(
             f"{tuple(x.shape[-2:])} with padding {padding!r}; give larger images or more padding"
         )
     return window
+
+
+def _check_parameters(weight: Tensor, bias: Tensor | None, alpha: float | Tensor) -> None:
+    if not isinstance(weight, Tensor) or weight.dim() != 4 or 0 in weight.shape:
+        found = f"has shape {tuple(weight.shape)}" if isinstance(weight, Tensor) else "is no tensor"
+        raise InputError(f"weight {found}; it must be (C_out, C_in/groups, kh, kw)")
+    filters = weight.shape[0]
+    if bias is not None and not (isinstance(bias, Tensor) and tuple(bias.shape) == (filters,)):
+        found = f"has shape {tuple(bias.shape)}" if isinstance(bias, Tensor) else f"is {bias!r}"
+        raise InputError(f"bias {found}; it must be a tensor ({filters},) or None")
+    if isinstance(alpha, Tensor):
+        if tuple(alpha.shape) not in [(filters,), (1,), ()]:
+            raise InputError(f"alpha has shape {tuple(alpha.shape)}; it must be ({filters},) or a scalar")
+    elif not is_strength(alpha):
+        raise InputError(f"alpha={alpha!r} must be a number or a tensor ({filters},)")

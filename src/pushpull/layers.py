@@ -10,7 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pushpull.errors import InputError, choice
-from pushpull.functional import IntOrPair, check_avg_kernel_size, pair, push_pull_conv2d, same_padding
+from pushpull.functional import (
+    IntOrPair,
+    check_avg_kernel_size,
+    check_image,
+    is_integer,
+    is_strength,
+    pair,
+    push_pull_conv2d,
+    same_padding,
+)
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -77,7 +86,7 @@ class PushPullConv2d(nn.Module):
         self.padding = _padding(padding, self.stride)
         self.padding_mode = choice("padding_mode", padding_mode, PADDING_MODES)
         self.avg_kernel_size = check_avg_kernel_size(avg_kernel_size)
-        self.weight_eps = weight_eps
+        self.weight_eps = _standardisation(weight_eps)
 
         placed: dict[str, Any] = {"device": device, "dtype": dtype}
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
@@ -145,6 +154,7 @@ class PushPullConv2d(nn.Module):
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int] | str]:
         """Pad x where the convolution cannot do it itself; return it with the padding that is left to do."""
+        check_image(x)
         if self.padding == "tf_same":
             sides = _tf_same_padding(x.shape[-2:], self.kernel_size, self.stride, self.dilation)
         elif self.padding_mode == "zeros" or self.padding == "valid":
@@ -154,6 +164,7 @@ class PushPullConv2d(nn.Module):
         else:
             sides = [(p, p) for p in self.padding if isinstance(p, int)]
         (top, bottom), (left, right) = sides
+        _check_reach(self.padding_mode, sides, x.shape[-2:])
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         return F.pad(x, (left, right, top, bottom), mode=mode), (0, 0)
 
@@ -177,7 +188,7 @@ class PushPullConv2d(nn.Module):
 
 def _channels(in_channels: int, out_channels: int, groups: int) -> tuple[int, int, int]:
     for what, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_integer(value, 1):
             raise InputError(f"{what}={value!r} must be a positive integer")
     for what, value in (("in_channels", in_channels), ("out_channels", out_channels)):
         if value % groups:
@@ -186,9 +197,16 @@ def _channels(in_channels: int, out_channels: int, groups: int) -> tuple[int, in
 
 
 def _strength(alpha: float) -> float:
-    if isinstance(alpha, Tensor) or not math.isfinite(alpha) or alpha < 0:
-        raise InputError(f"alpha={alpha!r} must be a finite number of at least 0")
+    if not is_strength(alpha) or not math.isfinite(alpha) or alpha < 0:
+        found = " ".join(repr(alpha).split())
+        raise InputError(f"alpha={found} must be a finite number of at least 0")
     return float(alpha)
+
+
+def _standardisation(eps: float | None) -> float | None:
+    if eps is not None and not (is_strength(eps) and 0 < eps < math.inf):
+        raise InputError(f"weight_eps={eps!r} must be None or a positive number, such as 1e-6")
+    return eps
 
 
 def _padding(padding: IntOrPair | str, stride: tuple[int, int]) -> tuple[int, int] | str:
@@ -197,6 +215,16 @@ def _padding(padding: IntOrPair | str, stride: tuple[int, int]) -> tuple[int, in
     if padding == "same" and stride != (1, 1):
         raise InputError(f"padding='same' needs stride 1, not {stride}; give a number, or 'tf_same'")
     return choice("padding", padding, ("same", "valid", "tf_same"))
+
+
+def _check_reach(mode: str, sides: list[tuple[int, int]], size: tuple[int, ...]) -> None:
+    """A mirrored image is one pixel shorter than the image, a wrapped one as long: padding ends there."""
+    reach = {"reflect": 1, "circular": 0}
+    if mode in reach and any(max(side) > n - reach[mode] for side, n in zip(sides, size, strict=True)):
+        raise InputError(
+            f"padding {sides} with padding_mode={mode!r} is wider than the image {tuple(size)} can fill; "
+            "give larger images or less padding"
+        )
 
 
 def _tf_same_padding(
