@@ -1,0 +1,118 @@
+"""Five drawn pictures of frost, for where the benchmark's photographs are not at hand.
+
+Each is a cloudy pane (noise with a falling spectrum) under ferns of ice: a bent stem with side branches at 60
+degrees, splatted onto the canvas. The mean and spread of each channel and the amount of fine detail are set
+to those of the photograph it stands for. Deterministic, drawn once a process (about 0.3 s), never written to
+disk.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pushpull.corruptions.random import Draws
+
+_HEIGHT, _WIDTH = 400, 600
+_BRANCHES, _POINTS = 24, 40  # side branches of a fern, points a branch
+
+
+class _Pane(NamedTuple):
+    """What one picture shall look like, measured on the photograph of the same number; grey levels 0..255."""
+
+    mean: tuple[float, float, float]
+    spread: tuple[float, float, float]
+    laplacian: float  # standard deviation of the 4-neighbour Laplacian of the grey picture
+    ferns: int
+    fern_px: float
+
+
+_PANES = (
+    _Pane((77.7, 149.1, 165.7), (26.9, 16.5, 15.3), 26.9, 260, 70.0),
+    _Pane((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 300, 60.0),
+    _Pane((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 300, 60.0),
+    _Pane((137.6, 152.8, 165.2), (28.5, 28.5, 29.9), 46.6, 500, 40.0),
+    _Pane((112.4, 123.4, 134.8), (44.4, 43.3, 41.7), 66.1, 350, 70.0),
+)
+
+
+@lru_cache(maxsize=1)
+def draw_frost() -> tuple[Tensor, ...]:
+    """Return five uint8 (3, 400, 600) RGB pictures, always the same."""
+    return tuple(_draw(pane, number) for number, pane in enumerate(_PANES))
+
+
+def _draw(pane: _Pane, number: int) -> Tensor:
+    draws = Draws(torch.tensor([number]), seed=0, name="frost pane", severity=0)
+    clouds, tint = _clouds(draws, 1.6), _clouds(draws, 1.6)
+    ferns = _ferns(draws, pane) + 0.5 * draws.normal(_HEIGHT, _WIDTH)[0]
+    ferns = (ferns - ferns.mean()) / ferns.std()
+    # The clouds have next to no Laplacian, so the share of the ferns sets it.
+    share = min(pane.laplacian / (sum(pane.spread) / 3) / float(_laplacian(ferns).std()), 0.98)
+    relief = share * ferns + math.sqrt(1 - share * share) * clouds
+    channels = []
+    for mean, spread, hue in zip(pane.mean, pane.spread, (0.6, 0.0, -0.2), strict=True):
+        channel = relief + hue * tint if pane.spread[0] > 1.3 * pane.spread[2] else relief
+        channels.append(mean + spread * (channel - channel.mean()) / channel.std())
+    return torch.stack(channels).round().clamp(0, 255).to(torch.uint8)
+
+
+def _clouds(draws: Draws, falloff: float) -> Tensor:
+    """Return (400, 600) noise of zero mean and unit spread whose amplitude falls as frequency^-falloff."""
+    spectrum = torch.fft.rfft2(draws.normal(_HEIGHT, _WIDTH)[0])
+    rows, columns = torch.fft.fftfreq(_HEIGHT)[:, None], torch.fft.rfftfreq(_WIDTH)
+    radius = torch.sqrt(rows**2 + columns**2)
+    radius[0, 0] = math.inf
+    clouds = torch.fft.irfft2(spectrum * radius.pow(-falloff), s=(_HEIGHT, _WIDTH))
+    return clouds / clouds.std()
+
+
+def _ferns(draws: Draws, pane: _Pane) -> Tensor:
+    """Return (400, 600): ferns of ice as bright lines, thick at the root, on a dark pane."""
+    count = pane.ferns
+    root = draws.uniform(count, 2)[0] * torch.tensor([_HEIGHT, _WIDTH])
+    angle = draws.uniform(count, high=2 * math.pi)[0]
+    bend = draws.uniform(count, low=-0.8, high=0.8)[0]
+    length = pane.fern_px * draws.uniform(count, low=0.4, high=1.4)[0]
+    light = draws.uniform(count, low=0.3, high=1.0)[0]
+    along = torch.linspace(0, 1, _BRANCHES)
+    stem_angle = angle[:, None] + bend[:, None] * along
+    stem = root[:, None] + _direction(stem_angle) * (length[:, None] * along)[..., None]
+    side = torch.where(torch.arange(_BRANCHES) % 2 == 0, 1.0, -1.0) * (math.pi / 3)
+    branch_angle = torch.cat([stem_angle + side, stem_angle], dim=1)
+    branch_length = torch.cat(
+        [0.35 * length[:, None] * (1.1 - along), length[:, None].expand(-1, _BRANCHES) / 12], dim=1
+    )
+    start = torch.cat([stem, stem], dim=1)
+    out = torch.linspace(0, 1, _POINTS)
+    points = (
+        start[:, :, None] + (_direction(branch_angle) * branch_length[..., None])[:, :, None] * out[:, None]
+    )
+    weight = (light[:, None] * branch_length / _POINTS)[..., None] * (1.2 - out)
+    return _splat(points.reshape(-1, 2), weight.reshape(-1)).clamp(max=2.0)
+
+
+def _direction(angle: Tensor) -> Tensor:
+    return torch.stack([torch.sin(angle), torch.cos(angle)], dim=-1)
+
+
+def _splat(points: Tensor, weight: Tensor) -> Tensor:
+    """Add weights at fractional (row, column) points, shared bilinearly by four pixels of a torus."""
+    low = points.floor()
+    part = points - low
+    row, column = low.long().unbind(1)
+    canvas = torch.zeros(_HEIGHT * _WIDTH)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            share = (part[:, 0] if dy else 1 - part[:, 0]) * (part[:, 1] if dx else 1 - part[:, 1])
+            index = (row + dy) % _HEIGHT * _WIDTH + (column + dx) % _WIDTH
+            canvas += torch.bincount(index, weight * share, minlength=len(canvas))
+    return canvas.view(_HEIGHT, _WIDTH)
+
+
+def _laplacian(x: Tensor) -> Tensor:
+    return x[1:-1, :-2] + x[1:-1, 2:] + x[:-2, 1:-1] + x[2:, 1:-1] - 4 * x[1:-1, 1:-1]

@@ -1,0 +1,195 @@
+"""Weather: snow, frost and fog."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pushpull.corruptions.blur import motion_blur_apply
+from pushpull.corruptions.random import Draws
+from pushpull.corruptions.severities import Fog, Frost, Snow
+from pushpull.corruptions.textures import frost_textures
+from pushpull.corruptions.types import Corruption
+
+_GRAY = (0.299, 0.587, 0.114)  # OpenCV's RGB2GRAY, ITU-R BT.601
+_FIRST_WIBBLE = 100.0
+
+
+class SnowDraws(NamedTuple):
+    """Random part of snow.
+
+    Attributes:
+        field: (N, h, w) standard normal, only the centre that the zoom enlarges.
+        angle_deg: (N,) in (-135, -45), the direction of fall.
+    """
+
+    field: Tensor
+    angle_deg: Tensor
+
+
+def sample_snow(draws: Draws, params: Snow, shape: tuple[int, ...]) -> SnowDraws:
+    """Draw the centre of the noise field, ceil(size / zoom) on each side, and the direction of fall."""
+    zoom = params.zoom
+    field = draws.normal(math.ceil(shape[-2] / zoom), math.ceil(shape[-1] / zoom))
+    return SnowDraws(field, draws.uniform(low=-135.0, high=-45.0))
+
+
+def snow(x: Tensor, params: Snow, drawn: SnowDraws) -> Tensor:
+    """Whiten an image and add falling flakes.
+
+    y = mix x + (1 - mix) max(x, 1.5 gray(x) + 0.5) + layer + rot180(layer), where the layer is a N(loc,
+    scale) field with its centre enlarged, set to 0 under the threshold, cut to 8 bits, and motion-blurred.
+
+    Args:
+        x: (N, 3, H, W) in [0, 1].
+        params: see `severities.Snow`.
+        drawn: the random part, from `sample_snow`.
+
+    Returns:
+        (N, 3, H, W), not clipped.
+    """
+    loc, scale, zoom, threshold, radius, sigma, mix = params
+    layer = zoom_to_fill(drawn.field * scale + loc, zoom, x.shape[-2], x.shape[-1])
+    layer = torch.where(layer < threshold, 0.0, layer).clamp_(0, 1)
+    layer = (layer * 255).floor_().div_(255)
+    layer = motion_blur_apply(layer[:, None], radius, sigma, drawn.angle_deg)
+    red, green, blue = x.unbind(1)
+    gray = (_GRAY[0] * red + _GRAY[1] * green + _GRAY[2] * blue)[:, None]
+    whitened = torch.maximum(x, gray * 1.5 + 0.5)
+    return mix * x + (1 - mix) * whitened + (layer + layer.flip(-2, -1))
+
+
+def zoom_to_fill(crop: Tensor, zoom: float, height: int, width: int) -> Tensor:
+    """Enlarge (N, h, w) bilinearly to round(h zoom) x round(w zoom), corners aligned, and cut the centre out.
+
+    This is scipy's zoom of order 1 followed by the benchmark's trim: the first pixel left is (enlarged -
+    wanted) // 2.
+    """
+    return _stretch(_stretch(crop, zoom, height).mT, zoom, width).mT
+
+
+def _stretch(x: Tensor, zoom: float, wanted: int) -> Tensor:
+    """Enlarge the rows of (N, h, w) and cut `wanted` of them from the middle."""
+    size = x.shape[1]
+    enlarged = round(size * zoom)
+    if enlarged == size == wanted:
+        return x
+    first = (enlarged - wanted) // 2
+    place = torch.arange(first, first + wanted, dtype=torch.float64) * ((size - 1) / max(enlarged - 1, 1))
+    low = place.long().clamp_(max=max(size - 2, 0))
+    weight = (place - low).to(x)[:, None]
+    low = low.to(x.device)
+    return x[:, low] * (1 - weight) + x[:, (low + 1).clamp_(max=size - 1)] * weight
+
+
+class FrostDraws(NamedTuple):
+    """Random part of frost.
+
+    Attributes:
+        photograph: (N,) in {0, ..., 4}.
+        corner: (N, 2) in (0, 1), the crop's upper left corner (row, column) as a share of the places it can
+            have.
+    """
+
+    photograph: Tensor
+    corner: Tensor
+
+
+def sample_frost(draws: Draws, params: Frost, shape: tuple[int, ...]) -> FrostDraws:
+    """Draw which of the five photographs, and where its crop begins."""
+    return FrostDraws(draws.integers(0, 5), draws.uniform(2))
+
+
+def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
+    """Lay a random crop of a photograph of frost over an image.
+
+    y = a x + b crop, the crop's corner uniform over {0, ..., size - crop size - 1} on each axis.
+
+    Args:
+        x: (N, 3, H, W) in [0, 1].
+        params: a, b, and the scale of the photographs.
+        drawn: the random part, from `sample_frost`.
+
+    Returns:
+        (N, 3, H, W), not clipped.
+
+    `textures.frost_texture_source()` says which photographs these are.
+    """
+    image_weight, frost_weight, texture_scale = params
+    height, width = x.shape[-2:]
+    textures = frost_textures(texture_scale, height, width, x.device)
+    places = (textures.sizes[drawn.photograph] - torch.tensor([height, width], device=x.device)).clamp_(min=1)
+    corner = torch.minimum((drawn.corner * places).long(), places - 1)
+    rows = corner[:, 0, None] + torch.arange(height, device=x.device)
+    columns = corner[:, 1, None] + torch.arange(width, device=x.device)
+    stride = textures.pixels.shape[-1]
+    start = drawn.photograph * textures.pixels.shape[-2] * stride
+    index = start[:, None, None] + rows[:, :, None] * stride + columns[:, None, :]
+    crop = textures.pixels.flatten(1)[:, index].transpose(0, 1)
+    return image_weight * x + (frost_weight / 255) * crop
+
+
+class FogDraws(NamedTuple):
+    """Random part of fog: `noise` (N, S * S - 1) in (-1, 1), from the coarsest octave to the finest."""
+
+    noise: Tensor
+
+
+def sample_fog(draws: Draws, params: Fog, shape: tuple[int, ...]) -> FogDraws:
+    """Draw the noise of every octave of a map whose side S is the power of two that covers the image."""
+    side = 1 << (max(shape[-2:]) - 1).bit_length()
+    return FogDraws(draws.uniform(side * side - 1, low=-1.0, high=1.0))
+
+
+def fog(x: Tensor, params: Fog, drawn: FogDraws) -> Tensor:
+    """Veil an image with a plasma fractal.
+
+    y = (x + strength map) max(x) / (max(x) + strength), the maximum over the whole image.
+
+    Args:
+        x: (N, 3, H, W) in [0, 1].
+        params: strength and wibble decay.
+        drawn: the random part, from `sample_fog`.
+    """
+    strength, decay = params
+    veil = plasma(drawn.noise, decay)[:, None, : x.shape[-2], : x.shape[-1]]
+    brightest = x.amax(dim=(1, 2, 3), keepdim=True)
+    return (x + strength * veil) * (brightest / (brightest + strength))
+
+
+def plasma(noise: Tensor, decay: float) -> Tensor:
+    """Return (N, S, S) diamond-square maps on a torus, each scaled to [0, 1].
+
+    Every octave halves the grid's step: the centre of each square becomes the mean of its corners plus noise,
+    then the middle of each edge the mean of its four neighbours plus noise. The noise is uniform in
+    +-wibble^2, with wibble 100 in the first octave and divided by `decay` after each.
+
+    Args:
+        noise: (N, S * S - 1) in (-1, 1); an octave with n x n squares takes 3 n^2 values: centres, then the
+            edges along rows, then those along columns.
+        decay: the larger, the smoother the map.
+    """
+    grid = noise.new_zeros(len(noise), 1, 1)
+    used, wibble = 0, _FIRST_WIBBLE
+    while used < noise.shape[1]:
+        n = grid.shape[1]
+        kicks = noise[:, used : used + 3 * n * n].view(-1, 3, n, n) * (wibble * wibble)
+        pairs = grid + grid.roll(-1, 1)
+        centre = (pairs + pairs.roll(-1, 2)) / 4 + kicks[:, 0]
+        along_row = (centre + centre.roll(1, 1) + grid + grid.roll(-1, 2)) / 4 + kicks[:, 1]
+        along_column = (centre + centre.roll(1, 2) + pairs) / 4 + kicks[:, 2]
+        upper = torch.stack([grid, along_row], dim=-1)
+        lower = torch.stack([along_column, centre], dim=-1)
+        grid = torch.stack([upper, lower], dim=2).view(-1, 2 * n, 2 * n)
+        used += 3 * n * n
+        wibble /= decay
+    grid = grid - grid.amin(dim=(1, 2), keepdim=True)
+    return grid / grid.amax(dim=(1, 2), keepdim=True)
+
+
+SNOW = Corruption("snow", "weather", snow, sample_snow)
+FROST = Corruption("frost", "weather", frost, sample_frost)
+FOG = Corruption("fog", "weather", fog, sample_fog)
