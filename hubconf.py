@@ -1,0 +1,24 @@
+"""Entry points for torch.hub: `torch.hub.load("FOLDER", "resnet50", source="local", stem="pp3")`."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("pushpull") is None:
+    sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+
+dependencies = ["torch", "torchvision", "timm", "jaxtyping", "PIL", "safetensors"]
+
+from pushpull.models import (  # noqa: E402, F401
+    create_model,
+    resnet8,
+    resnet14,
+    resnet18,
+    resnet20,
+    resnet32,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50_32x4d,
+)

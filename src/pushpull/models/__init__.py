@@ -1,0 +1,39 @@
+"""Networks by name, with a plain or a push-pull first layer. The import registers `pushpull_*` with timm."""
+
+from pushpull.models import timm_entry as timm_entry
+from pushpull.models.cifar import CifarResNet, resnet8, resnet14, resnet20, resnet32
+from pushpull.models.factory import MODELS, create_model
+from pushpull.models.loading import load_weights
+from pushpull.models.preprocessing import model_preprocessing
+from pushpull.models.resnet import (
+    PushPullResNet,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50_32x4d,
+)
+from pushpull.models.stems import INPUT_STYLES, STEMS, Stem
+
+__all__ = [
+    "INPUT_STYLES",
+    "MODELS",
+    "STEMS",
+    "CifarResNet",
+    "PushPullResNet",
+    "Stem",
+    "create_model",
+    "load_weights",
+    "model_preprocessing",
+    "resnet8",
+    "resnet14",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+]
