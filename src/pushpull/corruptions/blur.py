@@ -29,7 +29,7 @@ def gaussian_blur(x: Tensor, sigma_px: float, drawn: None) -> Tensor:
 def disk_kernel(radius_px: float, alias_sigma_px: float) -> Tensor:
     """Return the lens' disk, (17, 17) or, for radii above 8, (2r + 1, 2r + 1) float32.
 
-    1 where X^2 + Y^2 <= r^2, normalised, then smoothed by a Gaussian of 3x3 taps (5x5 for the larger grid) with
+    1 where X^2 + Y^2 <= r^2, normalised, then smoothed by a Gaussian of 3x3 taps (5x5 for the larger grid),
     border reflect-101. The smoothing spills over a large disk's grid and is folded back, as in the published
     program, so that the taps of radius 10 are not quite those of a round disk.
     """
@@ -70,9 +70,9 @@ def scan_sources(choice: Tensor, delta: int, height: int, width: int) -> Tensor:
     """Resolve one sequential scan of glass_blur: where does each pixel's value come from?
 
     The published program walks from the last inner pixel to the first and sets pixel (h, w) to what stands at
-    (h + dy, w + dx) at that moment, dy and dx in -delta..delta-1: the new value there if that place comes later
-    in memory (and was therefore visited already), else the old one. So the value is found by following places
-    as long as they lead forward, and pointer doubling follows all chains at once.
+    (h + dy, w + dx) at that moment, dy and dx in -delta..delta-1: the new value there if that place comes
+    later in memory (and was therefore visited already), else the old one. So the value is found by following
+    places as long as they lead forward, and pointer doubling follows all chains at once.
 
     Args:
         choice: (N, H - 2 delta, W - 2 delta) int64, (dy + delta) 2 delta + (dx + delta) of rows and columns
@@ -96,7 +96,7 @@ def scan_sources(choice: Tensor, delta: int, height: int, width: int) -> Tensor:
     link = torch.where(forward, target, target + pixels).view(len(choice), -1)
     if delta > 1:
         ends = torch.arange(pixels, 2 * pixels, device=choice.device).expand(len(choice), -1)
-        # A step leads forward with probability under 1/2 (1/2 - 1/(4 delta) - ...), so 2^6 links are never used up.
+        # A step leads forward with probability under 1/2, so that no chain has 2^6 links.
         for _ in range(6):
             link = torch.cat([link, ends], dim=1).gather(1, link)
     return link % pixels
@@ -143,7 +143,7 @@ def motion_blur_apply(x: Tensor, radius_px: int, sigma_px: float, angle_deg: Ten
 def _extend(x: Tensor, downwards: Tensor, rightwards: Tensor, rows: int, columns: int) -> Tensor:
     """Lengthen images circularly by the border pixel of the side that the blur reaches over, (N,) bool each.
 
-    The end of a circular axis is after the last pixel as well as before the first; a one-sided blur needs one.
+    The end of a circular axis is beyond the last pixel and before the first; a one-sided blur needs one.
     """
     height, width = x.shape[-2:]
     down, right = downwards.view(-1, 1, 1, 1), rightwards.view(-1, 1, 1, 1)
@@ -183,7 +183,7 @@ class _Axis(NamedTuple):
 
 
 def _zoom_axis(size: int, factor: float) -> _Axis:
-    """Return the centred crop of ceil(size / factor) pixels, its new length, and the `size` pixels to keep of it."""
+    """Return the centred crop of ceil(size / factor) pixels, its new length, and which `size` pixels stay."""
     crop = math.ceil(size / factor)
     length = round(crop * factor)
     first, trim = (size - crop) // 2, (length - size) // 2

@@ -37,8 +37,8 @@ def brightness(x: Tensor, added: float, drawn: None) -> Tensor:
 def saturate(x: Tensor, params: Saturate, drawn: None) -> Tensor:
     """Set S of HSV to clip(gain S + offset, 0, 1) at fixed hue and value.
 
-    At fixed hue and value a channel's distance below V is proportional to S = (V - min) / V. Grey pixels have no
-    hue; the published program's conversion gives them 0, red.
+    At fixed hue and value a channel's distance below V is proportional to S = (V - min) / V. Grey pixels have
+    no hue; the published program's conversion gives them 0, red.
     """
     value, least = x.amax(dim=1, keepdim=True), x.amin(dim=1, keepdim=True)
     spread = value - least
@@ -53,7 +53,7 @@ _FIXED_POINT_BITS = 22  # Pillow's 32 - 8 - 2
 
 
 def pixelate(x: Tensor, factor: float, drawn: None) -> Tensor:
-    """Shrink to int(size x factor) and enlarge again, both by Pillow's BOX filter with its 8-bit arithmetic."""
+    """Shrink to int(size factor) and enlarge again, both by Pillow's BOX filter in its 8-bit arithmetic."""
     height, width = x.shape[-2:]
     levels = (x * 255.0).round_().to(torch.int32)
     small = box_resize(levels, int(height * factor), int(width * factor))
@@ -61,7 +61,7 @@ def pixelate(x: Tensor, factor: float, drawn: None) -> Tensor:
 
 
 def box_resize(levels: Tensor, height: int, width: int) -> Tensor:
-    """Resize (..., H, W) int32 levels in 0..255 as `PIL.Image.resize(..., BOX)`: columns first, rounded, then rows."""
+    """Resize (..., H, W) int32 levels as Pillow does with BOX: along rows, rounded, then along columns."""
     for dim, size in ((-1, width), (-2, height)):
         if size != levels.shape[dim]:
             levels = _box_resize_axis(levels, size, dim)

@@ -27,8 +27,8 @@ def corrupt(
 ) -> Tensor:
     """Corrupt a batch of images as the common-corruptions benchmark does.
 
-    The same (index, name, severity, scale, seed) and image give the same result, bit for bit, whatever else is in
-    the batch; no global random state is read or changed unless `index` is None.
+    The same image, index, name, severity, scale and seed give the same result, bit for bit, whatever else is
+    in the batch; no global random state is read or changed unless `index` is None.
 
     Args:
         images: (N, 3, H, W) RGB, uint8 in 0..255 or floating point in [0, 1]; H, W >= 16, on any device.

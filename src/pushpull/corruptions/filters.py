@@ -1,4 +1,4 @@
-"""Batched filters that several corruptions share: borders, Gaussian smoothing, line filters, bilinear sampling.
+"""Batched filters that several corruptions share: borders, Gaussians, correlation, bilinear sampling.
 
 All are pure functions of (..., H, W) tensors in which image i of the result depends on image i alone, bit for
 bit, whatever the batch.
@@ -23,8 +23,8 @@ def border_index(positions: Tensor, size: int, border: str) -> Tensor:
     Args:
         positions: int64, any shape.
         size: length of the axis.
-        border: "nearest" (a a | a b c d | d d; also called replicate), "reflect" (b a | a b c d | d c; scipy's:
-            the edge pixel is repeated), "reflect101" (c b | a b c d | c b; OpenCV's default).
+        border: "nearest" (a a | a b c d | d d; also called replicate), "reflect" (b a | a b c d | d c;
+            scipy's: the edge pixel is repeated), "reflect101" (c b | a b c d | c b; OpenCV's default).
     """
     choice("border", border, BORDERS)
     if border == "nearest":
@@ -84,7 +84,7 @@ def separable_filter(x: Tensor, taps: tuple[float, ...], border: str) -> Tensor:
 
 
 def gaussian_blur(x: Tensor, sigma: float, *, truncate: float = 4.0, border: str = "nearest") -> Tensor:
-    """Smooth (..., H, W) by a Gaussian of `sigma` pixels cut at `truncate` sigmas (scipy.ndimage.gaussian_filter).
+    """Smooth (..., H, W) by a Gaussian of `sigma` pixels cut at `truncate` sigmas, as scipy's gaussian_filter.
 
     A sigma under 0.5 / truncate has one tap: the image itself is returned.
     """

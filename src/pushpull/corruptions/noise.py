@@ -56,8 +56,8 @@ def sample_shot_noise(draws: Draws, params: float, shape: tuple[int, ...]) -> Sh
 def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
     """Poisson(x c) / c, c = `photons` at white; exactly Poisson, to the resolution of the uniforms.
 
-    A grey level k has its own table. A value between two levels is the sum of Poisson(k c / 255) and of a Poisson
-    variable of the small rest, which the additivity of the Poisson law makes exact.
+    A grey level k has its own table. A value between two levels is the sum of Poisson(k c / 255) and of a
+    Poisson variable of the small rest, which the additivity of the Poisson law makes exact.
     """
     level = (x * 255.0 + 1e-3).floor_()
     # uint8 images have no rest, except the rounding of k / 255, which is dropped here.
@@ -85,8 +85,8 @@ def alias_tables(photons: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return the alias tables of Poisson(k photons / 255), k = 0..255.
 
     Column j of row k stands for the count first[k] + j; a uniform choice of column keeps it with probability
-    keep[k, j] and else takes alias[k, j]. The columns span 7 standard deviations and 7 counts to both sides; what
-    lies outside (under 1e-10) is below the resolution of the uniforms.
+    keep[k, j] and else takes alias[k, j]. The columns span 7 standard deviations and 7 counts to both sides;
+    what lies outside (under 1e-10) is below the resolution of the uniforms.
 
     Returns:
         first (256,) int64, keep (256, K) float32, alias (256, K) int64.
@@ -112,7 +112,7 @@ def alias_tables(photons: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _poisson_by_inversion(mean: Tensor, uniform: Tensor, largest: float) -> Tensor:
-    """Draw Poisson(mean), mean <= `largest` (under 2 here): count the steps of the distribution under `uniform`."""
+    """Draw Poisson(mean), mean <= `largest` (under 2): count the distribution's steps below `uniform`."""
     mass = torch.exp(-mean)
     below = mass.clone()
     counts = torch.zeros_like(mean)

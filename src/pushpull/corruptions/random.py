@@ -17,7 +17,7 @@ _GOLDEN = 0x9E3779B9 - (1 << 32)  # 2**32 / golden ratio, odd: spreads consecuti
 
 
 def _mix32_(x: Tensor) -> Tensor:
-    """Mix int32 words in place, bijectively: Wellons' "lowbias32" constants, low bias for two multiplications."""
+    """Mix int32 words in place, bijectively, by Wellons' "lowbias32" constants."""
     x ^= (x >> 16).bitwise_and_(0xFFFF)
     x *= 0x7FEB352D
     x ^= (x >> 15).bitwise_and_(0x1FFFF)
@@ -34,7 +34,7 @@ def _mix64(x: Tensor) -> Tensor:
 
 
 class Draws:
-    """Independent random numbers for every image of a batch: each call is a new stream, the same for equal keys.
+    """Independent random numbers for every image of a batch; each call is a new stream, equal for equal keys.
 
     Args:
         index: (N,) int64, which images these are.
@@ -61,7 +61,7 @@ class Draws:
         return _mix32_(words).view(-1, *shape)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Return (N, *shape) float32, uniform in (low, high): 2**23 equally likely values, low and high excluded.
+        """Return (N, *shape) float32, uniform in the open interval (low, high), of 2**23 equally likely values.
 
         The values are (k + 1/2) / 2**23, exact in float32; with 24 bits the largest would round to 1.
         """

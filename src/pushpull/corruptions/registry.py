@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from pushpull.corruptions import blur, digital, noise
+from pushpull.corruptions import blur, digital, elastic, noise, spatter, weather
 from pushpull.corruptions.types import Corruption
-
-
-def _pending(name: str, family: str) -> Corruption:
-    def apply(x, params, drawn):  # type: ignore[no-untyped-def]
-        raise NotImplementedError(name)
-
-    return Corruption(name, family, apply)
 
 
 _STANDARD: tuple[Corruption, ...] = (
@@ -21,19 +14,19 @@ _STANDARD: tuple[Corruption, ...] = (
     blur.GLASS_BLUR,
     blur.MOTION_BLUR,
     blur.ZOOM_BLUR,
-    _pending("snow", "weather"),
-    _pending("frost", "weather"),
-    _pending("fog", "weather"),
+    weather.SNOW,
+    weather.FROST,
+    weather.FOG,
     digital.BRIGHTNESS,
     digital.CONTRAST,
-    _pending("elastic_transform", "digital"),
+    elastic.ELASTIC_TRANSFORM,
     digital.PIXELATE,
     digital.JPEG_COMPRESSION,
 )
 _EXTRA: tuple[Corruption, ...] = (
     noise.SPECKLE_NOISE,
     blur.GAUSSIAN_BLUR,
-    _pending("spatter", "weather"),
+    spatter.SPATTER,
     digital.SATURATE,
 )
 

@@ -1,9 +1,9 @@
 """Every constant of the benchmark corruptions: SEVERITIES[scale][corruption][severity - 1].
 
 Source: the programs published with Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common
-Corruptions and Perturbations", ICLR 2019 (hendrycks/robustness, Apache-2.0): `make_imagenet_c.py` ("imagenet",
-made for 224 pixels), `make_cifar_c.py` ("cifar", 32) and `make_tinyimagenet_c.py` ("tiny", 64). The scales are
-different constants, not a resize; images of other sizes take one of the three by name.
+Corruptions and Perturbations", ICLR 2019 (hendrycks/robustness, Apache-2.0): `make_imagenet_c.py`
+("imagenet", made for 224 pixels), `make_cifar_c.py` ("cifar", 32), `make_tinyimagenet_c.py` ("tiny", 64). The
+scales are different constants, not a resize; images of other sizes take one of the three by name.
 
 Lengths are in pixels, intensities in units of the range [0, 1], unless a field says otherwise.
 """

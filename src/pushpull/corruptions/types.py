@@ -22,8 +22,8 @@ class Corruption:
     Attributes:
         name: as in the benchmark and in `severities.SEVERITIES`.
         family: noise, blur, weather or digital.
-        apply: (x, params, drawn) -> y; x float32 (N, 3, H, W) in [0, 1], y the same shape, not necessarily clipped.
-            Deterministic, and image i of y depends on image i of x and of `drawn` alone.
+        apply: (x, params, drawn) -> y; x float32 (N, 3, H, W) in [0, 1], y the same shape, clipped by the
+            caller. Deterministic, and image i of y depends on image i of x and of `drawn` alone.
         sample: (draws, params, shape of x) -> drawn, tensors with leading N; None where nothing is random.
     """
 
