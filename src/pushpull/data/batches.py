@@ -20,7 +20,7 @@ from pushpull.errors import InputError
 
 
 class Batch(NamedTuple):
-    """Images of a split: (b, 3, H, W) uint8, (b,) int64 labels, (b,) int64 row numbers in the source split."""
+    """Images of a split: (b, 3, H, W) uint8, (b,) int64 labels, (b,) int64 rows in the source split."""
 
     images: UInt8[Tensor, "b 3 h w"]
     labels: Int64[Tensor, " b"]
@@ -84,7 +84,7 @@ class StreamDataset(Dataset[Any]):
 
 
 class _FramedDataset(Dataset[Any]):
-    """A split framed to `size`: errors are items, since an exception would leave a worker as a page of text."""
+    """A split framed to `size`. Errors are items: an exception would leave a worker as a page of text."""
 
     def __init__(self, split: ImageSplit, framing: Framing, size: tuple[int, int]) -> None:
         self.split, self.framing, self.size = split, framing, size

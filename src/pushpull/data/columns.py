@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from pushpull.data.raw import UNLABELLED, RawData
 from pushpull.errors import InputError
 
 _PROBED_ROWS = 8
-_LABEL_NAMES = ("label", "labels", "target", "targets", "class", "category", "y")
+_LABEL_NAME = re.compile(r"(.*_)?(labels?|targets?|class|category|y|digit)(_id)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def tables_to_raw(tables: dict[str, Any], origin: str) -> RawData:
         origin: what errors call the data set.
 
     Raises:
-        InputError: no image column, no label column, splits that disagree on the classes, labels out of range.
+        InputError: no image or label column, splits that disagree on the classes, labels out of range.
     """
     first = next(iter(tables.values()))
     columns = find_columns(first, origin)
@@ -126,23 +127,21 @@ def _label_column(table: Any, origin: str) -> tuple[str, str | None]:
         counts = ", ".join(f"{name} ({count} classes)" for name, count in named.items())
         return chosen, f"labels from {chosen!r}, the finest of {counts}" if len(named) > 1 else None
     integers = [
-        name for name, feature in table.features.items() if "int" in str(getattr(feature, "dtype", ""))
+        name
+        for name, feature in table.features.items()
+        # The name counts here: a table without class names may well number its images in another column.
+        if "int" in str(getattr(feature, "dtype", "")) and _LABEL_NAME.fullmatch(name)
     ]
-    usual = [name for name in integers if name.lower() in _LABEL_NAMES or name.lower().endswith("_label")]
-    candidates = usual or integers
-    if not candidates or (len(candidates) > 1 and not usual):
-        reason = (
-            "several columns of integers and none is called label" if candidates else "no column of labels"
-        )
+    if not integers:
         raise InputError(
-            f"{origin} has {reason} among {', '.join(table.column_names)}; "
-            "one must hold integers, or a ClassLabel feature, and be called 'label'"
+            f"{origin} has no column of labels among {', '.join(table.column_names)}; "
+            "one must be a ClassLabel feature, or hold integers and be called 'label'"
         )
-    if len(candidates) == 1:
-        return candidates[0], None
-    sizes = {name: len(table.unique(name)) for name in candidates}
+    sizes = {name: len(table.unique(name)) for name in integers}
     chosen = max(sizes, key=lambda name: sizes[name])
-    return chosen, f"labels from {chosen!r}, the finest of {', '.join(candidates)}"
+    return chosen, f"labels from {chosen!r}, the finest of {', '.join(integers)}" if len(
+        integers
+    ) > 1 else None
 
 
 def _labels(table: Any, columns: Columns, origin: str) -> Int64[Tensor, " n"]:

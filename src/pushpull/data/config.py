@@ -13,15 +13,16 @@ class DataConfig:
 
     Args:
         name: "digits" (built in), a folder of parquet files in the public hub's layout, an image folder
-            (train/, val/, test/ with a folder a class), or a data set of the hub as owner/name (owner/name:config
-            where it has several configurations).
-        classes: path of a text file with one class name (or ImageNet's wnid) a line: only these, in that order.
+            (train/, val/, test/ with a folder a class), or a data set of the hub as owner/name
+            (owner/name:config where it has several configurations).
+        classes: path of a text file, one class name (or ImageNet's wnid) a line: only these, in that order.
         fraction: share of the training split that is used, in (0, 1]; stratified, at least one image a class.
-        validation_fraction: share of the training split held out for model selection, in [0, 1), where the data
-            has no validation split apart from the one that is evaluated on.
+        validation_fraction: share of the training split held out for model selection, in [0, 1), where the
+            data has no validation split apart from the one that is evaluated on.
         split_seed: of the held-out part and of the fraction.
-        unreadable_limit: share of a split's images, in [0, 1), that may be skipped because they cannot be decoded.
-        memory_limit_gib: a split that takes at most this much decoded is kept in memory; a larger one streams.
+        unreadable_limit: share of a split's images, in [0, 1), that may be skipped where they cannot be
+            decoded; rounded down to whole images.
+        memory_limit_gib: a split that takes at most this much decoded stays in memory; a larger one streams.
         label: what tables call the data; by default the last part of its name.
 
     Raises:

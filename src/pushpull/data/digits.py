@@ -17,7 +17,7 @@ TEST_SEED = 0  # fixed: the test images are the same whatever the configuration
 
 
 def load_digits() -> RawData:
-    """Return 1797 digits of the UCI optical recognition set (8x8, 17 grey levels, enlarged by bicubic interpolation).
+    """Return 1797 digits of the UCI optical recognition set (8x8, 17 grey levels), enlarged (bicubic).
 
     `index` is scikit-learn's row. The test split is a fixed fifth, stratified.
     """

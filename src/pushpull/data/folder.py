@@ -8,34 +8,22 @@ from pathlib import Path
 import torch
 
 from pushpull.data.images import ImageSplit, TableSource
-from pushpull.data.raw import RawData, split_called
+from pushpull.data.raw import SPLITS, RawData, split_called
 from pushpull.errors import InputError
 
 _EXTENSIONS = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jp2",
-        ".png",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-    ]
+    f".{name}"
+    for name in "jpg jpeg jpe jp2 png bmp gif webp tif tiff ppm pgm pbm".split()  # noqa: SIM905
 )
 LAYOUT = "train/, val/ and test/ with a folder of images for each class, or only folders of classes"
 
 
 def load_folder(root: Path) -> RawData:
-    """Return the splits of an image folder.
+    """Return the splits of an image folder; `index` is the row of a listing sorted by class and path.
 
-    Class folders sorted by name are the labels; the list comes from train/ (without one, from all splits), so a
-    class folder that another split lacks shifts nothing. Without split folders the whole is the test split.
+    Class folders sorted by name are the labels; the list comes from train/ (without one, from all splits),
+    so a class folder that another split lacks shifts nothing. Without split folders the whole is the test
+    split.
 
     Raises:
         InputError: no images, images outside class folders, a class that train/ does not have.
@@ -47,7 +35,9 @@ def load_folder(root: Path) -> RawData:
         del members["test"]
     for split, found in members.items():
         if not any(found.values()):
-            raise InputError(f"{folders[split]} has no images in class folders; give {LAYOUT}")
+            raise InputError(
+                f"{folders[split]} has no images in class folders and no parquet files; give {LAYOUT}"
+            )
     classes = sorted(members["train"] if "train" in members else set().union(*members.values()))
     splits = {}
     for split, found in members.items():
@@ -55,7 +45,7 @@ def load_folder(root: Path) -> RawData:
         if unknown:
             raise InputError(
                 f"{folders[split] / unknown[0]} is a class that {folders['train']} does not have; "
-                f"rename or remove it (classes: {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
+                f"rename or remove it ({len(classes)} classes: {', '.join(classes[:4])} ...)"
             )
         splits[split] = _split(split, found, classes)
     return RawData(classes, splits, remarks)
@@ -63,10 +53,10 @@ def load_folder(root: Path) -> RawData:
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     children = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    named = [(split_called(path.name), path) for path in children]
-    # A class may be called "train": as a split it would have folders in it, or stand beside splits only.
-    splits = [(split, path) for split, path in named if split and _is_split(path, len(named), named)]
-    if not splits:
+    splits = [(split, path) for path in children if (split := split_called(path.name))]
+    # A class may be called "train": splits have folders in them, or nothing but splits beside them.
+    nested = any(child.is_dir() for _, path in splits for child in path.iterdir())
+    if not splits or not (nested or len(splits) == len(children)):
         return {"test": root}, []
     folders: dict[str, Path] = {}
     for split, path in splits:
@@ -77,12 +67,7 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
         folders[split] = path
     others = [path.name for path in children if path not in folders.values()]
     remarks = [f"not a split, not used: {', '.join(others)}"] if others else []
-    order = ("train", "validation", "test")
-    return {split: folders[split] for split in order if split in folders}, remarks
-
-
-def _is_split(path: Path, count: int, named: list[tuple[str | None, Path]]) -> bool:
-    return any(child.is_dir() for child in path.iterdir()) or all(split for split, _ in named[:count])
+    return {split: folders[split] for split in SPLITS if split in folders}, remarks
 
 
 def _classes_of(folder: Path) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pushpull.data.columns import tables_to_raw
-from pushpull.data.raw import RawData, split_called
+from pushpull.data.raw import SPLITS, RawData, split_called
 from pushpull.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(:[\w.-]+)?")
@@ -37,8 +37,7 @@ def load_hub(name: str) -> RawData:
     tables = {split: found[key] for key in found if (split := split_called(key)) and len(found[key])}
     if not tables:
         raise InputError(f"{name!r} has no train, validation or test split among {', '.join(found)}")
-    order = ("train", "validation", "test")
-    raw = tables_to_raw({split: tables[split] for split in order if split in tables}, name)
+    raw = tables_to_raw({split: tables[split] for split in SPLITS if split in tables}, name)
     others = [key for key in found if not split_called(key)]
     if others:
         raw.remarks.append(f"not a split of ours, not used: {', '.join(others)}")

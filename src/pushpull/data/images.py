@@ -107,7 +107,7 @@ class ImageSplit:
         index: (n,) int64, the row number of each image in the source split: its identity, which corruptions
             are drawn from, so that it stays the same through every subset.
         source: the images by row.
-        unreadable_limit: share of the images that may be skipped because they cannot be decoded (rounded down).
+        unreadable_limit: share of the images that may be skipped where they cannot be decoded (rounded down).
         memory_limit_gib: up to this size `eval_batches` keeps the split decoded in memory.
     """
 
@@ -124,16 +124,18 @@ class ImageSplit:
     @classmethod
     def from_tensors(
         cls,
-        images: UInt8[Tensor, "n 3 h w"],
+        images: Tensor,
         labels: Tensor | Sequence[int],
         classes: Sequence[str] | None = None,
         *,
         name: str = "test",
     ) -> ImageSplit:
-        """Return a split of images that are in memory; without `classes` they are called "0", "1", ...
+        """Return a split of images, (n, 3, H, W) uint8, that are in memory; their row is their `index`.
+
+        Without `classes` the labels are called "0", "1", ...
 
         Raises:
-            InputError: images that are not (n, 3, H, W) uint8, labels of another length or outside the classes.
+            InputError: images not (n, 3, H, W) uint8, labels of another length or outside the classes.
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
             raise InputError(
@@ -177,13 +179,14 @@ class ImageSplit:
         image = self.image(position)
         if framing.output_size((image.height, image.width)) != size:
             raise InputError(
-                f"{self.image_name(position)} is {image.height} x {image.width} px where {size[0]} x {size[1]} "
-                "is expected; give a resize and a crop, such as Framing(256, 224), so that all agree"
+                f"{self.image_name(position)} is {image.height} x {image.width} px, "
+                f"the first is {size[0]} x {size[1]} once framed; give a resize and a crop, such as "
+                "Framing(256, 224), so that all agree"
             )
         return to_tensor(framing.apply(image, self.image_name(position)))
 
     def framed_size(self, framing: Framing) -> tuple[int, int]:
-        """Return (height, width) in px of the first readable image once framed: the size that all must have."""
+        """Return (height, width) in px of the first readable image once framed: all must have it."""
         if framing.crop is not None:
             return framing.crop, framing.crop
         for row in self.index.tolist():

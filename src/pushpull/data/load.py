@@ -31,12 +31,12 @@ class DataSplits:
 
     Args:
         train: what is trained on, or None.
-        validation: what models are selected on: never the test split. None where there is nothing to select on.
+        validation: what models are selected on: never the test split. None where there is nothing.
         test: what is evaluated: the labelled test split, else the validation split, or None.
         classes: names of the labels.
         note: a warning that belongs to every figure on this data, or None.
         label: what tables call the data.
-        framing: the default for evaluation: images as they are where all have one size, else resize 256, crop 224.
+        framing: default for evaluation: images as they are where all have one size, else 256, 224.
         image_size: (height, width) in px after framing.
         remarks: what was decided on the way, one sentence each.
         config: what it was made from.
@@ -95,9 +95,9 @@ def class_file_digest(path: str | None) -> str | None:
 def load_data(config: DataConfig | str = "digits") -> DataSplits:
     """Return the splits of a data set, given its configuration or only its name.
 
-    The test split is the source's, where it is labelled; else its validation split. Models are selected on the
-    source's validation split where that is not the test split; else on a part of the training split, held out by
-    `split_seed`. `fraction` is then taken of what is left to train on.
+    The test split is the source's, where it is labelled; else its validation split. Models are selected on
+    the source's validation split where that is not the test split; else on a part of the training split, held
+    out by `split_seed`. `fraction` is then taken of what is left to train on.
 
     Raises:
         InputError: a name that is neither a folder nor a hub data set, a folder without images or in another
@@ -126,7 +126,7 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
         test=test,
         classes=some.classes,
         note=raw.note,
-        label=_label(config, raw),
+        label=_label(config, raw, some.classes),
         framing=framing,
         image_size=some.framed_size(framing),
         remarks=raw.remarks,
@@ -151,7 +151,7 @@ def _find(name: str) -> RawData:
 
 
 def _labelled(raw: RawData, name: str) -> dict[str, ImageSplit]:
-    """Return the splits that have labels; a test split without any is normal (ImageNet's), another is an error."""
+    """Return the splits that have labels; none in a test split is normal (ImageNet's)."""
     splits = {}
     for role, split in raw.splits.items():
         missing = int((split.labels == UNLABELLED).sum())
@@ -199,10 +199,9 @@ def _default_framing(splits: list[ImageSplit]) -> Framing:
     return AS_IS
 
 
-def _label(config: DataConfig, raw: RawData) -> str:
-    """Return the name for tables: the last part of a path or hub name, with all that makes figures incomparable."""
-    name = (
-        config.label or Path(config.name).expanduser().resolve().name if config.name != "digits" else "digits"
-    )
-    parts = [raw.note] if raw.note else []
-    return f"{name} ({'; '.join(parts)})" if parts else name
+def _label(config: DataConfig, raw: RawData, classes: list[str]) -> str:
+    """Return the name for tables: the given one or the last part of a path or hub name, with the note."""
+    name = config.label or Path(config.name).expanduser().resolve().name
+    if len(classes) < len(raw.classes) and not config.label:
+        name = f"{name}, {len(classes)} of {len(raw.classes)} classes"
+    return f"{name} ({raw.note})" if raw.note else name

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from pushpull.data.columns import tables_to_raw
-from pushpull.data.raw import RawData, split_called
+from pushpull.data.raw import SPLITS, RawData, split_called
 from pushpull.errors import InputError
 
-# Up to this size the files are read into memory; above, the library makes its memory-mapped copy in its cache,
-# once. CIFAR stays out of the cache, ImageNet out of memory.
+# Up to this size the files are read into memory; above, the library makes its memory-mapped copy in its
+# cache, once. CIFAR stays out of the cache, ImageNet out of memory.
 _READ_LIMIT_BYTES = 2**30
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})")
 
 
 def find_parquet(folder: Path) -> dict[str, list[Path]]:
-    """Return split -> files, from `folder`, its data/, or its only subfolder that has parquet files; {} if none.
+    """Return split -> files, from `folder`, its data/, or its only subfolder that has any; {} if none.
 
     A file belongs to the split that its name starts with, or that its folder is called.
 
@@ -30,23 +30,20 @@ def find_parquet(folder: Path) -> dict[str, list[Path]]:
         return {}
     by_folder = {split_called(place.name): files for place, files in found if split_called(place.name)}
     if found[0][0] != folder and by_folder:
-        return {split: _complete(by_folder[split]) for split in _ORDER if split in by_folder}
+        return {split: _complete(by_folder[split]) for split in SPLITS if split in by_folder}
     place, files = found[0]
     if place not in (folder, folder / "data") and len(found) > 1:
         names = ", ".join(other.name for other, _ in found)
         raise InputError(
             f"{folder} has parquet files in several folders ({names}); give the path of one of them"
         )
-    splits = {split: [file for file in files if split_called(file.name) == split] for split in _ORDER}
+    splits = {split: [file for file in files if split_called(file.name) == split] for split in SPLITS}
     splits = {split: _complete(members) for split, members in splits.items() if members}
     if not splits:
         raise InputError(
             f"{place} has no train, validation or test among {files[0].name}, ...; rename the files"
         )
     return splits
-
-
-_ORDER = ("train", "validation", "test")
 
 
 def _complete(files: list[Path]) -> list[Path]:
@@ -81,11 +78,12 @@ def _read(paths: list[Path]) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets import Dataset
+    from datasets.exceptions import DatasetsError
 
     try:
         if sum(path.stat().st_size for path in paths) > _READ_LIMIT_BYTES:
             return Dataset.from_parquet([str(path) for path in paths])
         return Dataset(pa.concat_tables([pq.read_table(path) for path in paths]))
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, DatasetsError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{paths[0]} cannot be read as parquet ({reason}); fetch the file again") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
@@ -62,7 +62,7 @@ class Framing:
         return (longer, self.resize) if height >= width else (self.resize, longer)
 
     def apply(self, image: Image.Image, name: str = "the image") -> Image.Image:
-        """Return `image` resized and cropped; `name` says in an error which image is smaller than the crop."""
+        """Return `image` resized and cropped; an error calls it `name` where it is smaller than the crop."""
         height, width = self._resized((image.height, image.width))
         if (height, width) != (image.height, image.width):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -70,7 +70,8 @@ class Framing:
             return image
         if self.crop > min(height, width):
             raise InputError(
-                f"crop={self.crop} is larger than {name} ({height} x {width} px); give a resize of at least {self.crop}"
+                f"crop={self.crop} is larger than {name} ({height} x {width} px); "
+                f"give a resize of at least {self.crop}"
             )
         top, left = round((height - self.crop) / 2.0), round((width - self.crop) / 2.0)
         return image.crop((left, top, left + self.crop, top + self.crop))
@@ -95,7 +96,7 @@ class Preprocessing:
     Args:
         mean: of each channel (R, G, B), for images in [0, 1].
         std: likewise, positive.
-        size: (height, width) in px that the network takes, an integer for a square; None takes images as they are.
+        size: (height, width) in px that the network takes, an integer for a square; None: as they are.
 
     Raises:
         InputError: not three numbers, a std that is not positive, a size that is not positive.
@@ -116,7 +117,7 @@ class Preprocessing:
         if self.size is not None:
             object.__setattr__(self, "size", _height_width(self.size))
 
-    def __call__(self, images: Shaped[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 height width"]:
+    def __call__(self, images: Tensor) -> Float[Tensor, "n 3 height width"]:
         """Return `images` resized (bilinear, antialiased) where `size` differs, and normalised.
 
         Args:

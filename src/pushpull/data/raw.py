@@ -1,4 +1,4 @@
-"""What every kind of data set is brought to first: up to three splits of one class list, as they are stored."""
+"""What every kind of data set is brought to first: up to three splits of one class list, as stored."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from dataclasses import dataclass, field
 
 from pushpull.data.images import ImageSplit
 
-_ALIASES = {
-    "train": ("training", "train"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("testing", "test"),
-}
-_PREFIX = re.compile(
-    "|".join(f"(?P<{split}>{'|'.join(names)})" for split, names in _ALIASES.items()) + "", re.IGNORECASE
-)
+# What files, folders and the hub call the splits; the pattern takes the first name that fits.
+_ALIASES = {"train": "training|train", "validation": "validation|valid|val|dev", "test": "testing|test"}
+SPLITS = tuple(_ALIASES)
+_PREFIX = re.compile("|".join(f"(?P<{split}>{names})" for split, names in _ALIASES.items()), re.IGNORECASE)
 
 UNLABELLED = -1
 

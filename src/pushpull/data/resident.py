@@ -81,7 +81,7 @@ def _threads() -> int:
 
 
 def _close_gaps(images: Tensor, lost: list[int]) -> Int64[Tensor, " kept"]:
-    """Move images down over those that were lost, in place (a copy would double the memory); return who is left."""
+    """Move images down over the lost ones, in place (a copy would double the memory); return who is left."""
     keep = torch.ones(len(images), dtype=torch.bool)
     keep[lost] = False
     kept = keep.nonzero()[:, 0]

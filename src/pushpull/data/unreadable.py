@@ -44,8 +44,8 @@ class SkipLimit:
             if len(self.names) > self.allowed:
                 shown = ", ".join(self.names[:3]) + (", ..." if len(self.names) > 3 else "")
                 raise InputError(
-                    f"{len(self.names)} unreadable of {self.total} images of {self.what} ({shown}: {error.reason}), "
-                    f"more than the {self.allowed} that unreadable_limit={self.share:g} allows; "
-                    "repair or remove them, or raise the limit"
+                    f"{len(self.names)} unreadable of {self.total} images of {self.what} "
+                    f"({shown}: {error.reason}), more than the {self.allowed} that "
+                    f"unreadable_limit={self.share:g} allows; repair or remove them, or raise the limit"
                 )
             warnings.warn(f"skipped: {error}", stacklevel=2)
