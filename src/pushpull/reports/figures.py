@@ -1,0 +1,250 @@
+"""The figures of a comparison, drawn without pyplot: no window, no global figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from pushpull.corruptions import FAMILIES
+from pushpull.files import atomic_path
+from pushpull.reports.columns import MEAN_CORRUPTION_ERROR, title
+from pushpull.reports.comparison import Comparison, Row
+from pushpull.reports.estimate import Estimate
+from pushpull.reports.layout import seeds_text
+
+# Ink and grid stand for text and rules; the page swaps them for its own colours in light and dark.
+INK, GRID = "#222426", "#d5d8dc"
+# Okabe and Ito's colours, told apart by colour-blind readers; the baseline takes the ink.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h", "*")
+_DOTS_PER_INCH = 150
+
+
+@dataclass(frozen=True)
+class _Look:
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[int, ...]]
+
+
+def error_by_severity(comparison: Comparison) -> Figure:
+    """Error against severity: the mean of the 15 and one panel a family, with a band of one deviation.
+
+    Where neither the 15 nor a family was measured whole, one panel a corruption. Severity 0 is clean.
+    """
+    names = _panels(comparison)
+    with_mean = names[0] == "mean" and len(names) == 5
+    figure = Figure(figsize=(10, 4.6) if with_mean else _grid_size(len(names)), layout="constrained")
+    if with_mean:
+        grid = figure.add_gridspec(2, 4)
+        axes = [figure.add_subplot(grid[:, :2])]
+        axes += [figure.add_subplot(grid[i // 2, 2 + i % 2]) for i in range(4)]
+    else:
+        columns = min(3, len(names))
+        axes = [figure.add_subplot(-(-len(names) // columns), columns, i + 1) for i in range(len(names))]
+    top = 100 * max(
+        point.mean + (point.std or 0)
+        for row in comparison.rows
+        for name in names
+        for point in row.curves[name]
+    )
+    for name, panel in zip(names, axes, strict=True):
+        _draw_curves(panel, comparison, name)
+        panel.set_ylim(0, min(100, top * 1.05) if top else 1)
+        large = with_mean and name == "mean"
+        panel.set_title(_panel_title(name), loc="left", fontsize=11 if large else 9, color=INK)
+        panel.tick_params(labelsize=9 if large else 8)
+        if large or not with_mean:
+            panel.set_xlabel(
+                "severity (0: clean)" if _has_clean(comparison) else "severity", fontsize=9, color=INK
+            )
+            panel.set_ylabel("top-1 error, percent", fontsize=9, color=INK)
+    _legend(figure, comparison)
+    _frame(figure, axes, comparison)
+    return figure
+
+
+def _panels(comparison: Comparison) -> list[str]:
+    curves = comparison.rows[0].curves
+    whole = [name for name in ("mean", *FAMILIES) if name in curves]
+    return whole or list(comparison.setting.corruptions)
+
+
+def _panel_title(name: str) -> str:
+    if name == "mean":
+        return "Mean of 15 corruptions (not AlexNet-normalised)"
+    return name.capitalize() if name in FAMILIES else title(name)
+
+
+def _grid_size(panels: int) -> tuple[float, float]:
+    columns = min(3, panels)
+    return 3.4 * columns + 0.6, 2.4 * -(-panels // columns) + 0.8
+
+
+def _has_clean(comparison: Comparison) -> bool:
+    return comparison.setting.clean_images is not None
+
+
+def _draw_curves(panel: Axes, comparison: Comparison, name: str) -> None:
+    for row, look in zip(comparison.rows, _looks(comparison.rows), strict=True):
+        points = list(row.curves[name])
+        severities = list(comparison.setting.severities)
+        if _has_clean(comparison):
+            points.insert(0, row.values["clean_error"])
+            severities.insert(0, 0)
+        means = [100 * point.mean for point in points]
+        spreads = [100 * (point.std or 0) for point in points]
+        panel.plot(
+            severities,
+            means,
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.line,
+            markersize=4,
+            linewidth=1.6,
+        )
+        if any(spreads):
+            low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
+            high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
+            panel.fill_between(severities, low, high, color=look.colour, alpha=0.18, linewidth=0)
+    panel.set_xticks(severities)
+
+
+def differences(comparison: Comparison) -> Figure:
+    """Each corruption's error minus the baseline's, in percentage points, with a bar of one deviation."""
+    columns = [*comparison.group("corruption", "extra")][::-1]
+    mean = [column for column in comparison.columns if column is MEAN_CORRUPTION_ERROR]
+    columns = mean + columns
+    rows = comparison.rows[1:]
+    # Models that share a line are set apart vertically, within 0.6 of the distance between lines.
+    step = 0.6 / max(1, len(rows))
+    height = 1.6 + len(columns) * max(0.24, 0.13 * len(rows))
+    figure = Figure(figsize=(7.5, height), layout="constrained")
+    panel = figure.add_subplot()
+    for i, (row, look) in enumerate(zip(rows, _looks(comparison.rows)[1:], strict=True)):
+        offset = ((len(rows) - 1) / 2 - i) * step
+        estimates = [row.differences[column.key] for column in columns]
+        panel.errorbar(
+            [100 * estimate.mean for estimate in estimates],
+            [position + offset for position in range(len(columns))],
+            xerr=_bars(estimates),
+            color=look.colour,
+            fmt=look.marker,
+            markersize=5,
+            elinewidth=1.2,
+        )
+    panel.axvline(0, color=INK, linewidth=1)
+    panel.set_yticks(range(len(columns)), [_difference_label(column.key, column.title) for column in columns])
+    panel.set_ylim(-0.6, len(columns) - 0.4)
+    if mean:
+        panel.axhline(0.5, color=GRID, linewidth=1)
+    panel.set_xlabel(
+        f"error minus that of {comparison.rows[0].label}, percentage points (left of 0: better)",
+        fontsize=9,
+        color=INK,
+    )
+    panel.tick_params(labelsize=9)
+    _legend(figure, comparison, with_baseline=False)
+    _frame(figure, [panel], comparison)
+    return figure
+
+
+def _difference_label(key: str, text: str) -> str:
+    return "mean of the 15" if key == MEAN_CORRUPTION_ERROR.key else text
+
+
+def _bars(estimates: Sequence[Estimate]) -> list[float] | None:
+    return None if estimates[0].std is None else [100 * (estimate.std or 0.0) for estimate in estimates]
+
+
+def _looks(rows: Sequence[Row]) -> list[_Look]:
+    """One look a row; line styles change when the colours run out."""
+    lines: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
+    looks = [_Look(INK, "o", (0, (4, 2)))]
+    for i in range(len(rows) - 1):
+        looks.append(
+            _Look(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)], lines[i // len(_COLOURS) % 3])
+        )
+    return looks
+
+
+def _legend(figure: Figure, comparison: Comparison, *, with_baseline: bool = True) -> None:
+    handles, labels = [], []
+    for row, look in zip(comparison.rows, _looks(comparison.rows), strict=True):
+        if row.is_baseline and not with_baseline:
+            continue
+        line = look.line if with_baseline else ""
+        handles.append(
+            matplotlib.lines.Line2D(
+                [], [], color=look.colour, marker=look.marker, linestyle=line, markersize=5
+            )
+        )
+        labels.append(f"{row.label} (baseline)" if row.is_baseline else row.label)
+    longest = max(map(len, labels))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=max(1, min(len(labels), int(figure.get_figwidth() * 11 / (longest + 6)))),
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+    )
+
+
+def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None:
+    """Rules that stay in the background, ink for text, and below it all what was measured."""
+    figure.set_facecolor("white")
+    setting = comparison.setting
+    said = "" if comparison.note is None or comparison.note in setting.label else f" ({comparison.note})"
+    figure.supxlabel(
+        f"{setting.label}{said}; {setting.images} images; {setting.scale} scale; {seeds_text(comparison)}",
+        x=0.01,
+        ha="left",
+        fontsize=8,
+        color=INK,
+        wrap=True,
+    )
+    for panel in axes:
+        panel.set_facecolor("none")
+        panel.grid(color=GRID, linewidth=0.7)
+        panel.set_axisbelow(True)
+        panel.tick_params(colors=INK, length=0)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.spines[["left", "bottom"]].set_color(GRID)
+
+
+def save(figure: Figure, path: Path | str) -> Path:
+    """Write a PNG or SVG, by the ending of `path`, atomically; the same figure gives the same SVG."""
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        if path.suffix == ".svg":
+            _print_svg(figure, temporary)
+        else:
+            FigureCanvasAgg(figure).print_figure(str(temporary), dpi=_DOTS_PER_INCH)
+    return path
+
+
+def svg_text(figure: Figure) -> str:
+    """The figure as SVG source with a transparent ground and real text, to stand inside a page."""
+    import io
+
+    stream = io.StringIO()
+    figure.set_facecolor("none")
+    _print_svg(figure, stream)
+    figure.set_facecolor("white")
+    return stream.getvalue()
+
+
+def _print_svg(figure: Figure, target: object) -> None:
+    # These two settings can be given no other way; they are put back at once. Text stays text, so that it can
+    # be read, searched and scaled; the salt makes the ids the same each time.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pushpull"}):
+        FigureCanvasSVG(figure).print_figure(target, metadata={"Date": None})  # type: ignore[arg-type]

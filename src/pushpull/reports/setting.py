@@ -1,0 +1,157 @@
+"""What two results must share before their errors may stand in one column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pushpull.errors import InputError
+from pushpull.evaluation.results import Condition, Results
+from pushpull.reports.columns import ordered, title
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The data and the corruptions that a result was measured with; equal settings may be compared.
+
+    `counts` holds the number of images by corruption and severity, `clean_images` that of the clean pass
+    (None where clean images were not measured), `data` the data's SHA-256 where the result has
+    it, else its name. The network's own preprocessing is not part of it.
+    """
+
+    label: str
+    data: str
+    split: str
+    images: int
+    limit: int | None
+    image_size: tuple[int, ...] | None
+    framing: tuple[tuple[str, int | None], ...] | None
+    classes: tuple[str, ...]
+    skipped: tuple[str, ...]
+    scale: str
+    corruption_seed: int
+    source: str
+    frost_textures: str
+    clean_images: int | None
+    counts: Mapping[str, Mapping[int, int]]
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """The corruptions that were measured, in the benchmark's order."""
+        return tuple(self.counts)
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """The severities that were measured, the same for every corruption."""
+        return tuple(next(iter(self.counts.values())))
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Name and text of what a table's reader must know: data, images, scale, seed, textures, source."""
+        images = f"{self.images} ({self.split} split)"
+        if self.limit is not None:
+            images += f", limited to {self.limit}"
+        if self.skipped:
+            images += f", {len(self.skipped)} unreadable skipped"
+        size = "" if self.image_size is None else f", {' x '.join(map(str, self.image_size))} pixels"
+        return [
+            ("Data", self.label),
+            ("Images", images + size),
+            ("Classes", str(len(self.classes))),
+            ("Corruptions", f"{len(self.counts)}, severities {', '.join(map(str, self.severities))}"),
+            ("Severity scale", self.scale),
+            ("Corruption seed", str(self.corruption_seed)),
+            ("Corrupted images", self.source),
+            ("Frost textures", self.frost_textures),
+        ]
+
+
+def setting_of(results: Results, source: str) -> Setting:
+    """The setting of one result; `source` names it in errors.
+
+    Raises:
+        InputError: the result is not complete, holds no corruption, or corruptions at different severities.
+    """
+    again = f"pushpull evaluate {results.model['source'] or source}"
+    if not results.complete:
+        raise InputError(
+            f"{source} is not complete ({len(results.corrupted)} corruptions measured so far); "
+            f"continue it with: {again}"
+        )
+    if not results.corrupted:
+        raise InputError(f"{source} holds no corrupted condition to compare; measure with: {again}")
+    data, corruption = results.data, results.corruption
+    size, framing = data["image_size"], data.get("framing")
+    return Setting(
+        label=data["label"],
+        # A folder is the same data whether it was named from here or from there.
+        data=data.get("sha256") or str(data["name"]).rstrip("/").rsplit("/", 1)[-1],
+        split=data["split"],
+        images=data["images"],
+        limit=data["limit"],
+        image_size=None if size is None else tuple(size),
+        framing=None if framing is None else tuple(sorted(framing.items())),
+        classes=tuple(map(str, data["classes"])),
+        skipped=tuple(sorted(data["skipped"])),
+        scale=corruption["scale"],
+        corruption_seed=corruption["seed"],
+        source=corruption["source"],
+        frost_textures=corruption["frost_textures"],
+        clean_images=None if results.clean is None else results.clean.images,
+        counts=_counts(results.corrupted, source),
+    )
+
+
+def _counts(corrupted: Mapping[str, Mapping[int, Condition]], source: str) -> dict[str, dict[int, int]]:
+    counts = {
+        name: {severity: condition.images for severity, condition in sorted(corrupted[name].items())}
+        for name in ordered(list(corrupted))
+    }
+    severities = {name: tuple(by_severity) for name, by_severity in counts.items()}
+    if len(set(severities.values())) > 1:
+        found = "; ".join(
+            f"{title(name)}: {', '.join(map(str, value))}" for name, value in severities.items()
+        )
+        raise InputError(
+            f"{source} has not all corruptions at the same severities ({found}); evaluate it again"
+        )
+    return counts
+
+
+def require_same(reference: Setting, reference_name: str, other: Setting, other_name: str) -> None:
+    """Raise `InputError` that names the first difference between two settings, if there is one."""
+    for field in fields(Setting):
+        first, second = getattr(reference, field.name), getattr(other, field.name)
+        if first != second:
+            name = _NAMES.get(field.name, field.name.replace("_", " "))
+            left, right = _brief(first, second), _brief(second, first)
+            raise InputError(
+                f"{other_name} cannot be compared with {reference_name}: {name} is {right} there and {left} "
+                "here; evaluate both with the same data and corruption settings (pushpull evaluate)"
+            )
+
+
+_NAMES = {
+    "label": "data label",
+    "images": "number of images",
+    "skipped": "the list of skipped images",
+    "scale": "severity scale",
+    "source": "source of the corrupted images",
+    "clean_images": "number of clean images",
+    "counts": "the set of corruptions and severities",
+}
+
+
+def _brief(value: Any, against: Any) -> str:
+    """A value short enough for one line; of long lists, what `against` lacks."""
+    if isinstance(value, Mapping) and isinstance(against, Mapping):
+        kept = [name for name in value if value[name] != against.get(name)]
+        return f"{len(value)} corruptions" + (f" (with {', '.join(kept[:4])})" if kept else "")
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
+        return f"{len(value)} names"
+    return repr(value)
+
+
+def to_json(setting: Setting) -> dict[str, Any]:
+    """The setting as JSON values."""
+    return asdict(setting)
