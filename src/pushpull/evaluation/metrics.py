@@ -1,8 +1,8 @@
 """Robustness and calibration in numbers: pure functions of errors, predictions and logits.
 
-Errors are fractions in [0, 1]; `errors` maps a corruption to its errors at severity 1, 2, 3, 4, 5. Two kinds of
-mean exist and have different names: `mean_corruption_error` (unnormalised: CIFAR-10-C, the PushPull paper) and
-`mce` (divided by a baseline's: ImageNet-C). They must never stand in one column.
+Errors are fractions in [0, 1]; `errors` maps a corruption to its errors at severity 1, 2, 3, 4, 5. Two kinds
+of mean exist and have different names: `mean_corruption_error` (unnormalised: CIFAR-10-C, the PushPull paper)
+and `mce` (divided by a baseline's: ImageNet-C). They must never stand in one column.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def mean_corruption_error(errors: Errors, corruptions: Iterable[str] = CORRUPTIO
 
 
 def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
-    """Mean corruption error relative to a baseline's, over the fifteen corruptions; 1 for the baseline itself.
+    """Mean over the fifteen corruptions of error relative to a baseline's; 1 for the baseline itself.
 
     mean over c of (sum over s of E[c, s]) / (sum over s of E_base[c, s])
 
@@ -74,7 +74,7 @@ def relative_mce(
     baseline: BaselineErrors | str = "alexnet",
     baseline_clean_error: float | None = None,
 ) -> float:
-    """Mean over the fifteen corruptions of the error that corruption adds, relative to what it adds to a baseline.
+    """Mean over the fifteen corruptions of the error that each adds, relative to what it adds to a baseline.
 
     mean over c of (sum over s of E[c, s] - E_clean) / (sum over s of E_base[c, s] - E_base_clean)
 
@@ -130,8 +130,8 @@ def net_reduction(
     Raises:
         InputError: an error is outside [0, 1], or the baseline's clean error is 0.
 
-    Source: fitted to the published table of Bennabhaktula et al., ICPR 2024, all rows of which it reproduces to
-    rounding; the paper's own equation was not read.
+    Source: fitted to the published table of Bennabhaktula et al., ICPR 2024, all rows of which it
+    reproduces to rounding; the paper's own equation was not read.
     """
     error, mean = _fraction(clean_error, "clean_error"), _fraction(mean_error, "mean_error")
     error0 = _fraction(baseline_clean_error, "baseline_clean_error")
@@ -144,13 +144,12 @@ def net_reduction(
 
 
 def family_errors(errors: Errors) -> dict[str, float]:
-    """Return family (noise, blur, weather, digital) -> mean error over its benchmark corruptions and severities.
+    """Return family (noise, blur, weather, digital) -> mean error over its corruptions and severities.
 
     Raises:
         InputError: a corruption or severity of the fifteen is missing, or an error is outside [0, 1].
     """
-    members = {family: [name for name in names if name in CORRUPTIONS] for family, names in FAMILIES.items()}
-    return {family: mean_corruption_error(errors, names) for family, names in members.items() if names}
+    return {family: mean_corruption_error(errors, names) for family, names in FAMILIES.items()}
 
 
 def flip_rate(predictions: Tensor, *, noise: bool = False) -> float:
@@ -183,7 +182,8 @@ def mean_flip_rate(rates: Mapping[str, float], baseline: Mapping[str, float]) ->
     """Mean over perturbations of a network's flip rate divided by a baseline's (mFR).
 
     Raises:
-        InputError: `rates` is empty, the baseline lacks a perturbation or never flips, or a rate is outside [0, 1].
+        InputError: `rates` is empty, the baseline lacks a perturbation or never flips, or a rate is outside
+            [0, 1].
     """
     if not rates:
         raise InputError("rates is empty; give perturbation -> flip rate")
@@ -198,7 +198,7 @@ def mean_flip_rate(rates: Mapping[str, float], baseline: Mapping[str, float]) ->
 def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = 15) -> float:
     """Expected calibration error: how far confidence and accuracy lie apart, in bins of equal width.
 
-    ECE = sum over bins b of |B_b| / n * |accuracy(B_b) - confidence(B_b)|, bins (0, 1/bins], (1/bins, 2/bins], ...
+    ECE = sum over bins b of |B_b| / n * |accuracy(B_b) - confidence(B_b)|; bin b is ((b-1)/bins, b/bins]
 
     Args:
         logits: (n, classes), finite.

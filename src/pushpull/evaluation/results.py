@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 from pushpull.errors import InputError, MissingFileError
 from pushpull.files import read_json, write_json
@@ -17,7 +17,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 
 class ModelInfo(TypedDict):
-    """Which network: `weights_sha256` is of its description and all its values (see `identity.model_digest`)."""
+    """Which network; `weights_sha256` covers its description and all its values (`identity.model_digest`)."""
 
     label: str
     name: str
@@ -28,7 +28,14 @@ class ModelInfo(TypedDict):
     weights_sha256: str | None
 
 
-class DataInfo(TypedDict):
+class _DataIdentity(TypedDict, total=False):
+    """What tells data sets apart; results from elsewhere may lack it."""
+
+    framing: dict[str, int | None]
+    sha256: str
+
+
+class DataInfo(_DataIdentity):
     """Which images: `images` counts those asked for, before unreadable ones (`skipped`) fall out."""
 
     name: str
@@ -40,8 +47,6 @@ class DataInfo(TypedDict):
     skipped: list[str]
     limit: int | None
     note: str | None
-    framing: NotRequired[dict[str, int | None]]
-    sha256: NotRequired[str]
 
 
 class PreprocessingInfo(TypedDict):
@@ -127,7 +132,7 @@ class Results:
     def errors(self) -> dict[str, list[float]]:
         """Return corruption -> top-1 errors at severity 1..5; NaN where a severity was not evaluated.
 
-        Corruptions without any condition are absent. The metrics take this as it is, and name what is missing.
+        Corruptions without any condition are absent. The metrics take this as it is and name what is missing.
         """
         return {
             name: [by[severity].top1_error if severity in by else math.nan for severity in SEVERITIES]
@@ -175,8 +180,9 @@ class Results:
         for section, info in _SECTIONS.items():
             _require(value[section], info.__required_keys__, f"{origin}: {section}")
         corrupted: dict[str, dict[int, Condition]] = {}
-        for name, by in value["corrupted"].items():
+        for name in _mapping(value["corrupted"], f"{origin}: corrupted"):
             where = f"{origin}: {name}"
+            by = _mapping(value["corrupted"][name], where)
             corrupted[name] = {_severity(key, where): _condition(record, where) for key, record in by.items()}
         clean = _condition(value["clean"], f"{origin}: clean") if value["clean"] is not None else None
         fields = {name: value[name] for name in _PLAIN_FIELDS}
@@ -223,8 +229,16 @@ def results_path(path: Path | str) -> Path:
     return path if path.suffix == ".json" else path / FILE_NAME
 
 
-def _require(value: Any, keys: Any, where: str) -> None:
-    missing = [key for key in sorted(keys) if not isinstance(value, Mapping) or key not in value]
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"{where}: {type(value).__name__} where a table belongs; delete the file and evaluate again"
+        )
+    return value
+
+
+def _require(value: Any, keys: Iterable[str], where: str) -> None:
+    missing = [key for key in sorted(keys) if key not in _mapping(value, where)]
     if missing:
         raise InputError(f"{where}: {', '.join(missing)} missing; delete the file and evaluate again")
 
@@ -238,4 +252,7 @@ def _severity(key: str, where: str) -> int:
 def _condition(record: Any, where: str) -> Condition:
     names = Condition.__dataclass_fields__
     _require(record, names, where)
-    return Condition(**{name: record[name] for name in names})
+    try:
+        return Condition(**{name: record[name] for name in names})
+    except (TypeError, InputError) as error:
+        raise InputError(f"{where}: {error}; delete the file and evaluate again") from error

@@ -1,0 +1,145 @@
+"""The images that an evaluation runs over."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pushpull.corruptions.random import Draws
+from pushpull.data import (
+    DataConfig,
+    DataSplits,
+    Framing,
+    ImageSplit,
+    UnreadableImageError,
+    load_data,
+)
+from pushpull.errors import InputError
+from pushpull.evaluation.results import DataInfo
+
+EvalData = str | DataConfig | DataSplits | ImageSplit | tuple[Tensor, Tensor]
+
+# Which images `limit` takes is part of what a result means, so its seed is nobody's to change.
+_LIMIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class EvalImages:
+    """The images of an evaluation.
+
+    Args:
+        split: what is evaluated, after `limit`.
+        framing: resize and crop before anything else.
+        size: (height, width) after it.
+        info: what the results say of them.
+        classes: how many logits a network must have; None where the data does not know.
+    """
+
+    split: ImageSplit
+    framing: Framing
+    size: tuple[int, int]
+    info: DataInfo
+    classes: int | None
+
+
+def eval_images(data: EvalData, *, limit: int | None = None, framing: Framing | None = None) -> EvalImages:
+    """Return the test images that `data` names or is.
+
+    Args:
+        data: a name, a `DataConfig`, `DataSplits` (its test split), an `ImageSplit`, or a tuple of images
+            (uint8, (n, 3, H, W)) and labels (n,).
+        limit: at most so many, the same share of every class, always the same ones; None: all.
+        framing: None: the data's own.
+
+    Raises:
+        InputError: no test split, no images, labels below 0, or a limit below 1.
+    """
+    split, name, label, note, own_framing = _named(data)
+    total = len(split)
+    split = _limited(split, label, limit)
+    framing = framing or own_framing
+    size = split.framed_size(framing)
+    info: DataInfo = {
+        "name": name,
+        "label": label,
+        "split": split.name,
+        "images": len(split),
+        "image_size": list(size),
+        "classes": list(split.classes),
+        "skipped": [],
+        "limit": len(split) if len(split) < total else None,
+        "note": note,
+        "framing": {"resize": framing.resize, "crop": framing.crop},
+        "sha256": _data_digest(split, framing, size),
+    }
+    # Labels alone do not tell how many classes there are: the highest may not occur.
+    return EvalImages(split, framing, size, info, None if isinstance(data, tuple) else len(split.classes))
+
+
+def _named(data: EvalData) -> tuple[ImageSplit, str, str, str | None, Framing]:
+    """Return split, name, label, note and framing."""
+    if isinstance(data, str | DataConfig):
+        data = load_data(data)
+    if isinstance(data, DataSplits):
+        return data.required("test"), data.config.name, data.label, data.note, data.framing
+    if isinstance(data, tuple):
+        data = ImageSplit.from_tensors(*data)
+    if isinstance(data, ImageSplit):
+        return data, "in memory", f"{data.name} images in memory", None, Framing()
+    raise InputError(
+        f"data of type {type(data).__name__} is none that evaluate knows; "
+        "give a name, DataConfig, DataSplits, ImageSplit or (images, labels)"
+    )
+
+
+def _limited(split: ImageSplit, label: str, limit: int | None) -> ImageSplit:
+    """Return the images that are evaluated, or raise if there are none with labels."""
+    if len(split) == 0:
+        raise InputError(f"{label} holds no images; give a data set that has some")
+    lowest = int(split.labels.min())
+    if lowest < 0:
+        raise InputError(
+            f"{label} holds the label {lowest}: its test images have no labels; use another split"
+        )
+    if limit is None or limit >= len(split):
+        return split
+    if limit < 1:
+        raise InputError(f"limit={limit} is below 1; give a number of images, or none for all")
+    return split.subset(stratified_positions(split, limit))
+
+
+def stratified_positions(split: ImageSplit, count: int) -> Tensor:
+    """Return `count` ascending positions, always the same: of every class its share, to one image.
+
+    Args:
+        split: the images.
+        count: 1..len(split).
+    """
+    sizes = torch.bincount(split.labels)
+    share = sizes.double() * count / len(split)
+    quota = share.floor().long()
+    # Largest remainders get the images that rounding down left; a stable sort settles ties by class number.
+    by_remainder = (share - quota).sort(descending=True, stable=True).indices
+    quota[by_remainder[: count - int(quota.sum())]] += 1
+    order = Draws(split.index, seed=_LIMIT_SEED, name="limit", severity=0).uniform().sort(stable=True).indices
+    by_class = order[split.labels[order].sort(stable=True).indices]
+    starts = sizes.cumsum(0) - sizes
+    place_in_class = torch.arange(len(split)) - starts.repeat_interleave(sizes)
+    return by_class[place_in_class < quota.repeat_interleave(sizes)].sort().values
+
+
+def _data_digest(split: ImageSplit, framing: Framing, size: tuple[int, int]) -> str:
+    """Digest of labels, row numbers, class names and the first readable image: tells data sets apart."""
+    digest = hashlib.sha256("\n".join(split.classes).encode())
+    for values in (split.labels, split.index):
+        digest.update(values.cpu().contiguous().numpy().tobytes())
+    for position in range(len(split)):
+        try:
+            digest.update(split.framed(position, framing, size).numpy().tobytes())
+            break
+        except UnreadableImageError:
+            continue
+    return digest.hexdigest()

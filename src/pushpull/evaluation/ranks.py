@@ -1,0 +1,64 @@
+"""The little that an evaluation needs of torch.distributed; without it, one rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch.distributed as dist
+from torch import Tensor
+
+from pushpull.errors import InputError
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """Return this process's number, 0 without torch.distributed."""
+    return dist.get_rank() if _running() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes, 1 without torch.distributed."""
+    return dist.get_world_size() if _running() else 1
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Return the sum of every rank's `values`; they must be on a device that the process group can use."""
+    if not _running():
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total
+
+
+def from_first_rank(make: Callable[[], T]) -> T:
+    """Return what rank 0's `make()` returns, on every rank; its `InputError` is raised on every rank.
+
+    For files: only one process reads and writes, and none goes on alone after an error.
+    """
+    if not _running():
+        return make()
+    outcome: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            outcome = [make(), None]
+        except InputError as error:
+            outcome = [None, error]
+    dist.broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
+
+
+def from_all_ranks(value: T) -> list[T]:
+    """Return every rank's `value`, in the order of ranks."""
+    if not _running():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def _running() -> bool:
+    return dist.is_available() and dist.is_initialized()

@@ -1,0 +1,136 @@
+"""The results file: round trip, schema, what is refused."""
+
+import json
+import math
+
+import pytest
+
+from pushpull.errors import InputError, MissingFileError
+from pushpull.evaluation import Condition, Results
+
+
+def condition(error, classes=2):
+    return Condition(error, None, [error] * classes, 10, 0.5)
+
+
+def example(**changed):
+    fields = {
+        "model": {
+            "label": "resnet14 pp3 seed 0",
+            "name": "resnet14",
+            "stem": "pp3",
+            "source": "runs/x",
+            "parameters": 12,
+            "seed": 0,
+            "weights_sha256": "ab",
+        },
+        "data": {
+            "name": "digits",
+            "label": "digits (demonstration, not evidence)",
+            "split": "test",
+            "images": 10,
+            "image_size": [32, 32],
+            "classes": ["0", "1"],
+            "skipped": [],
+            "limit": None,
+            "note": None,
+        },
+        "preprocessing": {"mean": [0.5] * 3, "std": [0.1] * 3, "size": None},
+        "corruption": {"scale": "cifar", "seed": 0, "source": "in memory", "frost_textures": "procedural"},
+        "versions": {"pushpull": "1"},
+        "device": "cpu",
+        "created": "2026-01-01T00:00:00+00:00",
+        "clean": condition(0.25),
+        "corrupted": {"fog": {1: condition(0.5)}},
+        "complete": False,
+    }
+    return Results(**(fields | changed))
+
+
+def test_round_trip_through_the_file(tmp_path):
+    results = example()
+    path = results.save(tmp_path)
+    assert path == tmp_path / "results.json"
+    assert Results.load(path) == results
+    assert Results.load(tmp_path) == results
+    text = json.loads(path.read_text())
+    assert text["schema"] == "pushpull-results/1"
+    assert text["corrupted"]["fog"]["1"] == {
+        "top1_error": 0.5,
+        "top5_error": None,
+        "class_errors": [0.5, 0.5],
+        "images": 10,
+        "seconds": 0.5,
+    }
+    assert results.save(tmp_path / "other.json") == tmp_path / "other.json"
+
+
+def test_results_without_a_clean_condition(tmp_path):
+    results = example(clean=None)
+    assert Results.load(results.save(tmp_path)) == results
+    with pytest.raises(InputError, match="clean images were not evaluated"):
+        _ = results.clean_error
+
+
+def test_errors_are_by_severity_and_nan_where_missing():
+    results = example().with_condition("fog", 4, condition(0.75)).with_condition("snow", 2, condition(0.125))
+    errors = results.errors()
+    assert list(errors) == ["fog", "snow"]
+    assert errors["fog"] == pytest.approx([0.5, math.nan, math.nan, 0.75, math.nan], nan_ok=True)
+    assert errors["snow"] == pytest.approx([math.nan, 0.125, math.nan, math.nan, math.nan], nan_ok=True)
+    assert results.clean_error == 0.25
+    assert results.label == "resnet14 pp3 seed 0"
+
+
+def test_with_condition_keeps_severities_in_order_and_leaves_the_original():
+    first = example()
+    second = first.with_condition("fog", 5, condition(1.0)).with_condition("fog", 3, condition(0.5))
+    assert list(second.corrupted["fog"]) == [1, 3, 5]
+    assert list(first.corrupted["fog"]) == [1]
+    assert second.with_condition(None, None, condition(0.0)).clean_error == 0.0
+    assert second.condition("fog", 3) == condition(0.5)
+    assert second.condition("fog", 2) is None
+    assert second.condition("snow", 2) is None
+    assert second.condition(None, None) == condition(0.25)
+
+
+def broken(**changed):
+    return example().to_json() | changed
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "schema=None is not pushpull-results/1"),
+        (broken(schema="pushpull-results/2"), "schema='pushpull-results/2' is not"),
+        (broken(model={"label": "x"}), "model: name, parameters, seed, source, stem, weights_sha256 missing"),
+        (broken(data=None), "data: NoneType where a table belongs"),
+        (broken(data={}), "data: classes, image_size"),
+        ({"schema": "pushpull-results/1"}, "clean, complete, corrupted"),
+        (broken(corrupted={"fog": {"6": {}}}), "fog: severity=6 is outside 1..5"),
+        (broken(corrupted={"fog": {"1": {"top1_error": 0.1}}}), "fog: class_errors, images, seconds"),
+        (broken(corrupted=[]), "corrupted: list where"),
+        (broken(clean=example().to_json()["clean"] | {"top1_error": 25.0}), "outside"),
+        (broken(clean=example().to_json()["clean"] | {"top1_error": "low"}), "clean: .*not supported"),
+    ],
+)
+def test_what_is_not_a_results_file_is_refused_in_one_line(tmp_path, value, message):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(InputError, match=message) as caught:
+        Results.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_itself(tmp_path):
+    with pytest.raises(MissingFileError, match=r"results.json does not exist"):
+        Results.load(tmp_path)
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        Results.load(tmp_path)
+
+
+def test_keys_of_later_versions_are_ignored(tmp_path):
+    value = broken(colour="red")
+    value["clean"]["ece"] = 0.1
+    assert Results.from_json(value) == example()

@@ -1,0 +1,368 @@
+"""`evaluate`: what it counts, what it leaves alone, how it continues, what it refuses."""
+
+import json
+import math
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from pushpull.corruptions import CORRUPTIONS
+from pushpull.data import ImageSplit, Preprocessing
+from pushpull.errors import InputError
+from pushpull.evaluation import Results, evaluate, metrics
+
+SOME = ("shot_noise", "fog", "contrast")
+
+
+def run(model, data, **options):
+    defaults = {
+        "corruptions": SOME,
+        "severities": (1, 3, 5),
+        "preprocessing": Preprocessing(),
+        "progress": False,
+    }
+    return evaluate(model, data, **(defaults | options))
+
+
+def timeless(value):
+    """JSON of results without what differs between two sittings."""
+    value = json.loads(json.dumps(value))
+    value.pop("created")
+    for condition in [value["clean"], *(c for by in value["corrupted"].values() for c in by.values())]:
+        condition.pop("seconds")
+    return value
+
+
+def test_errors_are_those_of_a_plain_loop(network, split, corruptor):
+    preprocessing = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    results = run(network, split, preprocessing=preprocessing, batch_size=16, seed=5)
+    data = split.resident()
+    network.eval()
+    for name, severity in [(None, None), *((n, s) for n in SOME for s in (1, 3, 5))]:
+        images = data.images
+        if name:
+            images = corruptor(images, name, severity, scale="cifar", seed=5, index=data.index)
+        with torch.no_grad():
+            logits = network(preprocessing(images))
+        order = logits.argsort(dim=1, descending=True)
+        wrong = order[:, 0] != data.labels
+        condition = results.condition(name, severity)
+        assert condition.images == 53
+        assert condition.top1_error == pytest.approx(wrong.float().mean().item())
+        missed = (order[:, :5] != data.labels[:, None]).all(dim=1)
+        assert condition.top5_error == pytest.approx(missed.float().mean().item())
+        for label in range(10):
+            expected = wrong[data.labels == label].float().mean().item()
+            assert condition.class_errors[label] == pytest.approx(expected)
+    assert 0.5 < results.clean_error < 1
+
+
+def test_batch_size_and_workers_change_nothing(network, split, corruptor):
+    first, *others = (timeless(run(network, split, batch_size=size).to_json()) for size in (1, 7, 64))
+    assert all(other == first for other in others)
+    split.memory_limit_gib = 0.0  # streamed
+    for workers in (0, 1):
+        assert timeless(run(network, split, batch_size=9, workers=workers).to_json()) == first
+
+
+def test_what_is_recorded(network, split, corruptor, tmp_path):
+    results = run(
+        network,
+        split,
+        output=tmp_path,
+        seed=3,
+        name="small",
+        stem="pp3",
+        source="somewhere",
+        model_seed=7,
+        preprocessing=Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 48),
+    )
+    assert Results.load(tmp_path) == results
+    assert results.complete
+    assert results.model["label"] == "small pp3 seed 7"
+    assert results.model["parameters"] == sum(p.numel() for p in network.parameters())
+    assert len(results.model["weights_sha256"]) == 64
+    assert results.preprocessing == {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "size": [48, 48]}
+    assert results.corruption["scale"] == "cifar"
+    assert results.corruption["seed"] == 3
+    assert results.data["images"] == 53
+    assert results.data["image_size"] == [32, 32]
+    assert results.data["classes"] == [str(n) for n in range(10)]
+    assert results.versions["torch"] == torch.__version__
+    assert results.device == "cpu"
+    assert {call[2:4] for call in corruptor.calls} == {("cifar", 3)}
+    assert run(network, split, corruptions=()).model["label"] == "SmallNet"
+
+
+def test_train_flags_and_gradients_are_as_before(network, split, corruptor):
+    network.train()
+    network.norm.eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    state = torch.get_rng_state()
+    run(network, split, device="cpu")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert network.training
+    assert network.drop.training
+    assert not network.norm.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    # Neither weights nor kept images are inference tensors: the model can go on training on them.
+    images = split.resident().images
+    images[0] += 0
+    network(images.float()).sum().backward()
+    assert network.conv.weight.grad is not None
+
+
+def test_flags_are_restored_after_an_error(network, split, corruptor):
+    corruptor.fail_at = 1
+    network.train()
+    with pytest.raises(KeyboardInterrupt):
+        run(network, split)
+    assert network.training
+    assert network.conv.training
+
+
+def test_a_killed_evaluation_continues(network, split, corruptor, tmp_path):
+    whole = run(network, split, output=tmp_path / "whole")
+    corruptor.calls.clear()
+    corruptor.fail_at = 7
+    with pytest.raises(KeyboardInterrupt):
+        run(network, split, output=tmp_path / "killed")
+    partial = Results.load(tmp_path / "killed")
+    assert not partial.complete
+    assert sum(len(by) for by in partial.corrupted.values()) == 6
+    corruptor.calls.clear()
+    corruptor.fail_at = None
+    run(network, split, output=tmp_path / "killed", batch_size=8)
+    assert {call[:2] for call in corruptor.calls} == {("contrast", 1), ("contrast", 3), ("contrast", 5)}
+    files = [tmp_path / folder / "results.json" for folder in ("whole", "killed")]
+    first, second = (timeless(json.loads(file.read_text())) for file in files)
+    assert first == second == timeless(whole.to_json())
+    assert list(first["corrupted"]) == list(second["corrupted"])
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["results.json"]
+
+
+def test_more_conditions_are_added_and_done_ones_kept(network, split, corruptor, tmp_path):
+    first = run(network, split, output=tmp_path, corruptions="fog", severities=2, label="once")
+    second = run(network, split, output=tmp_path, corruptions="fog,snow", severities=(1, 2), label="twice")
+    assert second.corrupted["fog"][2] == first.corrupted["fog"][2]
+    assert second.created == first.created
+    assert {name: list(by) for name, by in second.corrupted.items()} == {"fog": [1, 2], "snow": [1, 2]}
+    assert second.label == "twice"
+    assert second.complete
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "corruption.seed is 0 there, 1 now"),
+        ({"scale": "tiny"}, "corruption.scale is 'cifar' there, 'tiny' now"),
+        ({"limit": 20}, "data.images is 53 there, 20 now; data.limit is None there, 20 now"),
+        ({"preprocessing": Preprocessing(size=64)}, "preprocessing.size"),
+        ({"preprocessing": Preprocessing(mean=(0.5, 0.5, 0.5))}, "preprocessing.mean"),
+    ],
+)
+def test_another_evaluation_is_not_continued(network, split, corruptor, tmp_path, change, named):
+    run(network, split, output=tmp_path, corruptions="fog")
+    before = (tmp_path / "results.json").read_text()
+    with pytest.raises(InputError, match=r"--overwrite replaces it, another --output") as caught:
+        run(network, split, output=tmp_path, **change)
+    assert named in str(caught.value)
+    assert (tmp_path / "results.json").read_text() == before
+    results = run(network, split, output=tmp_path, corruptions="snow", overwrite=True, **change)
+    assert list(Results.load(tmp_path).corrupted) == ["snow"] == list(results.corrupted)
+
+
+def test_other_weights_data_and_textures_are_not_continued(network, split, corruptor, tmp_path, monkeypatch):
+    run(network, split, output=tmp_path, corruptions="fog")
+    images = split.resident().images.clone()
+    images[0, 0, 0, 0] += 1
+    with pytest.raises(InputError, match=r"data.sha256"):
+        run(network, ImageSplit.from_tensors(images, split.labels), output=tmp_path)
+    monkeypatch.setattr("pushpull.evaluation.runner.frost_texture_source", lambda: "elsewhere")
+    with pytest.raises(InputError, match=r"corruption.frost_textures is '.*' there, 'elsewhere' now"):
+        run(network, split, output=tmp_path)
+    monkeypatch.undo()
+    with torch.no_grad():
+        network.head.bias[0] += 1
+    with pytest.raises(InputError, match=r"model.weights_sha256"):
+        run(network, split, output=tmp_path)
+
+
+def test_limit_is_stratified_fixed_and_the_same_for_clean_and_corrupted(network, split, corruptor):
+    results = run(network, split, limit=20)
+    used = {tuple(sorted(call[4])) for call in corruptor.calls}
+    assert len(used) == 1
+    (rows,) = used
+    assert len(rows) == 20 == results.data["limit"] == results.data["images"]
+    assert set(rows) <= set(split.index.tolist())
+    assert results.clean.images == results.corrupted["fog"][1].images == 20
+    counts = torch.bincount(torch.tensor([row // 2 * 7 % 10 for row in rows]), minlength=10)
+    assert counts.tolist() == [2] * 10
+    assert timeless(run(network, split, limit=20, batch_size=3).to_json()) == timeless(results.to_json())
+    assert run(network, split, limit=53, corruptions=()).data["limit"] is None
+    with pytest.raises(InputError, match="limit=0 is below 1"):
+        run(network, split, limit=0)
+
+
+def test_nan_logits_are_wrong_and_warned_about(split, corruptor):
+    class Broken(nn.Module):
+        def forward(self, x):
+            logits = torch.nn.functional.one_hot(split.labels, 10).float()
+            logits[3] = math.nan
+            return logits
+
+    with pytest.warns(RuntimeWarning, match="clean: NaN logits for 1 of 53 images, counted as wrong"):
+        results = run(Broken(), split, corruptions=())
+    assert results.clean_error == pytest.approx(1 / 53)
+    assert results.clean.top5_error == pytest.approx(1 / 53)
+
+
+class Fixed(nn.Module):
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def forward(self, x):
+        return self.output(x)
+
+
+def test_equal_logits_do_not_count_as_right(split, corruptor):
+    results = run(Fixed(lambda x: torch.zeros(len(x), 10)), split, corruptions=())
+    first, five = (split.labels < 1).float().mean().item(), (split.labels < 5).float().mean().item()
+    assert results.clean_error == pytest.approx(1 - first)
+    assert results.clean.top5_error == pytest.approx(1 - five)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (lambda x: (torch.zeros(len(x), 10),), "returned a tuple, not a tensor of logits"),
+        (lambda x: {"logits": torch.zeros(len(x), 10)}, "returned a dict"),
+        (lambda x: torch.zeros(len(x), 10, 1), r"shape \(53, 10, 1\)"),
+        (lambda x: torch.zeros(1, 10), r"shape \(1, 10\), torch.float32 for 53 images"),
+        (lambda x: torch.zeros(len(x), 10, dtype=torch.long), r"torch.int64"),
+        (lambda x: torch.zeros(len(x), 1000), "the model has 1000 outputs, the data 10 classes"),
+        (lambda x: torch.zeros(len(x), 9), "the model has 9 outputs, the data 10 classes"),
+    ],
+)
+def test_outputs_that_are_no_logits_of_this_data(split, output, message):
+    with pytest.raises(InputError, match=message) as caught:
+        run(Fixed(output), split)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tuple_of_images_and_labels(split, corruptor, tmp_path):
+    images, labels = split.resident().images, split.labels
+    few = labels < 4
+    data = (images[few], labels[few])
+    # The data cannot tell how many classes there are: more outputs than labels are fine, fewer are not.
+    results = run(
+        Fixed(lambda x: torch.eye(10)[:1].repeat(len(x), 1)), data, corruptions="fog", output=tmp_path
+    )
+    assert results.data["classes"] == [str(n) for n in range(10)]
+    assert results.clean.class_errors == [0.0, 1.0, 1.0, 1.0, *[None] * 6]
+    assert Results.load(tmp_path) == results
+    with pytest.raises(InputError, match="the model has 3 outputs, the data the label 3"):
+        run(Fixed(lambda x: torch.zeros(len(x), 3)), data)
+
+
+def test_top5_only_with_more_than_five_classes(split, corruptor):
+    images = split.resident().images
+    results = run(Fixed(lambda x: torch.zeros(len(x), 5)), (images, split.labels % 5), corruptions=())
+    assert results.clean.top5_error is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"corruptions": ("fogg",)}, "corruption='fogg' is not one of .*did you mean 'fog'"),
+        ({"severities": (0,)}, r"severity=0 is outside 1\.\.5"),
+        ({"severities": (1, 6)}, r"severity=6 is outside 1\.\.5"),
+        ({"severities": ()}, "severities is empty"),
+        ({"scale": "huge"}, "scale='huge' is not one of cifar, tiny, imagenet"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"workers": -1}, "workers=-1"),
+        ({"device": "gpu"}, "device='gpu' cannot be used here"),
+        ({"preprocessing": "imagenet"}, "preprocessing='imagenet' is not one"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(network, split, tmp_path, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        run(network, split, output=tmp_path / "new", **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "new" / "results.json").exists()
+
+
+def test_data_that_cannot_be_evaluated(network, split):
+    with pytest.raises(InputError, match="data of type int"):
+        run(network, 3)
+    with pytest.raises(InputError, match="holds no images"):
+        run(network, split.subset(torch.arange(0)))
+    split.labels = split.labels.clone()
+    split.labels[0] = -1
+    with pytest.raises(InputError, match="holds the label -1"):
+        run(network, split)
+
+
+def test_scale_follows_the_size_or_must_be_given(corruptor):
+    def of(side, **options):
+        images = torch.zeros(2, 3, side, side, dtype=torch.uint8)
+        model = Fixed(lambda x: torch.zeros(len(x), 2))
+        return run(model, (images, torch.tensor([0, 1])), corruptions=(), **options).corruption["scale"]
+
+    assert [of(32), of(64), of(224)] == ["cifar", "tiny", "imagenet"]
+    with pytest.raises(InputError, match=r"96x96 .* cifar \(32x32\), tiny \(64x64\), imagenet \(224x224\)"):
+        of(96)
+    assert of(96, scale="imagenet") == "imagenet"
+
+
+def test_an_output_that_cannot_be_written_stops_before_computing(network, split, corruptor, tmp_path):
+    (tmp_path / "file").write_text("")
+    network.forward = None
+    with pytest.raises(InputError, match=r"file.* cannot be written \(.*\); give another --output"):
+        run(network, split, output=tmp_path / "file" / "deeper")
+    (tmp_path / "results.json").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        run(network, split, output=tmp_path)
+    assert corruptor.calls == []
+
+
+def test_the_models_own_preprocessing_is_used(network, split, corruptor):
+    plain = run(network, split, preprocessing=None, corruptions=())
+    assert plain.preprocessing == {"mean": [0.0] * 3, "std": [1.0] * 3, "size": None}
+    network.pretrained_cfg = {
+        "url": "x",
+        "mean": (0.5, 0.4, 0.3),
+        "std": (0.2, 0.2, 0.2),
+        "input_size": (3, 40, 40),
+    }
+    own = run(network, split, preprocessing=None, corruptions=())
+    assert own.preprocessing == {"mean": [0.5, 0.4, 0.3], "std": [0.2] * 3, "size": [40, 40]}
+    given = run(
+        network, split, preprocessing=Preprocessing((0.5, 0.4, 0.3), (0.2, 0.2, 0.2), 40), corruptions=()
+    )
+    assert own.clean.class_errors == given.clean.class_errors != plain.clean.class_errors
+
+
+def test_channels_last_and_a_progress_bar_change_no_result(network, split, corruptor, capsys):
+    plain = run(network, split)
+    fancy = run(network, split, channels_last=True, progress=True)
+    assert timeless(fancy.to_json()) == timeless(plain.to_json())
+    captured = capsys.readouterr()
+    assert "10/10 conditions" in captured.err
+    assert captured.out == ""
+
+
+def test_the_real_corruptions_all_fifteen(network, split):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = evaluate(
+            network, split, limit=10, severities=(1, 5), progress=False, preprocessing=Preprocessing()
+        )
+        again = evaluate(network, split, limit=10, severities=(1, 5), batch_size=3, progress=False)
+    assert tuple(results.corrupted) == CORRUPTIONS
+    assert timeless(results.to_json()) == timeless(again.to_json())
+    with pytest.raises(InputError, match="lacks severity 2, 3, 4"):
+        metrics.mean_corruption_error(results.errors())
