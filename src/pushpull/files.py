@@ -31,12 +31,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise InputError(f"{path.parent} cannot be written ({reason}); give another folder") from error
     os.close(handle)
     temporary = Path(name)
-    # mkstemp makes files private; a result is for whoever may read the folder.
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)
     try:
         yield temporary
+        # mkstemp, and some writers, make files private; a result is for whoever may read the folder.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

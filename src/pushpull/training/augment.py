@@ -1,0 +1,106 @@
+"""What happens to a training image: crop and flip in batches, policies image by image, from given seeds."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from pushpull.errors import InputError
+from pushpull.training.recipe import AugmentConfig
+
+_POLICIES = {
+    "autoaugment": v2.AutoAugment,
+    "randaugment": v2.RandAugment,
+    "trivialaugment": v2.TrivialAugmentWide,
+    "augmix": v2.AugMix,
+}
+
+
+def random_crop_flip(
+    images: UInt8[Tensor, "n c h w"], generator: torch.Generator, *, crop: int, padding: int, flip: bool
+) -> UInt8[Tensor, "n c crop crop"]:
+    """Pad with zeros, crop at a uniform place and mirror half of the images: one gather for the batch.
+
+    Args:
+        images: any type, on any device.
+        generator: on the CPU; the draws are an image's own.
+        crop, padding: pixels.
+        flip: whether to mirror.
+    """
+    n, channels, height, width = images.shape
+    if crop > min(height, width) + 2 * padding:
+        raise InputError(
+            f"augment.crop={crop} is larger than images of {height}x{width} with padding {padding}; "
+            "give a smaller crop or a resize"
+        )
+    padded = F.pad(images, (padding,) * 4)
+    ends = (height + 2 * padding - crop + 1, width + 2 * padding - crop + 1)
+    rows, columns = (torch.randint(end, (n, 1), generator=generator) + torch.arange(crop) for end in ends)
+    if flip:
+        mirrored = torch.rand(n, 1, generator=generator) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    rows, columns = rows.to(images.device), columns.to(images.device)
+    image, channel = (torch.arange(size, device=images.device) for size in (n, channels))
+    where = (
+        image[:, None, None, None],
+        channel[None, :, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    )
+    return padded[where]
+
+
+class ImageTransform:
+    """Resize, crop, flip and policy of one image, drawn from (seed, epoch, image index) and nothing else.
+
+    So an image is augmented alike whatever the worker or the batch it is in. Picklable.
+    """
+
+    def __init__(self, config: AugmentConfig, seed: int, epoch: int) -> None:
+        self.config, self.seed, self.epoch = config, seed, epoch
+        steps: list[torch.nn.Module] = [v2.PILToTensor()]
+        if config.resize is not None:
+            steps.append(v2.Resize(config.resize, antialias=True))
+        if config.crop is not None:
+            steps.append(v2.RandomCrop(config.crop, padding=config.padding or None))
+        if config.flip:
+            steps.append(v2.RandomHorizontalFlip())
+        if config.policy != "none":
+            steps.append(_POLICIES[config.policy]())
+        self._steps = v2.Compose(steps)
+
+    def __call__(self, image: Image.Image, index: int) -> UInt8[Tensor, "3 h w"]:
+        """Return the augmented image number `index`."""
+        with _seeded(self.seed, self.epoch, index):
+            return self._steps(image)
+
+
+def apply_policy(
+    images: UInt8[Tensor, "n 3 h w"], index: Tensor, policy: str, seed: int, epoch: int
+) -> UInt8[Tensor, "n 3 h w"]:
+    """Apply a torchvision policy with one draw an image: its batch form would draw once for all."""
+    if policy == "none":
+        return images
+    transform = _POLICIES[policy]()
+    augmented = []
+    for image, number in zip(images, index.tolist(), strict=True):
+        with _seeded(seed, epoch, number):
+            augmented.append(transform(image))
+    return torch.stack(augmented)
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int, index: int) -> Iterator[None]:
+    """Torchvision draws from torch's default generator: seed it inside, and give it back as it was."""
+    with torch.random.fork_rng(devices=[]):
+        # The CPU generator reads 32 bits of its seed: a checksum makes them depend on all three numbers.
+        torch.default_generator.manual_seed(zlib.crc32(f"{seed},{epoch},{index}".encode()))
+        yield

@@ -1,0 +1,98 @@
+"""What a training run does beside training: keep the best weights, be repeatable, say where it is."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+
+from pushpull.errors import InputError
+from pushpull.training.weights import save_weights
+
+
+class KeepBest(L.Callback):
+    """Write the weights whenever the validation error is the lowest so far; without one, every epoch.
+
+    Args:
+        path: the file.
+        metadata: strings that describe the network; stored in the file.
+    """
+
+    def __init__(self, path: Path, metadata: dict[str, str]) -> None:
+        self.path, self.metadata = path, metadata
+        self.best_error, self.best_epoch = math.inf, -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run must know."""
+        return {"best_error": self.best_error, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where `state_dict` left off."""
+        self.best_error, self.best_epoch = state_dict["best_error"], state_dict["best_epoch"]
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compare and write; on every device, since gathering sharded weights takes them all."""
+        error = float(trainer.callback_metrics.get("validation_error", math.nan))
+        if error >= self.best_error:
+            return
+        self.best_epoch = trainer.current_epoch
+        self.best_error = error if not math.isnan(error) else self.best_error
+        if trainer.is_global_zero:
+            metadata = self.metadata | {"epoch": str(self.best_epoch + 1), "validation_error": str(error)}
+            save_weights(pl_module.model, self.path, metadata)  # type: ignore[arg-type]
+
+
+class Repeatable(L.Callback):
+    """Seed every epoch by its number: a resumed run draws what an uninterrupted one would (dropout)."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Seed torch; `train` gives the callers' generator back."""
+        torch.manual_seed((self.seed * 10_007 + trainer.current_epoch) * 101 + trainer.global_rank)
+
+
+class StopAtBadLoss(L.Callback):
+    """Stop at the first epoch whose loss is no number: what follows would be wasted."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Raise `InputError`."""
+        loss = float(pl_module.train_loss.compute())  # type: ignore[operator,union-attr]
+        if not math.isfinite(loss):
+            raise InputError(
+                f"the training loss is {loss} in epoch {trainer.current_epoch + 1}; lower optim.max_lr "
+                "or set optim.clip_norm"
+            )
+
+
+class EpochLines(L.Callback):
+    """One line an epoch, for where a progress bar cannot be drawn (a file, a pipe, a CI log)."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self.start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the line."""
+        seconds = time.perf_counter() - self.start
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        parts.append(f"loss {float(pl_module.train_loss.compute()):.3f}")
+        if "validation_error" in trainer.callback_metrics:
+            parts.append(f"validation error {float(trainer.callback_metrics['validation_error']):.1%}")
+        parts.append(f"{seconds:.1f} s")
+        if trainer.is_global_zero:
+            print("  ".join(parts), file=sys.stderr, flush=True)
+
+
+def progress_callbacks(progress: bool) -> list[L.Callback]:
+    """Return a progress bar on a terminal, else lines; nothing where none is wanted."""
+    if not progress:
+        return []
+    return [RichProgressBar() if sys.stderr.isatty() else EpochLines()]

@@ -1,0 +1,26 @@
+"""`pushpull train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pushpull.training.recipe import Recipe
+from pushpull.training.run import train
+
+
+def train_command(
+    recipe: Recipe, output: str | None = None, resume: bool = False, overwrite: bool = False
+) -> None:
+    """Train a network by a recipe.
+
+    Args:
+        recipe: all settings.
+        output: the run folder; runs/DATA-MODEL-STEM-seedN where none is given.
+        resume: continue the run that is in the output folder.
+        overwrite: delete the run that is in the output folder first.
+    """
+    data = recipe.data.name.rstrip("/").replace("\\", "/").split("/")[-1]
+    model = recipe.model.name.replace(":", "-")
+    folder = Path(output or f"runs/{data}-{model}-{recipe.model.stem}-seed{recipe.seed}")
+    train(recipe, folder, resume=resume, overwrite=overwrite)
+    print(f"{folder} holds the run. Measure its robustness: pushpull evaluate {folder}")

@@ -1,0 +1,87 @@
+"""The LightningModule: loss, metrics, optimiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from pushpull.data import Preprocessing
+from pushpull.optim import parameter_groups
+from pushpull.training.recipe import OptimConfig
+
+
+class Classifier(L.LightningModule):
+    """A network trained with cross-entropy on uint8 batches, which it normalises itself.
+
+    Args:
+        model: (N, 3, H, W) normalised float images to logits.
+        preprocessing: mean, std and size of the network.
+        optim: optimiser and learning rate.
+        steps: optimiser steps of the whole run.
+        channels_last: give the network images as (N, H, W, C) in memory.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocessing: Preprocessing,
+        optim: OptimConfig,
+        steps: int,
+        channels_last: bool,
+    ) -> None:
+        super().__init__()
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.model = model.to(memory_format=self.layout)
+        self.preprocessing, self.optim, self.steps = preprocessing, optim, steps
+        self.train_loss, self.validation_error = MeanMetric(), MeanMetric()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of (N, 3, H, W) uint8 images."""
+        return self.model(self.preprocessing(images).contiguous(memory_format=self.layout))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """Return the loss of one batch."""
+        images, labels = batch
+        loss = F.cross_entropy(self(images), labels, label_smoothing=self.optim.label_smoothing)
+        self.train_loss.update(loss.detach())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss of the epoch and stop at a loss that is no number."""
+        self.log("train_loss", self.train_loss.compute(), prog_bar=True)
+        self.train_loss.reset()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        """Count the errors of one batch."""
+        images, labels = batch
+        self.validation_error.update((self(images).argmax(1) != labels).float())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the error over all validation images of all devices."""
+        self.log("validation_error", self.validation_error.compute(), prog_bar=True)
+        self.validation_error.reset()
+
+    def configure_optimizers(self) -> Any:
+        """SGD, and one cycle: cosine from the initial rate up to the peak and down to the last."""
+        config = self.optim
+        optimizer = torch.optim.SGD(
+            parameter_groups(self.model, config.weight_decay),
+            lr=config.initial_lr,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=config.max_lr,
+            total_steps=self.steps,
+            pct_start=config.warmup,
+            div_factor=config.max_lr / config.initial_lr,
+            final_div_factor=config.initial_lr / config.final_lr,
+            cycle_momentum=False,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,212 @@
+"""Recipes: every setting of a training run, as plain data that a YAML file holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from pushpull.data import DataConfig, Preprocessing
+from pushpull.errors import InputError, MissingFileError, choice
+
+Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix"]
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network.
+
+    Args:
+        name: resnet18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32), `timm:NAME`
+            or `torchvision:NAME`.
+        stem: the first layer: plain, pp0, pp3, pp5 (push-pull; the number is the side of the pooling), or
+            pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained).
+        input_style: imagenet (7x7, stride 2, max-pool) or cifar (3x3, stride 1, no max-pool).
+        pretrained: start from the library's published weights.
+        weights: start from this file of weights (safetensors or .pth); a missing file is an error.
+    """
+
+    name: str = "resnet14"
+    stem: str = "plain"
+    input_style: Literal["imagenet", "cifar"] = "cifar"
+    pretrained: bool = False
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What happens to a training image, in this order: resize, random crop, flip, policy.
+
+    Args:
+        resize: shorter side in pixels; null leaves the image as it is.
+        crop: side of the random crop in pixels; null for none.
+        padding: zeros in pixels added on each side before the crop.
+        flip: mirror half of the images.
+        policy: none, or torchvision's autoaugment, randaugment, trivialaugment, augmix; drawn for each image.
+    """
+
+    resize: int | None = None
+    crop: int | None = 32
+    padding: int = 4
+    flip: bool = True
+    policy: Policy = "none"
+
+    def __post_init__(self) -> None:
+        choice("augment.policy", self.policy, typing.get_args(Policy))
+        for name in ("resize", "crop"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"augment.{name}={value} must be a positive number of pixels, or null")
+        if self.padding < 0:
+            raise InputError(f"augment.padding={self.padding} must be 0 or more pixels")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Stochastic gradient descent with a one-cycle learning rate.
+
+    Args:
+        initial_lr: learning rate at the first step.
+        max_lr: learning rate at the peak.
+        final_lr: learning rate at the last step.
+        warmup: share of the steps until the peak, in (0, 1).
+        momentum: of the descent, constant.
+        nesterov: look ahead.
+        weight_decay: of every parameter but a trained inhibition strength.
+        label_smoothing: of the cross-entropy, in [0, 1).
+        clip_norm: largest norm of the gradient; null for no limit.
+    """
+
+    initial_lr: float = 0.005
+    max_lr: float = 0.2
+    final_lr: float = 2e-6
+    warmup: float = 0.3
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-5
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("warmup", 0, 1), ("momentum", -1, 1), ("label_smoothing", -1, 1)):
+            if not low < getattr(self, name) < high or getattr(self, name) < 0:
+                raise InputError(f"optim.{name}={getattr(self, name)} must be below 1 and not negative")
+        if not 0 < self.final_lr <= self.initial_lr <= self.max_lr < math.inf:
+            raise InputError(
+                f"optim.final_lr={self.final_lr}, initial_lr={self.initial_lr}, max_lr={self.max_lr} "
+                "must be positive and in rising order"
+            )
+        if self.weight_decay < 0 or (self.clip_norm is not None and self.clip_norm <= 0):
+            raise InputError(
+                f"optim.weight_decay={self.weight_decay} must be 0 or more, "
+                f"clip_norm={self.clip_norm} positive or null"
+            )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that makes a training run.
+
+    Args:
+        model: which network.
+        data: which images.
+        preprocessing: mean, std and input size of the network; null takes the pretrained network's own, else
+            ImageNet's mean and std.
+        augment: what happens to a training image.
+        optim: the optimiser and its learning rate.
+        epochs: passes over the training images.
+        batch_size: images a step, over all devices.
+        seed: of the weights, the order and the augmentation.
+        precision: fp32, or bf16 (mixed).
+        channels_last: keep images as (N, H, W, C) in memory, which is faster on most devices.
+        workers: processes that decode and augment where the data does not fit in memory.
+        accelerator: auto, cpu, cuda or mps.
+        devices: how many of them on this machine.
+        num_nodes: how many machines.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    preprocessing: Preprocessing | None = None
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    epochs: int = 30
+    batch_size: int = 64
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    workers: int = 2
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+
+    def __post_init__(self) -> None:
+        choice("precision", self.precision, PRECISIONS)
+        choice("accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
+        for name, low in (("epochs", 1), ("batch_size", 2), ("workers", 0), ("devices", 1), ("num_nodes", 1)):
+            if getattr(self, name) < low:
+                raise InputError(f"{name}={getattr(self, name)} must be at least {low}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed={self.seed} must be in 0..{2**32 - 1}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dicts and lists of plain values, as the YAML holds them."""
+        return _plain(dataclasses.asdict(self))
+
+
+def read_recipe(path: Path | str) -> Recipe:
+    """Read a recipe from YAML; an unknown key or a wrong type is an `InputError` that names it."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"recipe {path} does not exist; give the path of a YAML file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    return from_dict(Recipe, values, str(path))
+
+
+def from_dict(kind: Any, values: Any, where: str) -> Any:
+    """Build dataclass `kind` from nested dicts; `where` says in errors whose values these are."""
+    if not isinstance(values, dict):
+        raise InputError(f"{where} must hold keys and values, not {values!r}")
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        choice(f"key in {where}", key, hints)
+    return kind(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """Convert `value` to the annotated type, or raise `InputError`."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        hint = next(option for option in options if option is not type(None))
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where)
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML 1.1 reads 1e-5 as a string
+        except ValueError:
+            pass
+    if hint in (int, bool, str) and type(value) is hint:
+        return value
+    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
+        return tuple(value)
+    if typing.get_origin(hint) is Literal:
+        return choice(where, value, typing.get_args(hint))
+    raise InputError(f"{where}={value!r} must be {getattr(hint, '__name__', hint)}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

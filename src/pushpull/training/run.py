@@ -1,0 +1,239 @@
+"""A training run: from a recipe to a run folder, and back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import nn
+
+from pushpull.data import DataConfig, DataSplits, Preprocessing, load_data
+from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from pushpull.errors import InputError, MissingFileError
+from pushpull.files import write_text
+from pushpull.models import create_model, load_weights, model_preprocessing
+from pushpull.training.callbacks import KeepBest, Repeatable, StopAtBadLoss, progress_callbacks
+from pushpull.training.loaders import ImageData
+from pushpull.training.module import Classifier
+from pushpull.training.recipe import PRECISIONS, ModelConfig, Recipe, read_recipe
+from pushpull.training.weights import read_metadata
+
+RECIPE, WEIGHTS, LAST, LOGS = "recipe.yaml", "model.safetensors", "last.ckpt", "logs"
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained network and what it needs to be used.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        data: what it was trained on.
+        preprocessing: mean, std and size that it expects.
+        name, stem: of the network.
+        seed: of the run.
+        classes: their names, in the order of the logits.
+        label: what tables call the run.
+    """
+
+    model: nn.Module
+    data: DataConfig
+    preprocessing: Preprocessing
+    name: str
+    stem: str
+    seed: int
+    classes: list[str]
+    label: str
+
+
+def train(
+    recipe: Recipe,
+    output: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    splits: DataSplits | None = None,
+) -> Path:
+    """Train by `recipe` and return the run folder.
+
+    The folder holds `recipe.yaml` (all settings), `model.safetensors` (the weights with the lowest validation
+    error; the last ones where there is no validation split), `last.ckpt` (to resume from), `logs/` (TensorBoard
+    and CSV). On a CPU the same recipe gives the same weights twice, and a resumed run those of an
+    uninterrupted one.
+
+    Args:
+        recipe: all settings.
+        output: the run folder.
+        resume: continue the run that is in `output`; without a checkpoint there, an error.
+        overwrite: delete the run that is in `output` first.
+        progress: show a progress bar, or lines where there is no terminal.
+        splits: the data of `recipe.data` where the caller has loaded it already.
+
+    Raises:
+        InputError: a setting that does not fit, a folder in use, a missing or unreadable checkpoint, data
+            that cannot be read, a loss that is no number.
+    """
+    folder = Path(output)
+    recipe = replace(recipe, data=_anywhere(recipe.data))
+    checkpoint = _checkpoint(folder) if resume else None
+    _claim(folder, recipe, resume, overwrite)
+    splits = splits if splits is not None else load_data(recipe.data)
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        torch.manual_seed(recipe.seed)
+        model = build_model(recipe.model, len(splits.classes))
+        recipe = replace(recipe, preprocessing=_preprocessing(recipe, model))
+        data = ImageData(recipe, splits)
+        trainer = _trainer(recipe, folder, splits, progress)
+        steps = data.steps_per_epoch(trainer.world_size) * recipe.epochs
+        assert recipe.preprocessing is not None
+        module = Classifier(model, recipe.preprocessing, recipe.optim, steps, recipe.channels_last)
+        if trainer.is_global_zero:
+            write_text(folder / RECIPE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return folder
+
+
+def load_run(folder: Path | str) -> LoadedRun:
+    """Load the network of a run folder; a missing or damaged file is an `InputError` that names it."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"run folder {folder} does not exist; give a folder that `pushpull train` wrote"
+        )
+    recipe = read_recipe(folder / RECIPE)
+    metadata = read_metadata(folder / WEIGHTS)
+    try:
+        classes = json.loads(metadata["classes"])
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{folder / WEIGHTS} does not name its classes; it is not from `pushpull train`"
+        ) from error
+    model = build_model(replace(recipe.model, pretrained=False, weights=None), len(classes))
+    load_weights(model, folder / WEIGHTS)
+    return LoadedRun(
+        model=model.eval(),
+        data=recipe.data,
+        preprocessing=recipe.preprocessing or Preprocessing(IMAGENET_MEAN, IMAGENET_STD),
+        name=recipe.model.name,
+        stem=recipe.model.stem,
+        seed=recipe.seed,
+        classes=classes,
+        label=f"{recipe.model.name} {recipe.model.stem} seed {recipe.seed}",
+    )
+
+
+def build_model(config: ModelConfig, classes: int) -> nn.Module:
+    """Build the network of a recipe, with the weights that it asks for."""
+    model = create_model(
+        config.name,
+        stem=config.stem,
+        input_style=config.input_style,
+        num_classes=classes,
+        pretrained=config.pretrained,
+    )
+    if config.weights is not None:
+        load_weights(model, Path(config.weights))
+    return model
+
+
+def _anywhere(data: DataConfig) -> DataConfig:
+    """Return the data with full paths, so that the run folder means the same from every working directory."""
+    name = Path(data.name)
+    full = str(name.resolve()) if name.exists() and data.name != "digits" else data.name
+    classes = str(Path(data.classes).resolve()) if data.classes is not None else None
+    return replace(data, name=full, classes=classes)
+
+
+def _preprocessing(recipe: Recipe, model: nn.Module) -> Preprocessing:
+    own = model_preprocessing(model) if recipe.model.pretrained else None
+    return recipe.preprocessing or own or Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _checkpoint(folder: Path) -> Path:
+    """Return the checkpoint to resume from, after reading it once: a broken one must not start a fresh run."""
+    path = folder / LAST
+    if not path.is_file():
+        raise MissingFileError(f"{path} does not exist, so there is nothing to resume; train without resume")
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path} is not a readable checkpoint ({reason}); restore it or train again"
+        ) from error
+    return path
+
+
+def _claim(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
+    """Make the folder ours: refuse another run's, or one that would not be the same run resumed."""
+    used = [name for name in (RECIPE, WEIGHTS, LAST) if (folder / name).exists()]
+    if resume:
+        before = read_recipe(folder / RECIPE)
+        if replace(recipe, preprocessing=before.preprocessing) != before:
+            changed = [
+                k for k, v in before.to_dict().items() if recipe.to_dict()[k] != v and k != "preprocessing"
+            ]
+            raise InputError(
+                f"the run in {folder} was made with other settings ({', '.join(changed)}); "
+                "resume with its own recipe.yaml, or choose another output"
+            )
+    elif used and not overwrite:
+        raise InputError(
+            f"{folder} holds a run already; add --resume or --overwrite, or choose another output"
+        )
+    elif used:
+        for name in (RECIPE, WEIGHTS, LAST, "results.json"):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / LOGS, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -> L.Trainer:
+    # Its hints and the list of devices that it did not find are noise to the user of a finished recipe.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    metadata = {
+        "model": recipe.model.name,
+        "stem": recipe.model.stem,
+        "input_style": recipe.model.input_style,
+        "classes": json.dumps(splits.classes),
+        "preprocessing": json.dumps(recipe.preprocessing.to_dict() if recipe.preprocessing else None),
+    }
+    callbacks: list[Any] = [
+        Repeatable(recipe.seed),
+        StopAtBadLoss(),
+        KeepBest(folder / WEIGHTS, metadata),
+        ModelCheckpoint(dirpath=folder, save_top_k=0, save_last=True, enable_version_counter=False),
+        *progress_callbacks(progress),
+    ]
+    return L.Trainer(
+        accelerator=recipe.accelerator,
+        devices=recipe.devices,
+        num_nodes=recipe.num_nodes,
+        precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
+        max_epochs=recipe.epochs,
+        gradient_clip_val=recipe.optim.clip_norm,
+        callbacks=callbacks,
+        logger=[TensorBoardLogger(folder, LOGS, version=""), CSVLogger(folder, LOGS, version="")],
+        default_root_dir=folder,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+        enable_model_summary=False,
+        enable_progress_bar=progress
+        and any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks),
+    )
