@@ -1,0 +1,85 @@
+import pytest
+
+from data.made import image_folder
+from pushpull.data.folder import load_folder
+from pushpull.errors import InputError
+
+
+def names(split):
+    return [split.image_name(position).split("/")[-2:] for position in range(len(split))]
+
+
+def test_splits_and_classes_sorted_by_name(tmp_path):
+    raw = load_folder(
+        image_folder(tmp_path, {"train/b": 2, "train/a": 1, "train/c": 1, "val/b": 1, "test/c": 2})
+    )
+    assert raw.classes == ["a", "b", "c"]
+    assert {name: split.labels.tolist() for name, split in raw.splits.items()} == {
+        "train": [0, 1, 1, 2],
+        "validation": [1],
+        "test": [2, 2],
+    }
+    assert names(raw.splits["train"]) == [
+        ["a", "000.png"],
+        ["b", "000.png"],
+        ["b", "001.png"],
+        ["c", "000.png"],
+    ]
+    assert raw.splits["train"].image(2).getpixel((0, 0)) == (1, 1, 1)
+    assert raw.splits["test"].index.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Validation"])
+def test_the_validation_folder_has_several_names(tmp_path, name):
+    raw = load_folder(image_folder(tmp_path, {"train/a": 1, f"{name}/a": 1}))
+    assert list(raw.splits) == ["train", "validation"]
+
+
+def test_two_names_for_one_split(tmp_path):
+    with pytest.raises(InputError, match="both val/ and validation/"):
+        load_folder(image_folder(tmp_path, {"val/a": 1, "validation/a": 1}))
+
+
+def test_a_class_that_training_lacks(tmp_path):
+    with pytest.raises(InputError, match=r"val/d is a class that .*train does not have.*2 classes: a, b"):
+        load_folder(image_folder(tmp_path, {"train/a": 1, "train/b": 1, "val/d": 1}))
+
+
+def test_without_a_training_split_the_classes_are_those_of_all(tmp_path):
+    raw = load_folder(image_folder(tmp_path, {"val/b": 1, "test/a": 1}))
+    assert raw.classes == ["a", "b"]
+    assert raw.splits["validation"].labels.tolist() == [1]
+
+
+def test_only_class_folders_are_a_test_split(tmp_path):
+    raw = load_folder(image_folder(tmp_path, {"cat": 2, "train": 1, "dog": 1}))
+    assert raw.classes == ["cat", "dog", "train"]
+    assert raw.splits["test"].labels.tolist() == [0, 0, 1, 2]
+    assert list(raw.splits) == ["test"]
+
+
+def test_a_flat_test_folder_is_unlabelled(tmp_path):
+    raw = load_folder(image_folder(tmp_path, {"train/a": 1, "val/a": 1, "test": 3}))
+    assert list(raw.splits) == ["train", "validation"]
+    assert raw.remarks == ["test/ has no class folders: unlabelled, not used"]
+
+
+def test_folders_that_are_no_splits_are_said(tmp_path):
+    raw = load_folder(image_folder(tmp_path, {"train/a": 1, "Annotations/x": 1}))
+    assert raw.remarks == ["not a split, not used: Annotations"]
+
+
+def test_images_lie_at_any_depth_and_other_files_do_not_count(tmp_path):
+    image_folder(tmp_path, {"a/deep/er": 1, "a": 1, ".hidden": 1})
+    (tmp_path / "a" / "notes.txt").write_text("x")
+    (tmp_path / "a" / "._000.png").write_bytes(b"x")
+    raw = load_folder(tmp_path)
+    assert raw.classes == ["a"]
+    assert names(raw.splits["test"]) == [["a", "000.png"], ["er", "000.png"]]
+
+
+@pytest.mark.parametrize("layout", [{}, {"train": 2}, {"train/a": 0}, {"train/a": 1, "val": 2}])
+def test_no_images_in_class_folders(tmp_path, layout):
+    with pytest.raises(InputError, match="no images in class folders") as caught:
+        load_folder(image_folder(tmp_path, layout))
+    assert "train/, val/ and test/" in str(caught.value)
