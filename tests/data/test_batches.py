@@ -78,3 +78,8 @@ def test_a_batch_with_nothing_readable_is_empty():
     batch = collate_readable([StreamDataset(from_table(replace={0: b""}), to_tensor)[0]])
     assert len(batch.images) == len(batch.labels) == len(batch.index) == 0
     assert batch.unreadable == ["made test row 0"]
+
+
+def test_streamed_batches_are_laid_out_like_resident_ones():
+    batches = [next(eval_batches(from_table(), Framing(), 3, **options)) for options in ({}, STREAM)]
+    assert batches[0].images.stride() == batches[1].images.stride()

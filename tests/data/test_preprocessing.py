@@ -46,7 +46,7 @@ def test_framing_refuses(options, said):
 
 def test_a_crop_larger_than_the_image_names_it():
     with pytest.raises(InputError, match=r"crop=16 is larger than cat\.png \(8 x 20 px\)"):
-        Framing(crop=16).apply(photograph(8, 20), "cat.png")
+        Framing(crop=16).apply(photograph(8, 20), lambda: "cat.png")
 
 
 def test_normalises_uint8_and_float_alike():

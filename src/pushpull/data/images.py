@@ -183,7 +183,7 @@ class ImageSplit:
                 f"the first is {size[0]} x {size[1]} once framed; give a resize and a crop, such as "
                 "Framing(256, 224), so that all agree"
             )
-        return to_tensor(framing.apply(image, self.image_name(position)))
+        return to_tensor(framing.apply(image, lambda: self.image_name(position)))
 
     def framed_size(self, framing: Framing) -> tuple[int, int]:
         """Return (height, width) in px of the first readable image once framed: all must have it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +62,8 @@ class Framing:
         longer = int(self.resize * max(size) / min(size))
         return (longer, self.resize) if height >= width else (self.resize, longer)
 
-    def apply(self, image: Image.Image, name: str = "the image") -> Image.Image:
-        """Return `image` resized and cropped; an error calls it `name` where it is smaller than the crop."""
+    def apply(self, image: Image.Image, name: Callable[[], str] = lambda: "the image") -> Image.Image:
+        """Return `image` resized and cropped; an error calls it `name()` where it is below the crop."""
         height, width = self._resized((image.height, image.width))
         if (height, width) != (image.height, image.width):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -70,7 +71,7 @@ class Framing:
             return image
         if self.crop > min(height, width):
             raise InputError(
-                f"crop={self.crop} is larger than {name} ({height} x {width} px); "
+                f"crop={self.crop} is larger than {name()} ({height} x {width} px); "
                 f"give a resize of at least {self.crop}"
             )
         top, left = round((height - self.crop) / 2.0), round((width - self.crop) / 2.0)
