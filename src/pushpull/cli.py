@@ -101,7 +101,7 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
         fields = parser.add_class_arguments(hints["recipe"])
     own = _add_parameters(parser, function, hints)
     try:
-        values = parser.instantiate(parser.parse_args([_underscored(argument) for argument in arguments]))
+        values = parser.instantiate(parser.parse_args(_normal(arguments)))
     except ArgumentError as error:
         raise InputError(f"{_one_line(error)}; see pushpull {name} --help") from error
     keywords = {key: values[key] for key in own}
@@ -110,12 +110,20 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     return keywords
 
 
-def _underscored(argument: str) -> str:
-    """--batch-size is --batch_size."""
-    if not argument.startswith("--"):
-        return argument
-    option, equals, value = argument.partition("=")
-    return "--" + option[2:].replace("-", "_") + equals + value
+def _normal(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with --batch-size as --batch_size, and the path of a --config that is named."""
+    normal: list[str] = []
+    for argument in arguments:
+        if argument.startswith("--"):
+            option, equals, value = argument.partition("=")
+            normal.append("--" + option[2:].replace("-", "_") + equals + value)
+        elif normal and normal[-1] == "--config":
+            from pushpull.training.recipe import packaged_recipe
+
+            normal.append(str(packaged_recipe(argument)))
+        else:
+            normal.append(argument)
+    return normal
 
 
 def _add_parameters(parser: Any, function: Callable[..., Any], hints: dict[str, Any]) -> list[str]:

@@ -65,12 +65,15 @@ def continued(fresh: Results, path: Path, *, overwrite: bool) -> Results:
         overwrite: True: ignore what it holds.
 
     Raises:
-        InputError: the file is of an evaluation that differs in what decides the numbers, or cannot be read.
+        InputError: the file has corrupted conditions of an evaluation that differs in what decides the
+            numbers, or cannot be read.
     """
     if overwrite or not path.exists():
         return fresh
     found = Results.load(path)
     differences = "; ".join(_differences(found, fresh))
+    if differences and not found.corrupted:
+        return fresh  # the clean error alone, as training leaves it, is made again in seconds
     if differences:
         raise InputError(
             f"{path} holds another evaluation ({differences}); "

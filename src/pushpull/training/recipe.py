@@ -24,8 +24,8 @@ class ModelConfig:
     """Which network.
 
     Args:
-        name: resnet18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32), `timm:NAME`
-            or `torchvision:NAME`.
+        name: resnet18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32),
+            `timm:NAME` or `torchvision:NAME`.
         stem: the first layer: plain, pp0, pp3, pp5 (push-pull; the number is the side of the pooling), or
             pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained).
         input_style: imagenet (7x7, stride 2, max-pool) or cifar (3x3, stride 1, no max-pool).
@@ -171,6 +171,25 @@ def read_recipe(path: Path | str) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
     return from_dict(Recipe, values, str(path))
+
+
+def packaged_recipe(name: str) -> Path:
+    """Return the path of a recipe: `name` itself where it is a file, else one that comes with the package.
+
+    Raises:
+        InputError: neither; lists those that come with it.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    # An installed package carries configs/ inside; a source checkout has it beside src/.
+    here = Path(__file__).resolve()
+    folder = next(
+        path for path in (here.parents[1] / "configs", here.parents[3] / "configs") if path.is_dir()
+    )
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known and Path(name).suffix:
+        raise MissingFileError(f"recipe {name} does not exist; give a YAML file or one of {', '.join(known)}")
+    return folder / f"{choice('recipe', name, known)}.yaml"
 
 
 def from_dict(kind: Any, values: Any, where: str) -> Any:

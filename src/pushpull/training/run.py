@@ -20,6 +20,7 @@ from torch import nn
 from pushpull.data import DataConfig, DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, MissingFileError
+from pushpull.evaluation.runs import evaluate_run
 from pushpull.files import write_text
 from pushpull.models import create_model, load_weights, model_preprocessing
 from pushpull.training.callbacks import KeepBest, Repeatable, StopAtBadLoss, progress_callbacks
@@ -29,6 +30,7 @@ from pushpull.training.recipe import PRECISIONS, ModelConfig, Recipe, read_recip
 from pushpull.training.weights import read_metadata
 
 RECIPE, WEIGHTS, LAST, LOGS = "recipe.yaml", "model.safetensors", "last.ckpt", "logs"
+RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ def train(
     """Train by `recipe` and return the run folder.
 
     The folder holds `recipe.yaml` (all settings), `model.safetensors` (the weights with the lowest validation
-    error; the last ones where there is no validation split), `last.ckpt` (to resume from), `logs/` (TensorBoard
-    and CSV). On a CPU the same recipe gives the same weights twice, and a resumed run those of an
+    error; the last ones where there is no validation split), `last.ckpt` (to resume from), `logs/`
+    (TensorBoard and CSV) and, in the end, `results.json` with the clean test error, which `pushpull evaluate`
+    completes. On a CPU the same recipe gives the same weights twice, and a resumed run those of an
     uninterrupted one.
 
     Args:
@@ -103,7 +106,17 @@ def train(
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    if splits.test is not None and trainer.is_global_zero:
+        evaluate_run(folder, splits, corruptions=(), overwrite=True, progress=False)
     return folder
+
+
+def is_finished(folder: Path | str, recipe: Recipe) -> bool:
+    """Whether `folder` holds a run of this recipe that went to its end: its clean error is the last thing written."""
+    folder = Path(folder)
+    if not all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS)):
+        return False
+    return _same_but_resolved(recipe, read_recipe(folder / RECIPE))
 
 
 def load_run(folder: Path | str) -> LoadedRun:
@@ -182,7 +195,7 @@ def _claim(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
     used = [name for name in (RECIPE, WEIGHTS, LAST) if (folder / name).exists()]
     if resume:
         before = read_recipe(folder / RECIPE)
-        if replace(recipe, preprocessing=before.preprocessing) != before:
+        if not _same_but_resolved(recipe, before):
             changed = [
                 k for k, v in before.to_dict().items() if recipe.to_dict()[k] != v and k != "preprocessing"
             ]
@@ -195,10 +208,16 @@ def _claim(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
             f"{folder} holds a run already; add --resume or --overwrite, or choose another output"
         )
     elif used:
-        for name in (RECIPE, WEIGHTS, LAST, "results.json"):
+        for name in (RECIPE, WEIGHTS, LAST, RESULTS):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / LOGS, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def _same_but_resolved(recipe: Recipe, resolved: Recipe) -> bool:
+    """Whether `resolved`, from a run folder, is `recipe` with its defaults filled in."""
+    preprocessing = recipe.preprocessing or resolved.preprocessing
+    return replace(recipe, preprocessing=preprocessing, data=_anywhere(recipe.data)) == resolved
 
 
 def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -> L.Trainer:

@@ -1,0 +1,49 @@
+"""Evaluation of training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pushpull.corruptions import CORRUPTIONS
+from pushpull.data import DataSplits, load_data
+from pushpull.evaluation.results import Results
+from pushpull.evaluation.runner import evaluate
+from pushpull.evaluation.subject import load_run_subject
+
+
+def evaluate_run(
+    folder: Path | str,
+    splits: DataSplits | None = None,
+    *,
+    corruptions: Iterable[str] = CORRUPTIONS,
+    limit: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Results:
+    """Evaluate a run folder's network on its own data and complete the folder's results.json.
+
+    Args:
+        folder: what `pushpull train` wrote.
+        splits: the run's data, where the caller has loaded it already.
+        corruptions, limit, overwrite, progress: as for `pushpull.evaluate`.
+
+    Raises:
+        InputError: as `pushpull.evaluate`, and for a folder that holds no run.
+    """
+    subject, config = load_run_subject(str(folder))
+    return evaluate(
+        subject.model,
+        splits if splits is not None else load_data(config),
+        corruptions=corruptions,
+        preprocessing=subject.preprocessing,
+        limit=limit,
+        output=folder,
+        overwrite=overwrite,
+        progress=progress,
+        label=subject.label,
+        name=subject.name,
+        stem=subject.stem,
+        source=subject.source,
+        model_seed=subject.seed,
+    )
