@@ -82,6 +82,19 @@ def test_the_fraction_is_of_what_is_left_and_leaves_validation_alone(tmp_path):
     assert set(part.train.index.tolist()) < set(whole.train.index.tolist())
 
 
+def test_a_class_of_one_image_is_trained_on_whatever_the_fraction(tmp_path):
+    folder = image_folder(tmp_path, {"train/a": 20, "train/b": 1, "test/a": 1})
+    data = load_data(DataConfig(str(folder), fraction=0.05))
+    assert data.train.labels.tolist() == [0, 1]
+    assert data.validation.labels.tolist() == [0, 0]
+
+
+def test_nothing_to_hold_out(tmp_path):
+    data = load_data(str(image_folder(tmp_path, {"train/a": 1, "train/b": 1, "test/a": 1})))
+    assert data.validation is None
+    assert len(data.train) == 2
+
+
 def test_only_classes_is_for_evaluation(tmp_path):
     data = load_data(str(image_folder(tmp_path, {"a": 2, "b": 1})))
     assert len(data.required("test")) == 3
@@ -107,6 +120,14 @@ def test_a_class_list_selects_and_renumbers(tmp_path):
     assert again.label == "Two"
     names.write_text("aa\n")
     with pytest.raises(InputError, match="'aa' is not in the data; near: a"):
+        load_data(DataConfig(str(folder), classes=str(names)))
+
+
+def test_a_split_without_the_classes_does_not_change_the_others_roles(tmp_path):
+    folder = image_folder(tmp_path / "set", {"train/a": 4, "train/b": 4, "val/a": 1, "val/b": 1, "test/b": 1})
+    names = tmp_path / "names.txt"
+    names.write_text("a\n")
+    with pytest.raises(InputError, match="the test split of .* has no image of the classes"):
         load_data(DataConfig(str(folder), classes=str(names)))
 
 

@@ -11,6 +11,7 @@ def split_of(counts, classes=None) -> ImageSplit:
     """counts[c] images of class c, the classes interleaved at random."""
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))]
+    classes = classes or [str(number) for number in range(len(counts))]
     return ImageSplit.from_tensors(torch.zeros(len(labels), 3, 1, 1, dtype=torch.uint8), labels, classes)
 
 
@@ -26,7 +27,13 @@ def test_every_class_gives_its_share_and_nothing_is_in_both():
 def test_nothing_and_everything():
     split = split_of([3, 1])
     assert [len(part) for part in stratified(split, 0.0, seed=0, purpose="x")] == [4, 0]
-    assert [len(part) for part in stratified(split, 1.0, seed=0, purpose="x")] == [0, 4]
+    assert [len(part) for part in stratified(split, 1.0, seed=0, purpose="x")] == [2, 2]
+    assert [len(part) for part in stratified(split, 1.0, seed=0, purpose="x", leave_one=False)] == [0, 4]
+
+
+def test_a_fraction_has_every_class():
+    part = stratified(split_of([200, 2, 1, 0]), 0.01, seed=0, purpose="x", leave_one=False)[1]
+    assert torch.bincount(part.labels).tolist() == [2, 1, 1]
 
 
 def test_the_choice_depends_on_seed_and_purpose_only():

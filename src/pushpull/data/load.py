@@ -109,10 +109,11 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
     if config.classes is not None:
         numbers = class_numbers(read_class_list(config.classes), raw.classes)
         splits = {name: only_classes(split, numbers) for name, split in splits.items()}
-        splits = {name: split for name, split in splits.items() if len(split)}
-        if not splits:
+        bare = [name for name, split in splits.items() if not len(split)]
+        if bare:
             raise InputError(
-                f"{config.name!r} has no image of the classes in {config.classes!r}; name others"
+                f"the {bare[0]} split of {config.name!r} has no image of the classes in {config.classes!r}; "
+                "name others"
             )
     for split in splits.values():
         split.unreadable_limit, split.memory_limit_gib = config.unreadable_limit, config.memory_limit_gib
@@ -180,8 +181,11 @@ def _roles(
             train, config.validation_fraction, seed=config.split_seed, purpose="validation"
         )
         validation.name = "train (held out)"
+        # A single image a class leaves nothing to hold out.
+        validation = validation if len(validation) else None
     if train is not None and config.fraction < 1:
-        _, train = stratified(train, config.fraction, seed=config.split_seed, purpose="fraction")
+        seed = config.split_seed
+        _, train = stratified(train, config.fraction, seed=seed, purpose="fraction", leave_one=False)
     return train, validation, test
 
 

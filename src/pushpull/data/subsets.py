@@ -19,10 +19,13 @@ _WNID = re.compile(r"n\d{8}")
 _IMAGENET_CLASSES = 1000
 
 
-def stratified(split: ImageSplit, share: float, *, seed: int, purpose: str) -> tuple[ImageSplit, ImageSplit]:
+def stratified(
+    split: ImageSplit, share: float, *, seed: int, purpose: str, leave_one: bool = True
+) -> tuple[ImageSplit, ImageSplit]:
     """Return (the rest, a share of every class), both in the order of `split`.
 
-    Of a class of n images round(share * n) are taken, at least one and, where n > 1 and share < 1, not all.
+    Of a class of n images round(share * n) are taken, at least one if share > 0, but with `leave_one` never
+    the last: a class of one image then stays in the rest, for training.
     A hash of (seed, purpose, index) orders the images and the lowest are taken: a larger share contains a
     smaller one, and leaving classes out changes nothing in the others.
     """
@@ -30,8 +33,7 @@ def stratified(split: ImageSplit, share: float, *, seed: int, purpose: str) -> t
     taken = torch.zeros(len(split), dtype=torch.bool)
     for members in _by_class(split):
         count = len(members)
-        # One image of a class of one would leave nothing to train on.
-        most = count if share == 1 else max(count - 1, 0)
+        most = max(count - 1, 0) if leave_one else count
         wanted = min(max(1, int(share * count + 0.5)), most) if share > 0 else 0
         order = torch.argsort(keys[members], stable=True)
         taken[members[order[:wanted]]] = True
