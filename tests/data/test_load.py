@@ -127,7 +127,7 @@ def test_a_split_without_the_classes_does_not_change_the_others_roles(tmp_path):
     folder = image_folder(tmp_path / "set", {"train/a": 4, "train/b": 4, "val/a": 1, "val/b": 1, "test/b": 1})
     names = tmp_path / "names.txt"
     names.write_text("a\n")
-    with pytest.raises(InputError, match="the test split of .* has no image of the classes"):
+    with pytest.raises(InputError, match=r"the test split of .* has no image of the classes"):
         load_data(DataConfig(str(folder), classes=str(names)))
 
 
