@@ -33,9 +33,9 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def from_first_rank(make: Callable[[], T]) -> T:
-    """Return what rank 0's `make()` returns, on every rank; its `InputError` is raised on every rank.
+    """Return what rank 0's `make()` returns, on every rank; what it raises is raised on every rank.
 
-    For files: only one process reads and writes, and none goes on alone after an error.
+    For files: only one process reads and writes, and none goes on before or without it.
     """
     if not _running():
         return make()
@@ -43,7 +43,7 @@ def from_first_rank(make: Callable[[], T]) -> T:
     if rank() == 0:
         try:
             outcome = [make(), None]
-        except InputError as error:
+        except (InputError, OSError) as error:
             outcome = [None, error]
     dist.broadcast_object_list(outcome)
     if outcome[1] is not None:

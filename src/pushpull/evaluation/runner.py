@@ -120,9 +120,8 @@ def evaluate(
         device=chosen_device(device, model),
         channels_last=channels_last,
     )
-    results = run.fresh_results(_model_info(model, label, name, stem, source, model_seed))
-    if path is not None:
-        results = from_first_rank(lambda: continued(results, path, overwrite=overwrite))
+    fresh = run.fresh_results(_model_info(model, label, name, stem, source, model_seed))
+    results = from_first_rank(lambda: fresh if path is None else continued(fresh, path, overwrite=overwrite))
     return run.complete(results, wanted, path, progress=progress and rank() == 0)
 
 
@@ -219,7 +218,7 @@ class _Run:
         if tally is None:
             raise InputError(f"{self.images.info['label']}: no image could be read; give readable images")
         total = tally.over_ranks()
-        condition = total.condition(time.perf_counter() - began)
+        condition = total.condition(max(from_all_ranks(time.perf_counter() - began)))
         if total.broken:
             share = f"{total.broken} of {condition.images} images"
             warnings.warn(f"{title}: NaN logits for {share}, counted as wrong", RuntimeWarning, stacklevel=2)
@@ -276,5 +275,5 @@ def _shard(split: ImageSplit) -> ImageSplit:
 
 
 def _save(results: Results, path: Path | None) -> None:
-    if path is not None and rank() == 0:
-        results.save(path)
+    if path is not None:
+        from_first_rank(lambda: results.save(path))

@@ -37,8 +37,8 @@ def condition_list(
     }
     allowed = (*CORRUPTIONS, *EXTRA_CORRUPTIONS, *groups)
     names: dict[str, None] = {}
-    for given in corruptions.split(",") if isinstance(corruptions, str) else corruptions:
-        word = given.strip()
+    text = corruptions if isinstance(corruptions, str) else ",".join(corruptions)
+    for word in map(str.strip, text.split(",")):
         if word:
             names.update(dict.fromkeys(groups.get(choice("corruption", word, allowed), (word,))))
     levels = sorted(set([severities] if isinstance(severities, int) else severities))

@@ -1,0 +1,92 @@
+"""Two processes count as one."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from pushpull.data import ImageSplit, Preprocessing
+from pushpull.errors import InputError
+from pushpull.evaluation import Results, evaluate, runner
+from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, rank, sum_over_ranks, world_size
+
+
+class Brightness(nn.Module):
+    """Ten classes by mean brightness."""
+
+    def forward(self, x):
+        return -(x.mean(dim=(1, 2, 3))[:, None] * 10 - torch.arange(10) - 0.5).abs()
+
+
+def images():
+    generator = torch.Generator().manual_seed(0)
+    pixels = (torch.rand(21, 1, 1, 1, generator=generator) * 250).to(torch.uint8).expand(21, 3, 32, 32)
+    return ImageSplit.from_tensors(pixels.contiguous(), torch.arange(21) % 10)
+
+
+def run(folder):
+    return evaluate(
+        Brightness(),
+        images(),
+        corruptions="brightness,contrast",
+        severities=(1, 5),
+        preprocessing=Preprocessing(),
+        output=folder,
+        batch_size=4,
+        progress=False,
+    )
+
+
+def worker(number, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=number, world_size=2)
+    try:
+        assert (rank(), world_size()) == (number, 2)
+        assert from_all_ranks(number) == [0, 1]
+        results = run(f"{folder}/two")
+        assert results == Results.load(f"{folder}/two")
+        assert run(f"{folder}/two").clean == results.clean
+        # An error of rank 0 stops every rank: rank 1 alone would see another file, or none.
+        with pytest.raises(InputError, match="cannot be written"):
+            run(f"{folder}/rendezvous/x" if number == 0 else f"{folder}/fine")
+    finally:
+        dist.destroy_process_group()
+
+
+def errors(results):
+    conditions = [results.clean, *(c for by in results.corrupted.values() for c in by.values())]
+    return [(c.top1_error, c.top5_error, c.class_errors, c.images) for c in conditions]
+
+
+def test_two_processes_give_the_results_of_one(tmp_path):
+    # Not torch.multiprocessing: its children cannot import a test module by name.
+    commands = [[sys.executable, __file__, str(number), str(tmp_path)] for number in range(2)]
+    children = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    try:
+        outputs = [child.communicate(timeout=120)[1] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    assert [child.returncode for child in children] == [0, 0], outputs
+    assert errors(Results.load(tmp_path / "two")) == errors(run(tmp_path / "one"))
+
+
+def test_more_processes_than_images_are_refused(monkeypatch):
+    monkeypatch.setattr(runner, "world_size", lambda: 22)
+    with pytest.raises(InputError, match="21 images for 22 processes"):
+        run(None)
+
+
+def test_without_processes_there_is_one_rank():
+    values = torch.tensor([1, 2])
+    assert (rank(), world_size()) == (0, 1)
+    assert sum_over_ranks(values) is values
+    assert from_all_ranks("x") == ["x"]
+    assert from_first_rank(lambda: 3) == 3
+
+
+if __name__ == "__main__":
+    worker(int(sys.argv[1]), sys.argv[2])
