@@ -136,6 +136,10 @@ def _refuse_unfit(model: nn.Module) -> None:
             raise InputError(f"{where} is compiled: replace first, then call compile()")
         if isinstance(module, torch.jit.ScriptModule) and _scripted_convolution(module):
             raise InputError(f"{where} is scripted TorchScript: replace in the Python model, then script it")
+    if not convolution_units(model):
+        raise InputError(
+            f"the {type(model).__name__} has no convolution module, so there is nothing to replace"
+        )
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise InputError("the model has lazy layers without weights; run it once on an example, then replace")
 
@@ -167,8 +171,9 @@ def _named(model: nn.Module, name: str) -> nn.Module:
 
 
 def _candidates(model: nn.Module) -> str:
-    """The convolutions that can be named, in registration order."""
-    names = [n for n, unit in convolution_units(model).items() if is_handled(unit)]
+    """The convolutions that can be named, in registration order; 1x1 ones only where there are no others."""
+    handled = {n: unit for n, unit in convolution_units(model).items() if is_handled(unit)}
+    names = [n for n, unit in handled.items() if unit.kernel_size != (1, 1)] or list(handled)
     if not names:
         return "(the model has no 2-D convolution that can be replaced)"
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""

@@ -74,13 +74,13 @@ class PushPullResNet(ResNet):
             zero_init_last=False,
         )
         if input_style == "cifar":
-            self._take_small_images()
+            self._take_small_images(in_chans)
         conv1 = self.get_submodule("conv1")
         assert isinstance(conv1, nn.Conv2d)
         self.add_module("conv1", stem_convolution(conv1, stem))
 
-    def _take_small_images(self) -> None:
-        conv1 = nn.Conv2d(self.in_chans, 64, 3, padding=1, bias=False)
+    def _take_small_images(self, in_chans: int) -> None:
+        conv1 = nn.Conv2d(in_chans, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(conv1.weight, mode="fan_out", nonlinearity="relu")
         self.add_module("conv1", conv1)
         self.add_module("maxpool", nn.Identity())

@@ -38,10 +38,8 @@ def _register(name: str) -> None:
 
 def no_published_weights(name: str) -> str:
     """Return the message for someone who asks for weights that do not exist."""
-    return (
-        f"{name} has no published weights; use pretrained=False, load_weights(model, path), or "
-        f"'timm:{name}' and its weights"
-    )
+    instead = f", or 'timm:{name}' and its weights" if name in VARIANTS else ""
+    return f"{name} has no published weights; use pretrained=False and load_weights(model, path){instead}"
 
 
 for _name in VARIANTS:

@@ -1,0 +1,127 @@
+"""create_model: every way to name a network, and every way to get the name wrong."""
+
+from types import SimpleNamespace
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from pushpull import InputError, PushPullConv2d, create_model
+from pushpull.data.preprocessing import Preprocessing
+from pushpull.models import MODELS, libraries, model_preprocessing, resnet18
+
+
+def test_own_networks() -> None:
+    with torch.device("meta"):
+        plain = create_model("resnet18")
+        pp5 = create_model("resnet18", stem="pp5", input_style="cifar", num_classes=10)
+    assert type(plain.conv1) is nn.Conv2d
+    assert plain.fc.out_features == 1000
+    assert (pp5.conv1.avg_kernel_size, pp5.conv1.stride, pp5.fc.out_features) == (5, (1, 1), 10)
+    assert MODELS[:2] == ("resnet18", "resnet34")
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t", "torchvision:squeezenet1_1", "timm:tf_mixnet_s"])
+def test_library_networks_take_a_stem(name: str) -> None:
+    model = create_model(name, stem="pp5_alpha", num_classes=3)
+    units = [module for module in model.modules() if isinstance(module, PushPullConv2d)]
+    assert [(unit.avg_kernel_size, unit.trainable_alpha) for unit in units] == [(5, True)]
+    assert model.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+    plain = create_model(name, num_classes=3)
+    assert not any(isinstance(module, PushPullConv2d) for module in plain.modules())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "resnet51"}, "model='resnet51' is not one of resnet18.*did you mean 'resnet50'"),
+        ({"name": "densenet121"}, "say torchvision:densenet121"),
+        ({"name": "vit_tiny_patch16_224"}, "say timm:vit_tiny_patch16_224"),
+        ({"name": "timm:resnet5o"}, "timm has no .*'resnet5o'.*did you mean timm:resnet50"),
+        ({"name": "timm:resnet50.a1_in2k"}, "timm:resnet50.a1_in1k"),
+        ({"name": "timm:pushpull_resnet50"}, "ask for 'resnet50' and a stem"),
+        ({"name": "torchvision:resnet51"}, "torchvision has no .*did you mean torchvision:resnet50"),
+        ({"name": "torchvision:fcn_resnet50"}, "no classification model 'fcn_resnet50'"),
+        ({"name": "keras:resnet50"}, "'keras' is not one of timm, torchvision"),
+        ({"name": "resnet18", "stem": "pp4"}, "stem='pp4' is not one of plain, pp0, pp3"),
+        ({"name": "resnet18", "input_style": "mnist"}, "input_style='mnist' is not one of imagenet, cifar"),
+        ({"name": "timm:resnet18", "input_style": "cifar"}, "input_style must be 'imagenet'"),
+        ({"name": "resnet14"}, "give input_style='cifar'"),
+        ({"name": "resnet18", "num_classes": 0}, "num_classes=0 must be"),
+        ({"name": "resnet18", "pretrained": True}, "no published weights.*timm:resnet18"),
+        (
+            {"name": "resnet14", "input_style": "cifar", "pretrained": True},
+            "resnet14 has no published weights",
+        ),
+        (
+            {"name": "timm:vit_tiny_patch16_224", "stem": "pp3"},
+            "name='patch_embed.proj' to replace_first_conv",
+        ),
+    ],
+)
+def test_mistakes_are_one_clear_line(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        create_model(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_networks_of_small_images_point_to_no_missing_weights() -> None:
+    with pytest.raises(InputError) as caught:
+        create_model("resnet14", input_style="cifar", pretrained=True)
+    assert "timm:" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "torchvision:resnet18"])
+def test_a_failed_download_is_one_clear_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    monkeypatch.setattr(torchvision.models, "get_model", unreachable)
+    with pytest.raises(
+        InputError, match=f"{name} could not be built .*no route to host.*load_weights"
+    ) as caught:
+        create_model(name, pretrained=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_pretrained_torchvision_networks_keep_their_preprocessing_and_get_a_new_head(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    build = torchvision.models.get_model
+    requested = []
+
+    def offline(name: str, weights: object, progress: bool) -> nn.Module:
+        requested.append(weights)
+        return build(name, weights=None)
+
+    monkeypatch.setattr(torchvision.models, "get_model", offline)
+    model = create_model("torchvision:mobilenet_v3_small", stem="pp3", num_classes=4, pretrained=True)
+    assert requested == [torchvision.models.MobileNet_V3_Small_Weights.IMAGENET1K_V1]
+    assert model.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 4)
+    expected = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (224, 224))
+    assert model_preprocessing(model) == expected
+
+
+def test_replace_heads() -> None:
+    model = nn.Sequential(nn.Linear(4, 10), nn.Conv2d(3, 10, 1, bias=False), nn.Conv2d(3, 10, 3))
+    libraries.replace_heads(model, 10, 2)
+    assert (model[0].out_features, model[1].out_channels, model[2].out_channels) == (2, 2, 10)
+    assert model[1].bias is None
+    with pytest.raises(InputError, match="no layer with 11 outputs"):
+        libraries.replace_heads(model, 11, 2)
+
+
+def test_preprocessing_is_that_of_published_weights() -> None:
+    with torch.device("meta"):
+        inception = timm.create_model("tf_efficientnet_b1.ap_in1k")
+        assert model_preprocessing(resnet18()) is None
+        assert model_preprocessing(timm.create_model("pushpull_resnet18")) is None
+        assert model_preprocessing(create_model("torchvision:resnet18")) is None
+    expected = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), (240, 240))
+    assert model_preprocessing(inception) == expected
+    config = {"mean": (0.5, 0.5, 0.5), "std": [0.25, 0.25, 0.25], "input_size": (3, 8, 9), "url": "somewhere"}
+    named = SimpleNamespace(pretrained_cfg=config)
+    assert model_preprocessing(named) == Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), (8, 9))
