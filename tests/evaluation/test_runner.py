@@ -174,6 +174,13 @@ def test_another_evaluation_is_not_continued(network, split, corruptor, tmp_path
     assert list(Results.load(tmp_path).corrupted) == ["snow"] == list(results.corrupted)
 
 
+def test_a_clean_error_alone_gives_way_to_another_evaluation(network, split, corruptor, tmp_path):
+    run(network, split, output=tmp_path, corruptions=())
+    results = run(network, split, output=tmp_path, limit=20, corruptions="fog")
+    assert results.clean.images == results.corrupted["fog"][1].images == 20
+    assert Results.load(tmp_path) == results
+
+
 def test_other_weights_data_and_textures_are_not_continued(network, split, corruptor, tmp_path, monkeypatch):
     run(network, split, output=tmp_path, corruptions="fog")
     images = split.resident().images.clone()
