@@ -21,3 +21,8 @@ def assert_near(got: Tensor, expected: Tensor, dtype: torch.dtype | None = None)
     got, expected = got.detach().double(), expected.detach().double()
     scale = max(1.0, expected.abs().max().item()) if expected.numel() else 1.0
     torch.testing.assert_close(got, expected, rtol=0.0, atol=limit * scale)
+
+
+def random_tensor(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return normal numbers that depend on the seed alone: the same in float64 for every dtype."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)

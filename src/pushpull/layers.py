@@ -46,7 +46,8 @@ class PushPullConv2d(nn.Module):
         weight_eps: None, or standardise each filter (mean 0, variance 1, this epsilon) before use.
 
     Attributes:
-        alpha: the strength in effect: a float, or a tensor (C_out,) where it trains.
+        alpha: the strength in effect: a float, or a tensor (C_out,) where it trains. The parameter itself is
+            `dict(unit.named_parameters())["alpha"]`; `get_parameter("alpha")` meets the attribute instead.
 
     Raises:
         InputError: a ValueError that names the argument and what is allowed.

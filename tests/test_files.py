@@ -1,0 +1,89 @@
+"""Files written whole or not at all."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pushpull.errors import InputError, MissingFileError
+from pushpull.files import atomic_path, read_json, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(TypeError), atomic_path(path) as temporary, temporary.open("w") as file:
+        file.writelines(["half of the n", None])  # type: ignore[list-item]
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "a.csv"
+    with atomic_path(path) as temporary:
+        temporary.write_text("x")
+        # Writers that choose a format by the ending (matplotlib) must see it.
+        assert (temporary.parent, temporary.suffix) == (path.parent, ".csv")
+        assert not path.exists()
+    assert path.read_text() == "x"
+    assert os.listdir(path.parent) == ["a.csv"]
+
+
+def test_others_may_read_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        path = write_text(tmp_path / "a.txt", "x")
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_text_is_utf8(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "a.txt", "Größe ± 1")
+    assert path.read_bytes() == "Größe ± 1".encode()
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    value = {"b": [1, 0.1, None], "a": "é"}
+    path = write_json(tmp_path / "a.json", value)
+    assert read_json(path) == value
+    assert list(read_json(str(path))) == ["b", "a"]
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1', b"", b"\xff\xfe"])
+def test_broken_json_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not valid JSON") as caught:
+        read_json(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_json_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "a.json", tmp_path):
+        with pytest.raises(MissingFileError, match="does not exist") as caught:
+            read_json(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    # A file in the folder's place stops root too, which permissions do not.
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "a.txt", tmp_path / "file" / "b" / "a.txt"):
+        with pytest.raises(InputError, match="cannot be written") as caught:
+            write_text(path, "x")
+        assert str(path.parent) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        write_text(tmp_path, "x")
