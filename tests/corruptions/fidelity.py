@@ -12,13 +12,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from support import SHARED
 from torch import Tensor
 
 from pushpull.corruptions import corrupt
+from support import SHARED
 
 SCALES = {32: "cifar", 224: "imagenet"}
-STATISTICS = tuple("mean std mae rmse laplacian_rms corr_clean frac_0 frac_255 channel_spread".split())
+STATISTICS = (
+    *("mean", "std", "mae", "rmse", "laplacian_rms", "corr_clean"),
+    *("frac_0", "frac_255", "channel_spread"),
+)
 
 
 @lru_cache

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from corruptions import fidelity
 from support import needs_shared
 

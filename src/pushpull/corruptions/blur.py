@@ -59,11 +59,13 @@ def glass_blur(x: Tensor, params: Glass, neighbour: Tensor) -> Tensor:
     """Blur to 8 bits, let pixels take their neighbours' places, blur again."""
     count, channels, height, width = x.shape
     levels = filters.truncate_to_bytes(filters.gaussian_blur(x, params.sigma_px)).float()
+    scans = [scan_sources(choice, params.max_delta_px, height, width) for choice in neighbour.unbind(1)]
+    source = scans[0]
+    for scan in scans[1:]:
+        source = source.gather(1, scan)
     flat = (levels / 255.0).view(count, channels, -1)
-    for choice in neighbour.unbind(1):
-        source = scan_sources(choice, params.max_delta_px, height, width)
-        flat = flat.gather(2, source[:, None].expand(-1, channels, -1))
-    return filters.gaussian_blur(flat.view_as(x), params.sigma_px)
+    mixed = flat.gather(2, source[:, None].expand(-1, channels, -1))
+    return filters.gaussian_blur(mixed.view_as(x), params.sigma_px)
 
 
 def scan_sources(choice: Tensor, delta: int, height: int, width: int) -> Tensor:
@@ -83,23 +85,22 @@ def scan_sources(choice: Tensor, delta: int, height: int, width: int) -> Tensor:
     Returns:
         (N, H W) int64, flat positions in the image before the scan.
     """
-    pixels = height * width
-    place = torch.arange(pixels, device=choice.device).view(height, width)
-    inside = torch.zeros(height, width, dtype=torch.bool, device=choice.device)
-    inner = (slice(delta + 1, height - delta + 1), slice(delta + 1, width - delta + 1))
-    inside[inner] = True
-    step = (choice // (2 * delta) - delta) * width + choice % (2 * delta) - delta
-    target = place.repeat(len(choice), 1, 1)
-    target[:, inner[0], inner[1]] += step
-    # A place up to `pixels` means its new value; `pixels` more means its old value, where a chain ends.
-    forward = inside.view(-1)[target.view(len(choice), -1)].view_as(target) & (target > place)
-    link = torch.where(forward, target, target + pixels).view(len(choice), -1)
-    if delta > 1:
-        ends = torch.arange(pixels, 2 * pixels, device=choice.device).expand(len(choice), -1)
-        # A step leads forward with probability under 1/2, so that no chain has 2^6 links.
-        for _ in range(6):
-            link = torch.cat([link, ends], dim=1).gather(1, link)
-    return link % pixels
+    place = torch.arange(height * width, device=choice.device)
+    reach = (slice(delta + 1, height - delta + 1), slice(delta + 1, width - delta + 1))
+    inner = torch.zeros(height, width, dtype=torch.bool, device=choice.device)
+    inner[reach] = True
+    target = place.view(height, width).repeat(len(choice), 1, 1)
+    target[:, *reach] += (choice // (2 * delta) - delta) * width + choice % (2 * delta) - delta
+    target = target.view(len(choice), -1)
+    if delta == 1:
+        return target  # steps are 0 or -1: none leads forward
+    # An outer pixel is never visited: it ends every chain, and is its own target.
+    forward = (target > place) & inner.view(-1)[target]
+    link = torch.where(forward, target, place)
+    # A step leads forward with probability under 0.43: a chain of over 2^5 links has one of 1e-12.
+    for _ in range(5):
+        link = link.gather(1, link)
+    return target.gather(1, link)
 
 
 def motion_kernel(radius_px: int, sigma_px: float) -> tuple[float, ...]:

@@ -61,7 +61,10 @@ def pixelate(x: Tensor, factor: float, drawn: None) -> Tensor:
 
 
 def box_resize(levels: Tensor, height: int, width: int) -> Tensor:
-    """Resize (..., H, W) int32 levels as Pillow does with BOX: along rows, rounded, then along columns."""
+    """Resize (..., H, W) int32 levels as Pillow does with BOX: along rows, rounded, then along columns.
+
+    Pillow 13 swaps the two where the height is over twice the width; there ours may differ by a level.
+    """
     for dim, size in ((-1, width), (-2, height)):
         if size != levels.shape[dim]:
             levels = _box_resize_axis(levels, size, dim)
@@ -83,12 +86,13 @@ def _box_taps(before: int, after: int) -> tuple[Tensor, Tensor]:
     """Return (taps, after) source positions int64 and fixed-point weights int32 of Pillow's BOX filter."""
     scale = before / after
     width = max(scale, 1.0)
+    shrink = 1.0 / width  # Pillow multiplies by it, which decides ties at the box's edge
     rows = []
     for place in range(after):
         centre = (place + 0.5) * scale
         first = max(int(centre - 0.5 * width + 0.5), 0)
         last = min(int(centre + 0.5 * width + 0.5), before)
-        rows.append([s for s in range(first, last) if -0.5 < (s - centre + 0.5) / width <= 0.5])
+        rows.append([s for s in range(first, last) if -0.5 < (s - centre + 0.5) * shrink <= 0.5])
     taps = max(map(len, rows))
     sources = torch.tensor([row + [0] * (taps - len(row)) for row in rows])
     weights = [

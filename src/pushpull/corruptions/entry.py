@@ -57,6 +57,7 @@ def corrupt(
     if len(images) == 0:
         return images.clone()
     x = images.float().div_(255.0) if images.dtype == torch.uint8 else images.float()
+    x = x.contiguous()  # one result whatever the memory order, and flat views in the corruptions
     draws = Draws(identities, seed=seed, name=name, severity=severity)
     corrupted = corruption.apply(x, params, corruption.sample(draws, params, tuple(x.shape)))
     if images.dtype == torch.uint8:

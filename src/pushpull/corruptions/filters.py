@@ -84,7 +84,7 @@ def separable_filter(x: Tensor, taps: tuple[float, ...], border: str) -> Tensor:
 
 
 def gaussian_blur(x: Tensor, sigma: float, *, truncate: float = 4.0, border: str = "nearest") -> Tensor:
-    """Smooth (..., H, W) by a Gaussian of `sigma` pixels cut at `truncate` sigmas, as scipy's gaussian_filter.
+    """Smooth (..., H, W) by a Gaussian of `sigma` pixels cut at `truncate` sigmas, as scipy.ndimage.
 
     A sigma under 0.5 / truncate has one tap: the image itself is returned.
     """

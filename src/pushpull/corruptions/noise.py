@@ -5,7 +5,6 @@ x is always (N, 3, H, W) float32 in [0, 1]; the random fields have its shape.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -62,7 +61,7 @@ def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
     level = (x * 255.0 + 1e-3).floor_()
     # uint8 images have no rest, except the rounding of k / 255, which is dropped here.
     rest = (x * 255.0).sub_(level).sub_(1e-3).clamp_(min=0.0)
-    counts = _poisson_by_table(level.long(), drawn.level, photons)
+    counts = _poisson_by_table(level.int(), drawn.level, photons)
     if bool(rest.any()):
         counts += _poisson_by_inversion(rest.mul_(photons / 255.0), drawn.rest, photons / 255.0)
     return counts / photons
@@ -70,26 +69,31 @@ def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
 
 def _poisson_by_table(level: Tensor, uniform: Tensor, photons: float) -> Tensor:
     """Draw Poisson(level photons / 255) by Walker's alias method: two look-ups a value, whatever the mean."""
-    first, keep, alias = (table.to(level.device) for table in alias_tables(photons))
-    width = keep.shape[1]
+    first, cells = (table.to(level.device) for table in alias_tables(photons))
+    width = cells.shape[1]
     scaled = uniform * width
     # The product may round up to `width` itself.
-    column = scaled.long().clamp_(max=width - 1)
-    cell = level * width + column
-    stays = (scaled - column) < keep.view(-1)[cell]
-    return first[level] + torch.where(stays, column, alias.view(-1)[cell])
+    column = scaled.int().clamp_(max=width - 1)
+    shape = level.shape
+    cell = cells.view(-1).index_select(0, (level * width + column).view(-1)).view(shape)
+    part = (scaled - column).mul_(1 << _KEEP_BITS).int()
+    column = torch.where(part < cell >> _ALIAS_BITS, column, cell & ((1 << _ALIAS_BITS) - 1))
+    return column.add_(first.index_select(0, level.view(-1)).view(shape)).float()
+
+
+_KEEP_BITS, _ALIAS_BITS = 16, 12  # a cell of the alias table: 17 bits of probability above 12 bits of column
 
 
 @lru_cache(maxsize=16)
-def alias_tables(photons: float) -> tuple[Tensor, Tensor, Tensor]:
+def alias_tables(photons: float) -> tuple[Tensor, Tensor]:
     """Return the alias tables of Poisson(k photons / 255), k = 0..255.
 
     Column j of row k stands for the count first[k] + j; a uniform choice of column keeps it with probability
-    keep[k, j] and else takes alias[k, j]. The columns span 7 standard deviations and 7 counts to both sides;
-    what lies outside (under 1e-10) is below the resolution of the uniforms.
+    keep(k, j) and else takes column alias(k, j). The columns span 7 standard deviations and 7 counts to both
+    sides; what lies outside (under 1e-10) is below the resolution of the uniforms.
 
     Returns:
-        first (256,) int64, keep (256, K) float32, alias (256, K) int64.
+        first (256,) int32; cells (256, K) int32, round(2^16 keep) 2^12 + alias.
     """
     mean = torch.arange(256, dtype=torch.float64) * (photons / 255.0)
     reach = 7.0 * mean.sqrt() + 7.0
@@ -97,18 +101,39 @@ def alias_tables(photons: float) -> tuple[Tensor, Tensor, Tensor]:
     width = int((mean + reach).ceil().sub(first).max()) + 1
     counts = first[:, None] + torch.arange(width)
     log_mass = torch.xlogy(counts, mean[:, None]) - mean[:, None] - torch.lgamma(counts + 1.0)
-    # Walker's construction, all rows at once: give the emptiest column of those left to the fullest.
-    load = torch.softmax(log_mass, dim=1) * width
-    keep, alias = torch.ones_like(load), torch.arange(width).repeat(256, 1)
-    row, done = torch.arange(256), torch.zeros_like(load, dtype=torch.bool)
+    keep, alias = _walker(torch.softmax(log_mass, dim=1) * width)
+    assert width <= 1 << _ALIAS_BITS
+    packed = (keep * (1 << _KEEP_BITS)).round().int() << _ALIAS_BITS | alias.int()
+    return first.int(), packed
+
+
+def _walker(load: Tensor) -> tuple[Tensor, Tensor]:
+    """Level the columns of each row, whose mean load is 1: what one lacks comes from its alias.
+
+    The columns are taken in ascending order; each is filled from the fullest, and a column that gave so much
+    that it fell under 1 is filled next. All rows at once, K steps.
+
+    Returns:
+        keep (rows, K) float64 in [0, 1], alias (rows, K) int64.
+    """
+    rows, width = load.shape
+    load, order = load.clone(), load.argsort(dim=1)
+    keep, alias = torch.ones_like(load), torch.arange(width).repeat(rows, 1)
+    row = torch.arange(rows)
+    low, high = torch.zeros(rows, dtype=torch.int64), torch.full((rows,), width - 1)
+    poor = order[row, low]
     for _ in range(width - 1):
-        poor = load.masked_fill(done, math.inf).argmin(dim=1)
-        rich = load.masked_fill(done, -math.inf).argmax(dim=1)
-        keep[row, poor] = load[row, poor]
+        rich = order[row, high]
+        # Where they meet all that is left is full, and the column keeps its defaults.
+        lack = torch.where(poor == rich, 0.0, 1.0 - load[row, poor])
+        keep[row, poor] = 1.0 - lack
         alias[row, poor] = rich
-        load[row, rich] -= 1.0 - load[row, poor]
-        done[row, poor] = True
-    return first.long(), keep.float(), alias
+        load[row, rich] -= lack
+        fell = (load[row, rich] < 1.0) & (high > low)
+        low = torch.where(fell, low, torch.minimum(low + 1, high))
+        poor = torch.where(fell, rich, order[row, low])
+        high -= fell.long()
+    return keep, alias
 
 
 def _poisson_by_inversion(mean: Tensor, uniform: Tensor, largest: float) -> Tensor:

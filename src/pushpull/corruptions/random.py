@@ -61,7 +61,7 @@ class Draws:
         return _mix32_(words).view(-1, *shape)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Return (N, *shape) float32, uniform in the open interval (low, high), of 2**23 equally likely values.
+        """Return (N, *shape) float32, uniform in the open interval (low, high): 2**23 equal steps.
 
         The values are (k + 1/2) / 2**23, exact in float32; with 24 bits the largest would round to 1.
         """

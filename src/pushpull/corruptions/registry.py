@@ -5,7 +5,6 @@ from __future__ import annotations
 from pushpull.corruptions import blur, digital, elastic, noise, spatter, weather
 from pushpull.corruptions.types import Corruption
 
-
 _STANDARD: tuple[Corruption, ...] = (
     noise.GAUSSIAN_NOISE,
     noise.SHOT_NOISE,

@@ -1,0 +1,131 @@
+"""Blurs against slow oracles, on non-square images."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from oracles import corruptions as oracles
+from pushpull.corruptions import SEVERITIES, blur
+from pushpull.corruptions.random import Draws
+
+SIZES = [(16, 16), (37, 50)]
+ALL = [(scale, severity) for scale in SEVERITIES for severity in range(5)]
+
+
+def batch(height, width, count=2):
+    noise = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
+    # Neighbours resemble each other, as in photographs, with some steps of full contrast (not to white: a
+    # blur of all ones is 1 or just under it, a level apart after truncation).
+    return torch.nn.functional.avg_pool2d(noise, 3, 1, 1).sub(0.5).mul(4).add(0.5).clamp(0, 0.99)
+
+
+def planes_last(x):
+    return x.permute(0, 2, 3, 1).numpy().astype(np.float64)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("scale", "severity"), ALL)
+def test_gaussian_blur(scale, severity, size):
+    sigma = SEVERITIES[scale]["gaussian_blur"][severity]
+    x = batch(*size)
+    expected = np.stack([oracles.gaussian_blur(image, sigma) for image in planes_last(x)])
+    np.testing.assert_allclose(planes_last(blur.gaussian_blur(x, sigma, None)), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("scale", "severity"), ALL)
+def test_defocus_blur(scale, severity, size):
+    params = SEVERITIES[scale]["defocus_blur"][severity]
+    x = batch(*size)
+    expected = np.stack([oracles.defocus_blur(image, *params) for image in planes_last(x)])
+    np.testing.assert_allclose(planes_last(blur.defocus_blur(x, params, None)), expected, atol=3e-6)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("scale", "severity"), ALL)
+def test_glass_blur(scale, severity, size):
+    params = SEVERITIES[scale]["glass_blur"][severity]
+    x = batch(*size).mul(255).round().div(255)
+    drawn = blur.sample_glass_blur(draws(2, "glass_blur"), params, tuple(x.shape))
+    delta = params.max_delta_px
+    result = planes_last(blur.glass_blur(x, params, drawn))
+    for image, choices, ours in zip(planes_last(x), drawn, result, strict=True):
+        offsets = np.stack([choices // (2 * delta) - delta, choices % (2 * delta) - delta], -1)
+        offsets = np.pad(offsets, ((0, 0), (delta + 1, delta - 1), (delta + 1, delta - 1), (0, 0)))
+        expected = oracles.glass_blur(image, params.sigma_px, delta, offsets)
+        # Truncation to 8 bits in between may differ by a level where float32 and float64 straddle one; the
+        # second blur spreads such a pixel over a few hundred values.
+        assert np.abs(ours - expected).max() < 1.1 / 255
+        assert (np.abs(ours - expected) < 1e-5).mean() > 0.95
+
+
+@pytest.mark.parametrize("delta", [1, 2, 4])
+def test_glass_scan_follows_the_published_order(delta):
+    """With chains of many forward steps, made on purpose: in eight columns every pixel takes the next."""
+    height, width = 24, 20
+    generator = torch.Generator().manual_seed(1)
+    choice = torch.randint(
+        0, 4 * delta * delta, (3, height - 2 * delta, width - 2 * delta), generator=generator
+    )
+    if delta > 1:
+        choice[:, :, 2:10] = delta * 2 * delta + delta + 1  # dy = 0, dx = 1
+    numbers = np.arange(height * width).reshape(height, width)
+    sources = blur.scan_sources(choice, delta, height, width).view(3, height, width)
+    for one, source in zip(choice.numpy(), sources.numpy(), strict=True):
+        offsets = np.stack([one // (2 * delta) - delta, one % (2 * delta) - delta], -1)
+        offsets = np.pad(offsets, ((delta + 1, delta - 1), (delta + 1, delta - 1), (0, 0)))
+        np.testing.assert_array_equal(
+            oracles.glass_scan(numbers[..., None] + [0], offsets, delta)[..., 0], source
+        )
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("scale", "severity"), ALL)
+def test_motion_blur(scale, severity, size):
+    params = SEVERITIES[scale]["motion_blur"][severity]
+    angles = torch.tensor([-45.0, -31.7, 0.0, 12.3, 45.0, -100.0, 170.0])
+    x = batch(*size, count=len(angles))
+    ours = planes_last(blur.motion_blur(x, params, angles))
+    for image, angle, mine in zip(planes_last(x), angles.tolist(), ours, strict=True):
+        expected = oracles.motion_blur(image, *params, angle)
+        # A sum within 1e-4 of a half may be rounded either way.
+        assert np.abs(mine - expected).max() < 1.01 / 255
+        assert (np.abs(mine - expected) < 1e-6).mean() > 0.995
+
+
+def test_motion_blur_goes_to_one_side():
+    """At 0 degrees a point is smeared to the left of where it was: y(c) reads x(c + i)."""
+    x = torch.zeros(1, 3, 32, 32)
+    x[..., 16, 20] = 1.0
+    line = blur.motion_blur_apply(x, 4, 2.0, torch.tensor([0.0]))[0, 0, 16]
+    assert line[21:].max() == 0
+    kernel = torch.tensor(blur.motion_kernel(4, 2.0)).mul(255).round()
+    torch.testing.assert_close(line[12:21].flip(0) * 255, kernel)
+
+
+def test_motion_blur_keeps_a_constant_image():
+    x = torch.full((1, 3, 20, 33), 77 / 255)
+    assert blur.motion_blur_apply(x, 10, 3.0, torch.tensor([30.0])).mul(255).round().unique().tolist() == [
+        77.0
+    ]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (37, 50), (64, 64)])
+@pytest.mark.parametrize(("scale", "severity"), ALL)
+def test_zoom_blur(scale, severity, size):
+    params = SEVERITIES[scale]["zoom_blur"][severity]
+    x = batch(*size)
+    expected = np.stack([oracles.zoom_blur(image, *params) for image in planes_last(x)])
+    np.testing.assert_allclose(planes_last(blur.zoom_blur(x, params, None)), expected, atol=2e-5)
+
+
+def test_disk_kernel_is_opencvs():
+    rows, columns = np.mgrid[-10:11, -10:11]
+    disk = (rows**2 + columns**2 <= 100).astype(np.float32)
+    expected = cv2.GaussianBlur(disk / disk.sum(), (5, 5), 0.5)
+    np.testing.assert_allclose(blur.disk_kernel(10, 0.5).numpy(), expected, atol=1e-8)
+
+
+def draws(count, name):
+    return Draws(torch.arange(count), seed=0, name=name, severity=1)

@@ -1,0 +1,161 @@
+"""`corrupt`: identity, types, sizes, and one clear line for each mistake; all 19 corruptions."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES, corrupt
+from pushpull.errors import InputError
+
+ALL = CORRUPTIONS + EXTRA_CORRUPTIONS
+DETERMINISTIC = {
+    *("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression"),
+    *("gaussian_blur", "saturate"),
+}
+
+
+def pictures(count, height=24, width=24, seed=0):
+    """Return smooth noise, uint8: photographs of nothing."""
+    noise = torch.rand(
+        count, 3, height // 4 + 1, width // 4 + 1, generator=torch.Generator().manual_seed(seed)
+    )
+    smooth = torch.nn.functional.interpolate(noise, size=(height, width), mode="bilinear")
+    return (smooth * 255).to(torch.uint8)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("severity", range(1, 6))
+def test_every_corruption_changes_the_image_and_keeps_its_form(name, severity):
+    images = pictures(2, 32, 32)
+    before = images.clone()
+    result = corrupt(images, name, severity, scale="cifar", index=[0, 1])
+    assert result.shape == images.shape
+    assert result.dtype == torch.uint8
+    assert torch.equal(images, before)
+    change = (result.int() - images.int()).abs().float().mean((1, 2, 3))
+    # Small defocus and glass radii, and pixelation of smooth images, move little.
+    assert (change > 0).all()
+    assert (change < 150).all()
+
+
+@settings(max_examples=6, deadline=None)
+@pytest.mark.parametrize("name", ALL)
+@given(data=st.data())
+def test_an_image_is_the_same_alone_in_another_batch_and_order(name, data):
+    """Bit for bit, floats too: sizes are drawn so that vectorised loops end unevenly."""
+    height, width = data.draw(st.integers(16, 41)), data.draw(st.integers(16, 41))
+    scale, severity = data.draw(st.sampled_from(sorted(SEVERITIES))), data.draw(st.integers(1, 5))
+    index = torch.tensor(data.draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=5)))
+    images = pictures(len(index), height, width, seed=height * width).float() / 255
+    whole = corrupt(images, name, severity, scale=scale, seed=5, index=index)
+    cut = data.draw(st.integers(1, len(index) - 1))
+    order = torch.tensor(data.draw(st.permutations(range(len(index)))))
+    for part in (slice(0, cut), slice(cut, None), slice(0, 1), order):
+        again = corrupt(images[part], name, severity, scale=scale, seed=5, index=index[part])
+        assert torch.equal(again, whole[part])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_large_images_are_the_same_alone_and_in_a_batch(name):
+    images = pictures(3, 224, 200)
+    whole = corrupt(images, name, 3, index=[4, 5, 6])
+    assert torch.equal(corrupt(images[1:2], name, 3, index=[5]), whole[1:2])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_random_corruptions_follow_index_seed_and_severity(name):
+    images = pictures(1, 32, 32).expand(2, -1, -1, -1)
+    a = corrupt(images, name, 3, scale="cifar", index=[0, 1])
+    b = corrupt(images, name, 3, scale="cifar", index=[0, 1], seed=1)
+    same = name in DETERMINISTIC
+    assert torch.equal(a[0], a[1]) == same
+    assert torch.equal(a, b) == same
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_global_random_state_is_untouched_with_an_index(name):
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    corrupt(pictures(1), name, 2, scale="cifar", index=[0])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
+
+
+def test_without_an_index_torchs_seed_governs():
+    images = pictures(2)
+    torch.manual_seed(3)
+    first, second = (corrupt(images, "gaussian_noise", 3) for _ in range(2))
+    torch.manual_seed(3)
+    assert torch.equal(corrupt(images, "gaussian_noise", 3), first)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_floats_agree_with_bytes(name):
+    """Float images come back in [0, 1], a level at most from the uint8 result, which is truncated."""
+    images = pictures(2, 32, 40)
+    ours = corrupt(images.float() / 255, name, 2, scale="tiny", index=[7, 8])
+    assert ours.dtype == torch.float32
+    assert 0 <= ours.min() <= ours.max() <= 1
+    levels = corrupt(images, name, 2, scale="tiny", index=[7, 8])
+    assert ((ours * 255 - levels).abs() < 1.01).float().mean() > 0.999
+
+
+def test_float64_and_bfloat16_keep_their_type():
+    for dtype in (torch.float64, torch.bfloat16):
+        assert corrupt(pictures(1).to(dtype) / 255, "contrast", 1, index=[0]).dtype == dtype
+
+
+def test_memory_order_of_the_input_does_not_matter():
+    images = pictures(2, 20, 33)
+    for name in ALL:
+        expected = corrupt(images, name, 3, scale="cifar", index=[1, 2])
+        ours = corrupt(
+            images.contiguous(memory_format=torch.channels_last), name, 3, scale="cifar", index=[1, 2]
+        )
+        assert torch.equal(ours, expected), name
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_empty_batch_is_an_empty_batch(name):
+    assert corrupt(pictures(0), name, 3).shape == (0, 3, 24, 24)
+
+
+GOOD = pictures(2)
+MISTAKES = [
+    (
+        {"name": "gausian_noise"},
+        r"corruption='gausian_noise' is not one of .*did you mean 'gaussian_noise'\?",
+    ),
+    ({"severity": 0}, r"severity=0 is outside 1\.\.5"),
+    ({"severity": 6}, r"severity=6 is outside 1\.\.5"),
+    ({"severity": True}, "severity=True is not an integer"),
+    ({"severity": 2.0}, r"severity=2\.0 is not an integer"),
+    ({"severity": "3"}, "severity='3' is not an integer"),
+    ({"scale": "cifar10"}, r"scale='cifar10' is not one of imagenet, cifar, tiny; did you mean 'cifar'\?"),
+    ({"seed": 1.5}, r"seed=1\.5 is not an integer"),
+    ({"images": GOOD.numpy()}, "images is a ndarray, not a tensor"),
+    ({"images": GOOD[0]}, r"shape \(3, 24, 24\), not \(N, 3, H, W\)"),
+    ({"images": GOOD.permute(0, 2, 3, 1)}, r"shape \(2, 24, 24, 3\)"),
+    ({"images": GOOD[..., :15]}, "images of 24x15 are too small; give at least 16x16"),
+    ({"images": GOOD.int()}, r"dtype torch\.int32; give uint8"),
+    ({"images": GOOD.float()}, r"outside \[0, 1\]; corrupt before normalising"),
+    ({"images": GOOD / 255 - 0.5}, r"outside \[0, 1\]"),
+    ({"images": torch.full((2, 3, 16, 16), float("nan"))}, r"spans nan\.\.nan, outside \[0, 1\]"),
+    ({"index": [0]}, r"index has the shape \(1,\), the batch 2 images"),
+    ({"index": [[0, 1]]}, r"index has the shape \(1, 2\)"),
+    ({"index": 3}, r"index has the shape \(\), the batch 2 images"),
+    ({"index": [0.0, 1.0]}, r"index has the dtype torch\.float32"),
+    ({"index": [True, False]}, r"index has the dtype torch\.bool"),
+    ({"index": ["a", "b"]}, "index of type list holds no integers"),
+    ({"index": [0, 2**70]}, "index of type list holds no integers"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), MISTAKES)
+def test_a_mistake_gets_one_clear_line(change, message):
+    arguments = {"images": GOOD, "name": "contrast", "severity": 3, "index": [0, 1], **change}
+    with pytest.raises(InputError, match=message) as caught:
+        corrupt(**arguments)
+    assert "\n" not in str(caught.value)

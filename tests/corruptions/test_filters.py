@@ -1,0 +1,92 @@
+"""Shared filters against scipy, OpenCV and numpy."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from pushpull.corruptions import filters
+from pushpull.errors import InputError
+
+NUMPY_PAD = {"nearest": "edge", "reflect": "symmetric", "reflect101": "reflect"}
+SCIPY = {"nearest": "nearest", "reflect": "reflect", "reflect101": "mirror"}
+
+
+def noise(*shape):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@given(border=st.sampled_from(filters.BORDERS), size=st.integers(1, 20), before=st.integers(0, 70))
+def test_border_index_is_numpys_pad(border, size, before):
+    ours = filters.border_index(torch.arange(-before, size + 7), size, border)
+    np.testing.assert_array_equal(ours, np.pad(np.arange(size), (before, 7), mode=NUMPY_PAD[border]))
+
+
+def test_unknown_border_is_named():
+    with pytest.raises(InputError, match=r"border='reflekt'.*did you mean 'reflect'"):
+        filters.border_index(torch.arange(3), 3, "reflekt")
+
+
+def test_pad_by_hand():
+    padded = filters.pad(torch.tensor([[1.0, 2.0]]), 1, 0, 2, 1, "reflect")
+    assert padded.tolist() == [[2, 1, 1, 2, 2]] * 2
+
+
+@pytest.mark.parametrize("border", filters.BORDERS)
+@pytest.mark.parametrize("truncate", [3.0, 4.0])
+@pytest.mark.parametrize("sigma", [0.3, 0.7, 2.44, 19.52])
+def test_gaussian_blur_is_scipys(sigma, truncate, border):
+    x = noise(2, 21, 34)
+    expected = [
+        ndimage.gaussian_filter(plane, sigma, truncate=truncate, mode=SCIPY[border]) for plane in x.numpy()
+    ]
+    np.testing.assert_allclose(
+        filters.gaussian_blur(x, sigma, truncate=truncate, border=border), expected, atol=1e-6
+    )
+
+
+def test_gaussian_blur_of_one_tap_is_the_image():
+    x = noise(1, 16, 16)
+    assert torch.equal(filters.gaussian_blur(x, 0.05), x)
+    assert torch.equal(filters.gaussian_blur(x, 0.0), x)
+
+
+@pytest.mark.parametrize("size", [3, 17, 21])
+def test_correlate_is_opencvs_filter2d(size):
+    kernel = noise(size, size) / size**2
+    x = noise(2, 3, 23, 40)
+    expected = [cv2.filter2D(image, -1, kernel.numpy()) for image in x.permute(0, 2, 3, 1).numpy()]
+    ours = filters.correlate(x, kernel, "reflect101").permute(0, 2, 3, 1)
+    np.testing.assert_allclose(ours, np.stack(expected), atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("at_least", "length"), [(1, 1), (7, 8), (244, 250), (254, 256), (264, 270), (270, 270)]
+)
+def test_fft_length(at_least, length):
+    assert filters.fft_length(at_least) == length
+
+
+@pytest.mark.parametrize("border", filters.BORDERS)
+def test_bilinear_sample_is_scipys_map_coordinates(border):
+    x = noise(2, 3, 17, 20)
+    rows, columns = noise(2, 9, 11) * 60 - 20, noise(2, 11, 9).mT * 60 - 20
+    expected = [
+        [ndimage.map_coordinates(plane, [r, c], order=1, mode=SCIPY[border]) for plane in image]
+        for image, r, c in zip(x.numpy(), rows.numpy(), columns.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(filters.bilinear_sample(x, rows, columns, border), expected, atol=1e-5)
+
+
+def test_every_level_survives_the_way_through_floats():
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(filters.truncate_to_bytes(levels.float() / 255), levels)
+    assert torch.equal(filters.truncate_to_bytes(filters.quantise(levels / 255 + 0.4 / 255)), levels)
+
+
+def test_bytes_are_truncated_and_clipped():
+    x = torch.tensor([-0.1, 0.99 / 255, 1.5 / 255, 254.99 / 255, 1.2])
+    assert filters.truncate_to_bytes(x).tolist() == [0, 0, 1, 254, 255]
