@@ -76,7 +76,7 @@ NET_REDUCTION = Column(
     "net_reduction_percent",
     "R_net",
     "main",
-    "Net reduction of error R_net, percent (fitted to the published table)",
+    "Net reduction of error R_net (fitted to the published table)",
     "R_net = 100 · ((E₀ − E) + (m₀ − m)) / (2 · E₀), m the mean corruption error",
     "Higher is better; 0 is the baseline. The formula was fitted to the published table of the "
     "push-pull paper. It divides by the baseline's clean error, so a small E₀ makes it large.",
@@ -107,8 +107,7 @@ def family_column(family: str) -> Column:
 
 def corruption_column(name: str, severities: Sequence[int]) -> Column:
     """The mean error of one corruption over the severities that were measured."""
-    every = list(severities) == [1, 2, 3, 4, 5]
-    span = "5 severities" if every else f"severity {', '.join(map(str, severities))} only"
+    span = severities_text(severities)
     extra = name not in CORRUPTIONS
     return Column(
         name,
@@ -129,3 +128,8 @@ def ordered(corruptions: Sequence[str]) -> tuple[str, ...]:
 def title(name: str) -> str:
     """`gaussian_noise` as people write it: `gaussian noise`; `jpeg_compression` as `JPEG compression`."""
     return name.replace("_", " ").replace("jpeg", "JPEG")
+
+
+def severities_text(severities: Sequence[int]) -> str:
+    """`5 severities` for all of them, else `severity 1, 3 only`."""
+    return "5 severities" if len(severities) == 5 else f"severity {', '.join(map(str, severities))} only"

@@ -125,10 +125,7 @@ def compare(
         setting=setting,
         note=entries[0].results[0].data["note"],
         columns=columns,
-        rows=tuple(
-            _row(entries[0], entry, label, _figures(columns, setting, group, entry is entries[0]))
-            for entry, label, group in zip(entries, labels, every, strict=True)
-        ),
+        rows=_rows(entries, labels, every, columns, setting),
         footnotes=footnotes(setting, columns, omitted, entries),
         commands=tuple(commands),
     )
@@ -159,6 +156,20 @@ def _figures(
         for name, points in curves(setting, group).items()
     }
     return values, differences, by_severity
+
+
+def _rows(
+    entries: Sequence[Entry],
+    labels: Sequence[str],
+    every: Sequence[Sequence[Trial]],
+    columns: Sequence[Column],
+    setting: Setting,
+) -> tuple[Row, ...]:
+    baseline = entries[0]
+    return tuple(
+        _row(baseline, entry, label, _figures(columns, setting, group, entry is baseline))
+        for entry, label, group in zip(entries, labels, every, strict=True)
+    )
 
 
 def _row(baseline: Entry, entry: Entry, label: str, figures: _Figures) -> Row:

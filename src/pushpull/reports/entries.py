@@ -64,7 +64,9 @@ def load_entry(path: Path | str) -> Entry:
         return Entry.of([Results.load(path)], source=str(path))
     files = _results_below(path)
     if not files:
-        raise MissingFileError(f"{path} holds no {FILE_NAME}; make it with: pushpull evaluate {path}")
+        below = sorted({str(file.parent.parent) for file in path.glob(f"*/*/{FILE_NAME}")})
+        remedy = f"name one of {', '.join(below)}" if below else f"make it with: pushpull evaluate {path}"
+        raise MissingFileError(f"{path} holds no {FILE_NAME}; {remedy}")
     return Entry.of([Results.load(file) for file in files], source=str(path))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -19,19 +20,22 @@ from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.estimate import Estimate
 from pushpull.reports.layout import seeds_text
 
-# Ink and grid stand for text and rules; the page swaps them for its own colours in light and dark.
-INK, GRID = "#222426", "#d5d8dc"
+# The page swaps these for its own colours, in light and in dark.
+INK, GRID, BLUE = "#222426", "#d5d8dc", "#0072b2"
 # Okabe and Ito's colours, told apart by colour-blind readers; the baseline takes the ink.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_COLOURS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h", "*")
 _DOTS_PER_INCH = 150
+
+
+_Line = Literal["-", ""] | tuple[float, Sequence[float]]
 
 
 @dataclass(frozen=True)
 class _Look:
     colour: str
     marker: str
-    line: str | tuple[int, tuple[int, ...]]
+    line: _Line
 
 
 def error_by_severity(comparison: Comparison) -> Figure:
@@ -166,7 +170,7 @@ def _bars(estimates: Sequence[Estimate]) -> list[float] | None:
 
 def _looks(rows: Sequence[Row]) -> list[_Look]:
     """One look a row; line styles change when the colours run out."""
-    lines: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
+    lines: tuple[_Line, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
     looks = [_Look(INK, "o", (0, (4, 2)))]
     for i in range(len(rows) - 1):
         looks.append(
@@ -180,7 +184,7 @@ def _legend(figure: Figure, comparison: Comparison, *, with_baseline: bool = Tru
     for row, look in zip(comparison.rows, _looks(comparison.rows), strict=True):
         if row.is_baseline and not with_baseline:
             continue
-        line = look.line if with_baseline else ""
+        line: _Line = look.line if with_baseline else ""
         handles.append(
             matplotlib.lines.Line2D(
                 [], [], color=look.colour, marker=look.marker, linestyle=line, markersize=5

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pushpull.reports.columns import Column
+from pushpull.reports.columns import Column, severities_text
 from pushpull.reports.comparison import Comparison, Row
 
 Trend = Literal["better", "worse", "same"]
@@ -56,10 +56,8 @@ def family_table(comparison: Comparison) -> Table | None:
 def corruption_table(comparison: Comparison, rows: Sequence[Row] | None = None) -> Table:
     """One row a corruption, one column a model (all, or those of `rows`)."""
     shown = comparison.rows if rows is None else tuple(rows)
-    severities = comparison.setting.severities
-    span = "mean over 5 severities" if len(severities) == 5 else f"severity {', '.join(map(str, severities))}"
     return Table(
-        f"Error by corruption ({span}), percent",
+        f"Error by corruption (mean over {severities_text(comparison.setting.severities)}), percent",
         "corruption",
         tuple(row.label for row in shown),
         tuple(

@@ -170,7 +170,7 @@ def curves(setting: Setting, every: Sequence[Trial]) -> dict[str, list[list[floa
 
     The names are the corruptions, the families of which all members were measured, and "mean" (all 15).
     """
-    sets = {name: (name,) for name in setting.corruptions}
+    sets: dict[str, tuple[str, ...]] = {name: (name,) for name in setting.corruptions}
     sets |= {**FAMILIES, "mean": CORRUPTIONS}
     return {
         name: [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushpull._version import __version__
 from pushpull.reports.comparison import Comparison, Row
-from pushpull.reports.figures import GRID, INK, svg_text
+from pushpull.reports.figures import BLUE, GRID, INK, svg_text
 from pushpull.reports.layout import (
     Cell,
     Table,
@@ -71,7 +71,7 @@ def _head(comparison: Comparison) -> str:
     facts = [
         *comparison.setting.summary(),
         ("Baseline", comparison.rows[0].label),
-        ("Compared with it", ", ".join(row.label for row in comparison.rows[1:])),
+        ("Compared with it", _others(comparison)),
         ("Runs", seeds_text(comparison)),
     ]
     banner = f'<p class="banner" role="note">{escape(comparison.note)}</p>\n' if comparison.note else ""
@@ -81,6 +81,11 @@ def _head(comparison: Comparison) -> str:
         "<p>Errors of image classifiers on clean images and on the same images with common corruptions.</p>\n"
         f'<dl class="facts">\n{items}\n</dl>\n</header>'
     )
+
+
+def _others(comparison: Comparison) -> str:
+    labels = [row.label for row in comparison.rows[1:]]
+    return ", ".join(labels) if len(labels) < 4 else f"{len(labels)} models"
 
 
 def _results(comparison: Comparison) -> str:
@@ -142,7 +147,7 @@ def _inline_svg(figure: Figure, name: str, label: str) -> str:
     text = text.replace("url(#", f"url(#{name}-")
     # Only the drawing's frame holds metadata; a page needs none.
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    for colour, variable in ((INK, "--ink"), (GRID, "--rule")):
+    for colour, variable in ((INK, "--ink"), (GRID, "--rule"), (BLUE, "--blue")):
         text = text.replace(colour, f"var({variable})")
     return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
@@ -162,8 +167,8 @@ def _samples(samples: Mapping[str, Any]) -> str:
 def _method(comparison: Comparison) -> str:
     facts = [_method_facts(row) for row in comparison.rows]
     heads = "".join(f'<th scope="col">{escape(row.label)}</th>' for row in comparison.rows)
-    lines = {name: "".join(f"<td>{escape(fact[name])}</td>" for fact in facts) for name in facts[0]}
-    rows = "\n".join(f'<tr><th scope="row">{name}</th>{line}</tr>' for name, line in lines.items())
+    cells = {name: "".join(f"<td>{escape(fact[name])}</td>" for fact in facts) for name in facts[0]}
+    rows = "\n".join(f'<tr><th scope="row">{name}</th>{texts}</tr>' for name, texts in cells.items())
     commands = ""
     if comparison.commands:
         lines = "\n".join(escape(command) for command in comparison.commands)

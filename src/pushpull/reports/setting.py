@@ -8,7 +8,7 @@ from typing import Any
 
 from pushpull.errors import InputError
 from pushpull.evaluation.results import Condition, Results
-from pushpull.reports.columns import ordered, title
+from pushpull.reports.columns import ordered, severities_text, title
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Setting:
             ("Data", self.label),
             ("Images", images + size),
             ("Classes", str(len(self.classes))),
-            ("Corruptions", f"{len(self.counts)}, severities {', '.join(map(str, self.severities))}"),
+            ("Corruptions", f"{len(self.counts)}, {severities_text(self.severities)}"),
             ("Severity scale", self.scale),
             ("Corruption seed", str(self.corruption_seed)),
             ("Corrupted images", self.source),
@@ -113,7 +113,8 @@ def _counts(corrupted: Mapping[str, Mapping[int, Condition]], source: str) -> di
             f"{title(name)}: {', '.join(map(str, value))}" for name, value in severities.items()
         )
         raise InputError(
-            f"{source} has not all corruptions at the same severities ({found}); evaluate it again"
+            f"{source} has not all corruptions at the same severities ({found}); "
+            "measure the missing ones with: pushpull evaluate"
         )
     return counts
 
@@ -145,8 +146,9 @@ _NAMES = {
 def _brief(value: Any, against: Any) -> str:
     """A value short enough for one line; of long lists, what `against` lacks."""
     if isinstance(value, Mapping) and isinstance(against, Mapping):
-        kept = [name for name in value if value[name] != against.get(name)]
-        return f"{len(value)} corruptions" + (f" (with {', '.join(kept[:4])})" if kept else "")
+        own = [name for name in value if name not in against]
+        severities = ", ".join(map(str, next(iter(value.values()))))
+        return f"{len(value)} corruptions{f' (with {own[0]})' if own else ''} at severity {severities}"
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
         return f"{len(value)} names"
     return repr(value)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pushpull.errors import InputError
 from pushpull.files import write_json, write_text
 from pushpull.reports.comparison import Comparison
 from pushpull.reports.markdown import markdown
@@ -39,20 +38,15 @@ def write_report(
     folder = Path(folder)
     figures = {"error_by_severity": error_by_severity(comparison), "differences": differences(comparison)}
     html = page(comparison, figures, samples)
-    try:
-        return [
-            write_text(folder / "index.html", html),
-            write_text(folder / "comparison.md", markdown(comparison)),
-            write_text(folder / "comparison.csv", wide_csv(comparison)),
-            write_text(folder / "results_long.csv", long_csv(comparison)),
-            write_json(folder / "comparison.json", comparison.to_json()),
-            *(
-                save(figure, folder / f"{name}.{kind}")
-                for name, figure in figures.items()
-                for kind in ("png", "svg")
-            ),
-        ]
-    except OSError as error:
-        raise InputError(
-            f"the report cannot be written to {folder} ({error.strerror}); name another folder"
-        ) from error
+    return [
+        write_text(folder / "index.html", html),
+        write_text(folder / "comparison.md", markdown(comparison)),
+        write_text(folder / "comparison.csv", wide_csv(comparison)),
+        write_text(folder / "results_long.csv", long_csv(comparison)),
+        write_json(folder / "comparison.json", comparison.to_json()),
+        *(
+            save(figure, folder / f"{name}.{kind}")
+            for name, figure in figures.items()
+            for kind in ("png", "svg")
+        ),
+    ]

@@ -1,0 +1,228 @@
+import json
+
+import pytest
+
+from pushpull.corruptions import CORRUPTIONS, FAMILIES
+from pushpull.errors import InputError, MissingFileError
+from pushpull.evaluation.baselines import ALEXNET
+from pushpull.reports import Entry, compare
+
+# Bennabhaktula et al., ICPR 2024: E, mCE (the plain mean), R_net of ResNet-50 on ImageNet.
+PUBLISHED = [
+    ("PushPull avg3", 0.282, 0.645, 1.67),
+    ("PushPull avg5", 0.276, 0.645, 2.79),
+    ("AutoAugment", 0.269, 0.630, 6.86),
+    ("AutoAugment + PP3", 0.283, 0.604, 9.05),
+    ("AugMix", 0.269, 0.612, 10.14),
+    ("AugMix + PP3", 0.287, 0.590, 10.97),
+    ("PRIME", 0.298, 0.522, 21.57),
+    ("PRIME + PP3", 0.306, 0.4995, 24.31),
+]
+IMAGENET = {
+    "data": {"classes": [str(i) for i in range(1000)], "label": "ImageNet-1k", "note": None},
+    "corruption": {"scale": "imagenet", "frost_textures": "imagecorruptions"},
+}
+
+
+def keys(comparison, *groups):
+    return [column.key for column in comparison.group(*groups)]
+
+
+def note(comparison, start):
+    return next(text for text in comparison.footnotes if text.startswith(start))
+
+
+def test_the_published_table(results):
+    entries = [
+        Entry.of([results(clean=clean, errors=mean, **IMAGENET)], label=label)
+        for label, clean, mean, _ in [("baseline", 0.269, 0.667, 0.0), *PUBLISHED]
+    ]
+    comparison = compare(entries[0], entries[1:])
+    baseline, *rows = comparison.rows
+    assert baseline.values["net_reduction_percent"].mean == 0.0
+    for row, (label, clean, mean, published) in zip(rows, PUBLISHED, strict=True):
+        assert row.label == label
+        assert row.values["clean_error"].mean == pytest.approx(clean)
+        assert row.values["mean_corruption_error"].mean == pytest.approx(mean)
+        # The printed errors have three digits: 0.0005 / (2 x 0.269) is 0.09.
+        assert row.values["net_reduction_percent"].mean == pytest.approx(published, abs=0.09)
+
+
+def test_alexnet_normalised_mce_by_hand(results):
+    entries = [Entry.of([results(errors=e, **IMAGENET)], label=str(e)) for e in (0.6, 0.3)]
+    comparison = compare(entries[0], entries[1:])
+    by_hand = sum(0.6 / ALEXNET.mean_errors[name] for name in CORRUPTIONS) / 15
+    assert comparison.rows[0].values["mce_alexnet"].mean == pytest.approx(by_hand)
+    assert comparison.rows[1].values["mce_alexnet"].mean == pytest.approx(by_hand / 2)
+    assert comparison.rows[1].values["mce_baseline"].mean == pytest.approx(0.5)
+    assert note(comparison, "mCE vs AlexNet:")
+
+
+@pytest.mark.parametrize("change", [{"scale": "tiny"}, {"scale": "cifar"}, {}])
+def test_alexnet_stands_only_beside_imagenet(results, change):
+    options = {"corruption": {"scale": "imagenet", **change}}
+    if change:
+        options["data"] = IMAGENET["data"]
+    comparison = compare(
+        Entry.of([results(**options)], label="a"), [Entry.of([results(**options)], label="b")]
+    )
+    assert "mce_alexnet" not in keys(comparison, "main")
+    assert "defined for ImageNet-C only" in note(comparison, "mCE vs AlexNet is not shown")
+
+
+def test_seeds_are_averaged_and_paired(seeds):
+    # Baseline and run by seed: R_net is 100 ((E0 - E) + (M0 - M)) / (2 E0).
+    baseline = seeds("plain", [(0.20, 0.40), (0.25, 0.50)])
+    run = seeds("pp3", [(0.18, 0.38), (0.25, 0.40)])
+    comparison = compare(baseline, [run])
+    first, second = comparison.rows
+    assert first.values["mean_corruption_error"].mean == pytest.approx(0.45)
+    assert first.values["mean_corruption_error"].std == pytest.approx(0.1 / 2**0.5)
+    by_seed = [100 * (0.02 + 0.02) / 0.40, 100 * (0.00 + 0.10) / 0.50]
+    assert second.values["net_reduction_percent"].mean == pytest.approx(sum(by_seed) / 2)
+    assert second.values["net_reduction_percent"].std == pytest.approx(abs(by_seed[0] - by_seed[1]) / 2**0.5)
+    assert second.differences["mean_corruption_error"].mean == pytest.approx(-0.06)
+    assert second.differences["mean_corruption_error"].std == pytest.approx(0.08 / 2**0.5)
+    # The ratios divide by the baseline's mean over seeds: 0.39 / 0.45.
+    assert second.values["mce_baseline"].mean == pytest.approx(0.39 / 0.45)
+    assert second.values["relative_mce_baseline"].mean == pytest.approx((0.39 - 0.215) / (0.45 - 0.225))
+    assert (first.pairing, second.pairing) == ("is the baseline", "paired by seed")
+    assert note(comparison, "R_net and differences are paired: each seed")
+    assert second.values["clean_error"].n == 2
+
+
+def test_other_seeds_are_set_against_the_baselines_mean(seeds):
+    baseline = seeds("plain", [(0.20, 0.40), (0.25, 0.50), (0.30, 0.60)])
+    run = seeds("pp3", [(0.18, 0.38), (0.25, 0.40)])
+    comparison = compare(baseline, [run])
+    row = comparison.rows[1]
+    by_seed = [100 * (0.07 + 0.12) / 0.50, 100 * (0.00 + 0.10) / 0.50]
+    assert row.values["net_reduction_percent"].mean == pytest.approx(sum(by_seed) / 2)
+    assert row.pairing == "against the baseline's mean over seeds"
+    assert note(comparison, "R_net and differences are paired by seed where").endswith("are: resnet14 pp3.")
+
+
+def test_unknown_seeds_are_not_paired(results):
+    entries = [Entry.of([results(stem, None)]) for stem in ("plain", "pp3")]
+    assert compare(entries[0], entries[1:]).rows[1].pairing == "against the one baseline run"
+
+
+def test_one_run_a_model_has_no_spread_and_says_so(results):
+    comparison = compare(Entry.of([results()]), [Entry.of([results("pp3")])])
+    assert all(figure.std is None for row in comparison.rows for figure in row.values.values())
+    assert note(comparison, "One run a model")
+
+
+def test_families_corruptions_and_curves_by_hand(results):
+    errors = {
+        name: [0.01 * (number + severity) for severity in range(5)] for number, name in enumerate(CORRUPTIONS)
+    }
+    comparison = compare(Entry.of([results(errors=errors)]), [Entry.of([results("pp3")])])
+    row = comparison.rows[0]
+    # Noise holds corruptions 0, 1, 2: their means are 2, 3, 4 percent.
+    assert row.values["family_noise"].mean == pytest.approx(0.03)
+    assert row.values["snow"].mean == pytest.approx(0.09)
+    assert row.curves["noise"][4].mean == pytest.approx(0.05)
+    assert row.curves["mean"][0].mean == pytest.approx(0.07)
+    assert set(row.curves) == {*CORRUPTIONS, *FAMILIES, "mean"}
+    assert keys(comparison, "family") == [f"family_{name}" for name in FAMILIES]
+    assert keys(comparison, "corruption") == list(CORRUPTIONS)
+
+
+def test_fewer_corruptions_have_no_means_and_the_reason_is_said(results):
+    errors = {name: [0.5] * 5 for name in (*FAMILIES["noise"], "fog")}
+    comparison = compare(Entry.of([results(errors=errors)]), [Entry.of([results("pp3", errors=errors)])])
+    assert keys(comparison, "main") == ["clean_error"]
+    assert keys(comparison, "family") == ["family_noise"]
+    assert "means need all 15 x 5; measured were 4 of the 15" in note(
+        comparison, "Mean corruption error, mCE"
+    )
+
+
+def test_fewer_severities_have_neither_means_nor_families(results):
+    options = {"errors": {name: [0.2, 0.4] for name in CORRUPTIONS}, "severities": [1, 5]}
+    comparison = compare(Entry.of([results(**options)]), [Entry.of([results("pp3", **options)])])
+    assert keys(comparison, "main", "family") == ["clean_error"]
+    assert comparison.rows[0].values["fog"].mean == pytest.approx(0.3)
+    assert "severity 1, 5 only" in comparison.group("corruption")[0].metric
+
+
+def test_extra_corruptions_enter_no_mean(results):
+    errors = {name: [0.4] * 5 for name in CORRUPTIONS} | {"saturate": [1.0] * 5}
+    comparison = compare(Entry.of([results(errors=errors)]), [Entry.of([results("pp3", errors=errors)])])
+    values = comparison.rows[0].values
+    assert values["mean_corruption_error"].mean == pytest.approx(0.4)
+    assert values["family_digital"].mean == pytest.approx(0.4)
+    assert values["saturate"].mean == 1.0
+    assert keys(comparison, "extra") == ["saturate"]
+
+
+def test_without_clean_images_what_needs_them_is_left_out(results):
+    comparison = compare(Entry.of([results(clean=None)]), [Entry.of([results("pp3", clean=None)])])
+    assert keys(comparison, "main") == ["mean_corruption_error", "mce_baseline"]
+    assert note(comparison, "E, relative mCE and R_net are not shown")
+
+
+def test_a_perfect_baseline_leaves_the_ratios_out_with_the_reason(results):
+    comparison = compare(Entry.of([results(clean=0.0, errors=0.0)]), [Entry.of([results("pp3")])])
+    assert keys(comparison, "main") == ["clean_error", "mean_corruption_error"]
+    assert "undefined" in note(comparison, "R_net is not shown")
+    assert "undefined" in note(comparison, "mCE vs baseline is not shown")
+
+
+def test_best_is_by_the_printed_value_and_ties_share_it(results):
+    entries = [
+        Entry.of([results(errors=error)], label=label)
+        for label, error in (("a", 0.50), ("b", 0.40001), ("c", 0.40002))
+    ]
+    comparison = compare(entries[0], entries[1:])
+    best = {column.key: comparison.best(column) for column in comparison.columns}
+    assert best["mean_corruption_error"] == {"b", "c"}
+    assert best["net_reduction_percent"] == {"b", "c"}
+
+
+def test_json_is_whole_and_strict(seeds):
+    comparison = compare(seeds("plain", [(0.2, 0.4), (0.3, 0.5)]), [seeds("pp3", [(0.2, 0.3), (0.2, 0.3)])])
+    value = json.loads(json.dumps(comparison.to_json(), allow_nan=False))
+    assert value["schema"] == "pushpull-comparison/1"
+    assert value["rows"][1]["values"]["mean_corruption_error"] == {"mean": 0.3, "std": 0.0, "n": 2}
+    assert value["setting"]["counts"]["fog"]["5"] == 1000
+
+
+def test_rows_of_the_same_name_are_told_apart_by_their_source(seeds, tmp_path, results):
+    results("plain", 0, errors=0.3).save(tmp_path / "again" / "seed0")
+    results("plain", 1, errors=0.3).save(tmp_path / "again" / "seed1")
+    comparison = compare(seeds("plain", [(0.2, 0.4), (0.3, 0.5)]), [tmp_path / "again"])
+    assert [row.label for row in comparison.rows] == [
+        f"resnet14 plain ({tmp_path / name})" for name in ("plain", "again")
+    ]
+
+
+def test_what_cannot_be_compared_is_refused(seeds, tmp_path, results):
+    baseline = seeds("plain", [(0.2, 0.4)])
+    with pytest.raises(InputError, match="only a baseline was given"):
+        compare(baseline, [])
+    with pytest.raises(InputError, match="given more than once"):
+        compare(baseline, [baseline])
+    with pytest.raises(MissingFileError, match="does not exist"):
+        compare(tmp_path / "absent", [baseline])
+    with pytest.raises(InputError, match="two rows are called 'resnet14 plain seed 0"):
+        compare(Entry.of([results()]), [Entry.of([results()])])
+    results("pp3", 0, corruption={"seed": 7}).save(tmp_path / "other")
+    with pytest.raises(InputError, match="corruption seed is 7 there and 0 here"):
+        compare(baseline, [tmp_path / "other"])
+
+
+def test_a_seed_of_the_baseline_that_was_measured_otherwise_is_refused(tmp_path, results):
+    results(seed=0).save(tmp_path / "plain" / "seed0")
+    results(seed=1, images=10).save(tmp_path / "plain" / "seed1")
+    with pytest.raises(InputError, match="number of images is 10 there and 1000 here"):
+        compare(tmp_path / "plain", [Entry.of([results("pp3")])])
+
+
+def test_mixed_versions_are_said(results):
+    import dataclasses
+
+    other = dataclasses.replace(results("pp3"), versions={"pushpull": "0.2.0", "torch": "2.6.0"})
+    comparison = compare(Entry.of([results()]), [Entry.of([other])])
+    assert note(comparison, "Results of different package versions").endswith("pushpull 0.1.0, 0.2.0.")

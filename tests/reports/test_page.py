@@ -1,0 +1,133 @@
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pushpull.errors import InputError
+from pushpull.reports import Entry, compare
+from pushpull.reports.figures import differences, error_by_severity
+from pushpull.reports.page import page
+from pushpull.reports.samples import sample_strips
+
+SAMPLES = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 6), dtype=np.uint8)
+_VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Outline(HTMLParser):
+    """Tags, ids and addresses of a page; fails on tags that do not nest."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.ids, self.addresses, self.text = [], [], [], [], ""
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.addresses += [v for k, v in attrs if k in ("src", "href", "xlink:href")]
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def made(comparison, samples=None):
+    figures = {"error_by_severity": error_by_severity(comparison), "differences": differences(comparison)}
+    return page(comparison, figures, samples)
+
+
+@pytest.fixture(scope="module")
+def html(results):
+    def entry(stem, *figures):
+        return Entry.of([results(stem, seed, clean=c, errors=e) for seed, (c, e) in enumerate(figures)])
+
+    baseline, run = entry("plain", (0.20, 0.40), (0.30, 0.50)), entry("pp3", (0.25, 0.40), (0.35, 0.40))
+    samples = {"fog": torch.as_tensor(SAMPLES), "gaussian_noise": SAMPLES}
+    return made(compare(baseline, [run], commands=["pushpull compare plain pp3 & more"]), samples)
+
+
+def test_the_page_is_well_formed_and_asks_for_nothing(html):
+    outline = Outline(html)
+    assert all(address.startswith(("#", "data:")) for address in outline.addresses)
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(outline.ids)
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in outline.tags}
+    assert "@import" not in html
+
+
+def test_the_page_says_what_it_is(html):
+    text = " ".join(Outline(html).text.split())
+    for needed in (
+        "resnet14 pp3 against resnet14 plain", "demonstration, not evidence", "1000 (test split)", "175,258",
+        "NOT AlexNet-normalised", "fitted to the published table", "paired by seed", "torch 2.6.0",
+        "pushpull compare plain pp3 & more", "mean over 15 corruptions c and 5 severities s of E[c,s]",
+    ):  # fmt: skip
+        assert needed in text
+
+
+def test_tables_have_captions_and_scopes(html):
+    outline = Outline(html)
+    tags = [tag for tag, _ in outline.tags]
+    assert tags.count("caption") == tags.count("table") == 4
+    assert all(attributes.get("scope") in ("col", "row") for tag, attributes in outline.tags if tag == "th")
+    figures = [attributes for tag, attributes in outline.tags if tag == "svg"]
+    assert len(figures) == 2
+    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in figures)
+
+
+def test_differences_are_shaded_by_size(html):
+    # 5 of 10 points: 0.08 + 0.32 / 2.
+    cell = '<td class="best better" style="--strength:0.24">40.0 <span class="spread">± 0.0</span>'
+    assert cell in html
+    assert '<span class="delta">−5.0</span>' in html
+
+
+def test_labels_are_escaped_everywhere(results):
+    evil = '<script>alert("x")</script>&'
+    options = {"data": {"label": evil, "note": evil}, "corruption": {"source": evil}}
+    entries = [Entry.of([results(**options)], label=f"{evil}{i}") for i in range(2)]
+    html = made(compare(entries[0], entries[1:], title=evil, commands=[evil]))
+    assert "<script" not in html
+    Outline(html)
+
+
+def test_no_banner_for_data_that_is_evidence(results):
+    entries = [
+        Entry.of([results(stem, data={"label": "CIFAR-10", "note": None})]) for stem in ("plain", "pp3")
+    ]
+    assert 'class="banner"' not in made(compare(entries[0], entries[1:]))
+
+
+def test_samples_stand_side_by_side_in_the_usual_order(html):
+    shown = [attributes for tag, attributes in Outline(html).tags if tag == "img"]
+    assert [attributes["alt"] for attributes in shown] == [
+        "gaussian noise, severity 1 to 5",
+        "fog, severity 1 to 5",
+    ]
+    for attributes in shown:
+        encoded = attributes["src"].removeprefix("data:image/png;base64,")
+        strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
+        assert strip.shape == (8, 30, 3)
+        np.testing.assert_array_equal(strip[:, 12:18], SAMPLES[2].transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("images", [np.zeros((5, 3, 8, 8)), np.zeros((4, 3, 8, 8), np.uint8)])
+def test_other_samples_are_refused(images):
+    with pytest.raises(InputError, match=r"samples\['fog'\] is .*give uint8 of shape \(5, 3, H, W\)"):
+        list(sample_strips({"fog": images}))
