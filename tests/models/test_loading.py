@@ -32,7 +32,7 @@ WRITERS: dict[str, tuple[str, Callable[[State, Path], None]]] = {
     "parallel": ("w.pth", lambda state, path: torch.save({f"module.{k}": v for k, v in state.items()}, path)),
     "compiled": (
         "w.safetensors",
-        lambda state, path: save_file({f"module._orig_mod.{k}": v for k, v in state.items()}, path),
+        lambda state, path: save_file({f"_orig_mod.module.{k}": v for k, v in state.items()}, path),
     ),
     "old": (
         "w.pth",

@@ -94,7 +94,8 @@ def test_twins_share_every_initial_weight_and_the_random_state_after(name: str) 
 def test_initial_weights_are_kaiming_fan_out_and_no_branch_starts_at_zero() -> None:
     torch.manual_seed(0)
     model = pushpull.models.resnet18(input_style="cifar")
-    for weight in (model.conv1.weight, model.layer2[0].conv2.weight):
+    small = pushpull.models.resnet14()
+    for weight in (model.conv1.weight, model.layer2[0].conv1.weight, small.layer3[0].conv1.weight):
         expected = (2 / (weight.shape[0] * weight.shape[2] * weight.shape[3])) ** 0.5
         torch.testing.assert_close(weight.std().item(), expected, rtol=0.05, atol=0)
     assert torch.equal(model.layer1[0].bn2.weight, torch.ones(64))
