@@ -1,9 +1,12 @@
 """Five drawn pictures of frost, for where the benchmark's photographs are not at hand.
 
-Each is a cloudy pane (noise with a falling spectrum) under ferns of ice: a bent stem with side branches at 60
-degrees, splatted onto the canvas. The mean and spread of each channel and the amount of fine detail are set
-to those of the photograph it stands for. Deterministic, drawn once a process (about 0.3 s), never written to
-disk.
+Each is a cloudy pane (noise with a falling spectrum) under ferns of ice: bent stems with side branches at 60
+degrees, splatted onto the canvas. The mean and spread of each channel and the amount of fine detail are those
+of the photograph it stands for. Deterministic, drawn once a process (about 1 s), not written to disk.
+
+How near: on 1000 images of CIFAR-10 and 50 of ImageNet, at every severity, the mean, the spread, the strength
+of the change and five further statistics agree with the published program's as two runs of it do with each
+other; the RMS Laplacian does at 224, and at 32 it is 1 to 5 % low (severity 1 to 5).
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pushpull.corruptions import filters
 from pushpull.corruptions.random import Draws
 
 _HEIGHT, _WIDTH = 400, 600
-_BRANCHES, _POINTS = 24, 40  # side branches of a fern, points a branch
+_SOFT_PX = 1.5
+_BRANCHES, _POINTS = 24, 24  # side branches of a fern, points a branch
 
 
 class _Pane(NamedTuple):
@@ -27,16 +32,17 @@ class _Pane(NamedTuple):
     mean: tuple[float, float, float]
     spread: tuple[float, float, float]
     laplacian: float  # standard deviation of the 4-neighbour Laplacian of the grey picture
+    share: float  # of the ferns in the spread; the rest is clouds
     ferns: int
     fern_px: float
 
 
 _PANES = (
-    _Pane((77.7, 149.1, 165.7), (26.9, 16.5, 15.3), 26.9, 260, 70.0),
-    _Pane((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 300, 60.0),
-    _Pane((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 300, 60.0),
-    _Pane((137.6, 152.8, 165.2), (28.5, 28.5, 29.9), 46.6, 500, 40.0),
-    _Pane((112.4, 123.4, 134.8), (44.4, 43.3, 41.7), 66.1, 350, 70.0),
+    _Pane((77.7, 149.1, 165.7), (26.9, 16.5, 15.3), 26.9, 0.85, 260, 70.0),
+    _Pane((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 0.97, 300, 60.0),
+    _Pane((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 0.97, 300, 60.0),
+    _Pane((137.6, 152.8, 165.2), (28.5, 28.5, 29.9), 46.6, 0.97, 500, 40.0),
+    _Pane((112.4, 123.4, 134.8), (44.4, 43.3, 41.7), 66.1, 0.97, 350, 70.0),
 )
 
 
@@ -49,11 +55,17 @@ def draw_frost() -> tuple[Tensor, ...]:
 def _draw(pane: _Pane, number: int) -> Tensor:
     draws = Draws(torch.tensor([number]), seed=0, name="frost pane", severity=0)
     clouds, tint = _clouds(draws, 1.6), _clouds(draws, 1.6)
-    ferns = _ferns(draws, pane) + 0.5 * draws.normal(_HEIGHT, _WIDTH)[0]
-    ferns = (ferns - ferns.mean()) / ferns.std()
-    # The clouds have next to no Laplacian, so the share of the ferns sets it.
-    share = min(pane.laplacian / (sum(pane.spread) / 3) / float(_laplacian(ferns).std()), 0.98)
-    relief = share * ferns + math.sqrt(1 - share * share) * clouds
+    ferns = _standardised(_ferns(draws, pane))
+    sharp = _standardised(ferns + 0.3 * draws.normal(_HEIGHT, _WIDTH)[0])
+    soft = _standardised(filters.gaussian_blur(ferns, _SOFT_PX))
+    # The clouds have next to no Laplacian, so the blend of sharp and soft ferns sets it: bisection.
+    wanted = pane.laplacian / (sum(pane.spread) / 3) / pane.share
+    low, high = 0.0, 1.0
+    for _ in range(8):
+        blend = (low + high) / 2
+        detail = _standardised(blend * sharp + (1 - blend) * soft)
+        low, high = (low, blend) if float(_laplacian(detail).std()) > wanted else (blend, high)
+    relief = pane.share * detail + math.sqrt(1 - pane.share**2) * clouds
     channels = []
     for mean, spread, hue in zip(pane.mean, pane.spread, (0.6, 0.0, -0.2), strict=True):
         channel = relief + hue * tint if pane.spread[0] > 1.3 * pane.spread[2] else relief
@@ -112,6 +124,10 @@ def _splat(points: Tensor, weight: Tensor) -> Tensor:
             index = (row + dy) % _HEIGHT * _WIDTH + (column + dx) % _WIDTH
             canvas += torch.bincount(index, weight * share, minlength=len(canvas))
     return canvas.view(_HEIGHT, _WIDTH)
+
+
+def _standardised(x: Tensor) -> Tensor:
+    return (x - x.mean()) / x.std()
 
 
 def _laplacian(x: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from pushpull.corruptions.frost_procedural import draw_frost
 from pushpull.errors import InputError, MissingFileError
 
 ENVIRONMENT_VARIABLE = "PUSHPULL_FROST_DIR"
+PACKAGE = "imagecorruptions"
 PHOTOGRAPHS = 5  # the published index never reaches the sixth
 _STEMS = tuple(f"frost{number}" for number in range(1, PHOTOGRAPHS + 1))
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -58,7 +59,8 @@ def frost_texture_source() -> str:
 def frost_textures(scale: float, height: int, width: int, device: torch.device) -> FrostTextures:
     """Return the five pictures resized by `scale`, enlarged where they would not cover `height` x `width`.
 
-    Resized as OpenCV's INTER_LINEAR: bilinear, without antialiasing, rounded to whole grey levels.
+    Resized as OpenCV's INTER_LINEAR: bilinear, without antialiasing, rounded to whole grey levels (its
+    8-bit arithmetic is coarser: at 0.3 it differs from this by a level on one value in eight).
 
     Raises:
         MissingFileError: as `frost_texture_source`.
@@ -82,11 +84,11 @@ def _find() -> tuple[str, tuple[Path, ...]]:
                 "name the benchmark's frost folder, or unset the variable"
             )
         return str(Path(named).resolve()), paths
-    spec = importlib.util.find_spec("imagecorruptions")
+    spec = importlib.util.find_spec(PACKAGE)
     for location in (spec.submodule_search_locations or ()) if spec else ():
         paths = _five(Path(location) / "frost")
         if paths:
-            return "imagecorruptions", paths
+            return PACKAGE, paths
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushpull" / "frost"
     paths = _five(cache)
     return (str(cache), paths) if paths else ("procedural", ())
