@@ -92,7 +92,10 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
 
     description = inspect.getdoc(function) or ""
     parser = ArgumentParser(
-        prog=f"pushpull {name}", description=description.splitlines()[0], exit_on_error=False
+        prog=f"pushpull {name}",
+        description=description.splitlines()[0],
+        exit_on_error=False,
+        allow_abbrev=False,
     )
     hints = typing.get_type_hints(function)
     fields: list[str] = []

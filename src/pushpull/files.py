@@ -42,6 +42,22 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def writable_folder(folder: Path | str) -> Path:
+    """Return `folder`, made where it is not there, after trying to write in it: before long work, not after.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{folder} cannot be written ({reason}); give another folder") from error
+
+
 def write_text(path: Path | str, text: str) -> Path:
     """Write `text` (UTF-8) atomically and return the path."""
     with atomic_path(path) as temporary:

@@ -49,7 +49,9 @@ def quickstart_command(
     """
     start, folder = time.perf_counter(), Path(output)
     if stem == BASELINE or not seeds or len(set(seeds)) < len(seeds):
-        raise InputError(f"stem={stem!r}, seeds={seeds}: give a push-pull stem and at least one seed, each once")
+        raise InputError(
+            f"stem={stem!r}, seeds={seeds}: give a push-pull stem and at least one seed, each once"
+        )
     recipe = read_recipe(packaged_recipe(config))
     named = {key: value for key, value in (("name", data), ("label", label)) if value is not None}
     recipe = replace(recipe, data=replace(recipe.data, **named))
@@ -64,7 +66,9 @@ def quickstart_command(
     comparison = compare(str(folder / BASELINE), [str(folder / stem)], commands=[command])
     print_comparison(comparison)
     paths = write_report(comparison, folder, samples=_samples(splits))
-    print(f"{time.perf_counter() - start:.0f} s. Open {paths[0].resolve()}; tables and figures are beside it.")
+    print(
+        f"{time.perf_counter() - start:.0f} s. Open {paths[0].resolve()}; tables and figures are beside it."
+    )
 
 
 def _with_stem(recipe: Recipe, stem: str, seed: int) -> Recipe:

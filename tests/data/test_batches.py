@@ -11,6 +11,10 @@ from pushpull.errors import InputError
 STREAM = {"memory_limit_gib": 0.0}
 
 
+def _as_is(image, index):
+    return to_tensor(image)
+
+
 @pytest.mark.parametrize("options", [{}, STREAM, {**STREAM, "workers": 2}])
 def test_every_image_once_in_order(options):
     batches = list(eval_batches(from_table(), Framing(), 2, **options))
@@ -67,7 +71,7 @@ def test_an_empty_split_has_no_batches():
 @pytest.mark.parametrize("workers", [0, 1])
 def test_streamed_training_drops_and_reports(workers):
     split = from_table(replace={1: b"junk", 4: b""}).subset([4, 3, 1, 0])
-    loader = DataLoader(StreamDataset(split, to_tensor), 2, collate_fn=collate_readable, num_workers=workers)
+    loader = DataLoader(StreamDataset(split, _as_is), 2, collate_fn=collate_readable, num_workers=workers)
     first, second = loader
     assert first.images.shape == (1, 3, 8, 8)
     assert (first.index.tolist(), first.labels.tolist(), first.unreadable) == ([3], [1], ["made test row 4"])
@@ -75,7 +79,7 @@ def test_streamed_training_drops_and_reports(workers):
 
 
 def test_a_batch_with_nothing_readable_is_empty():
-    batch = collate_readable([StreamDataset(from_table(replace={0: b""}), to_tensor)[0]])
+    batch = collate_readable([StreamDataset(from_table(replace={0: b""}), _as_is)[0]])
     assert len(batch.images) == len(batch.labels) == len(batch.index) == 0
     assert batch.unreadable == ["made test row 0"]
 

@@ -64,10 +64,11 @@ class StreamDataset(Dataset[Any]):
 
     Args:
         split: the images.
-        transform: from an RGB PIL image to a tensor; it must be picklable for workers that are spawned.
+        transform: from an RGB PIL image and its number in the source split to a tensor, so that what is random
+            in it can depend on the image alone; it must be picklable for workers that are spawned.
     """
 
-    def __init__(self, split: ImageSplit, transform: Callable[[Image.Image], Tensor]) -> None:
+    def __init__(self, split: ImageSplit, transform: Callable[[Image.Image, int], Tensor]) -> None:
         self.split, self.transform = split, transform
 
     def __len__(self) -> int:
@@ -78,9 +79,8 @@ class StreamDataset(Dataset[Any]):
             image = self.split.image(position)
         except UnreadableImageError as error:
             return error
-        return Sample(
-            self.transform(image), int(self.split.labels[position]), int(self.split.index[position])
-        )
+        index = int(self.split.index[position])
+        return Sample(self.transform(image, index), int(self.split.labels[position]), index)
 
 
 class _FramedDataset(Dataset[Any]):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 import warnings
 from collections.abc import Iterable
@@ -20,6 +18,7 @@ from pushpull.corruptions import CORRUPTIONS, corrupt
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Batch, Framing, ImageSplit, Preprocessing, eval_batches
 from pushpull.errors import InputError
+from pushpull.files import writable_folder
 from pushpull.evaluation.identity import continued, model_digest, package_versions
 from pushpull.evaluation.images import EvalData, EvalImages, eval_images
 from pushpull.evaluation.progress import Progress, progress_bar
@@ -132,15 +131,7 @@ def writable_results_path(output: Path | str) -> Path:
         InputError: its folder cannot be made or written to.
     """
     path = results_path(output)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        os.close(handle)
-        os.unlink(temporary)
-    except OSError as error:
-        raise InputError(
-            f"{path.parent} cannot be written ({error.strerror}); give another --output"
-        ) from error
+    writable_folder(path.parent)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give another --output")
     return path

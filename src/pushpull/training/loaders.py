@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,18 +24,14 @@ from pushpull.training.recipe import Recipe
 class ImageData(L.LightningDataModule):
     """The training and validation batches of a recipe.
 
-    Data whose images share one size and fit in memory is kept there decoded (on the device where there is one);
-    anything else is streamed. The order and the augmentation of an epoch depend on the recipe's seed and the
-    epoch's number only, so a resumed run sees what an uninterrupted one would have seen.
+    Data whose images share one size and fit in memory is kept there decoded (on the device where there is
+    one); anything else is streamed. The order and the augmentation of an epoch depend on the recipe's seed
+    and the epoch's number only, so a resumed run sees what an uninterrupted one would have seen.
     """
 
     def __init__(self, recipe: Recipe, splits: DataSplits) -> None:
         super().__init__()
-        if splits.train is None:
-            raise InputError(
-                f"data.name={recipe.data.name!r} has no training images; give a data set with some"
-            )
-        self.recipe, self.splits, self.train = recipe, splits, splits.train
+        self.recipe, self.splits, self.train = recipe, splits, splits.required("train")
         self.skips = SkipLimit("the training split", len(self.train), recipe.data.unreadable_limit)
         # A resize needs the original; one resized copy in memory would fix the crop's framing for all epochs.
         resident = recipe.augment.resize is None and splits.framing == AS_IS and self.train.fits(AS_IS)
@@ -54,8 +51,8 @@ class ImageData(L.LightningDataModule):
             )
         if steps < 1:
             raise InputError(
-                f"batch_size={self.recipe.batch_size} is more than the {self.images_an_epoch} training images; "
-                "give a smaller one"
+                f"batch_size={self.recipe.batch_size} is more than the {self.images_an_epoch} training "
+                "images; give a smaller one"
             )
         return steps
 
@@ -169,7 +166,7 @@ class _Validation:
         self.batch_size, self.workers = max(recipe.batch_size, 256), recipe.workers
 
     def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
+        return math.ceil(len(self.split) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         batches = eval_batches(self.split, self.framing, self.batch_size, self.workers, self.device)

@@ -38,7 +38,8 @@ class Classifier(L.LightningModule):
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(memory_format=self.layout)
         self.preprocessing, self.optim, self.steps = preprocessing, optim, steps
-        self.train_loss, self.validation_error = MeanMetric(), MeanMetric()
+        # By default a mean leaves out what is no number, and training would go on unaware.
+        self.train_loss, self.validation_error = MeanMetric(nan_strategy="disable"), MeanMetric()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of (N, 3, H, W) uint8 images."""

@@ -21,7 +21,7 @@ from pushpull.data import DataConfig, DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation.runs import evaluate_run
-from pushpull.files import write_text
+from pushpull.files import writable_folder, write_text
 from pushpull.models import create_model, load_weights, model_preprocessing
 from pushpull.training.callbacks import KeepBest, Repeatable, StopAtBadLoss, progress_callbacks
 from pushpull.training.loaders import ImageData
@@ -106,13 +106,13 @@ def train(
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if splits.test is not None and trainer.is_global_zero:
+    if splits.test is not None:
         evaluate_run(folder, splits, corruptions=(), overwrite=True, progress=False)
     return folder
 
 
 def is_finished(folder: Path | str, recipe: Recipe) -> bool:
-    """Whether `folder` holds a run of this recipe that went to its end: its clean error is the last thing written."""
+    """Whether `folder` holds a run of this recipe that went to its end, where the clean error is written."""
     folder = Path(folder)
     if not all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS)):
         return False
@@ -134,7 +134,8 @@ def load_run(folder: Path | str) -> LoadedRun:
         raise InputError(
             f"{folder / WEIGHTS} does not name its classes; it is not from `pushpull train`"
         ) from error
-    model = build_model(replace(recipe.model, pretrained=False, weights=None), len(classes))
+    with torch.random.fork_rng():  # the values that are drawn here are replaced at once
+        model = build_model(replace(recipe.model, pretrained=False, weights=None), len(classes))
     load_weights(model, folder / WEIGHTS)
     return LoadedRun(
         model=model.eval(),
@@ -176,7 +177,7 @@ def _preprocessing(recipe: Recipe, model: nn.Module) -> Preprocessing:
 
 
 def _checkpoint(folder: Path) -> Path:
-    """Return the checkpoint to resume from, after reading it once: a broken one must not start a fresh run."""
+    """Return the checkpoint to resume from, read once: a broken one must not start a fresh run."""
     path = folder / LAST
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist, so there is nothing to resume; train without resume")
@@ -192,6 +193,8 @@ def _checkpoint(folder: Path) -> Path:
 
 def _claim(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
     """Make the folder ours: refuse another run's, or one that would not be the same run resumed."""
+    if not resume:
+        writable_folder(folder)
     used = [name for name in (RECIPE, WEIGHTS, LAST) if (folder / name).exists()]
     if resume:
         before = read_recipe(folder / RECIPE)
@@ -211,7 +214,6 @@ def _claim(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
         for name in (RECIPE, WEIGHTS, LAST, RESULTS):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / LOGS, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _same_but_resolved(recipe: Recipe, resolved: Recipe) -> bool:
@@ -235,7 +237,7 @@ def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -
         Repeatable(recipe.seed),
         StopAtBadLoss(),
         KeepBest(folder / WEIGHTS, metadata),
-        ModelCheckpoint(dirpath=folder, save_top_k=0, save_last=True, enable_version_counter=False),
+        ModelCheckpoint(dirpath=folder, filename=Path(LAST).stem, save_top_k=1, enable_version_counter=False),
         *progress_callbacks(progress),
     ]
     return L.Trainer(

@@ -1,0 +1,7 @@
+"""`python -m pushpull`."""
+
+import sys
+
+from pushpull.cli import main
+
+sys.exit(main())

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pushpull.errors import InputError, MissingFileError
+from pushpull.training.recipe import OptimConfig, Recipe, from_dict, packaged_recipe, read_recipe
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_recipe_is_read_and_written_back(path, tmp_path):
+    recipe = read_recipe(path)
+    given = yaml.safe_load(path.read_text())
+    assert recipe.epochs == given["epochs"]
+    assert recipe.model.name == given["model"]["name"]
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(yaml.safe_dump(recipe.to_dict()))
+    assert read_recipe(copy) == recipe
+    assert packaged_recipe(path.stem).samefile(path)
+
+
+def test_the_papers_imagenet_settings():
+    recipe = read_recipe(packaged_recipe("imagenet1k"))
+    assert (recipe.epochs, recipe.batch_size) == (20, 128)
+    assert (recipe.optim.initial_lr, recipe.optim.max_lr, recipe.optim.weight_decay) == (0.05, 1.0, 1e-5)
+    assert (recipe.augment.resize, recipe.augment.crop, recipe.augment.flip) == (256, 224, True)
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("optim: {weight_decay: 1e-5, max_lr: 1}")
+    assert read_recipe(path).optim == OptimConfig(weight_decay=1e-5, max_lr=1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 3", "'epoch' is not one of .* did you mean 'epochs'"),
+        ("model: {stm: pp3}", "'stm' is not one of .* did you mean 'stem'"),
+        ("epochs: many", "epochs='many' must be int"),
+        ("epochs: true", "epochs=True must be int"),
+        ("epochs: 0", "epochs=0 must be at least 1"),
+        ("augment: {policy: prim}", "policy='prim' is not one of"),
+        ("optim: {max_lr: 0.001}", "rising order"),
+        ("optim: {label_smoothing: 1}", "label_smoothing"),
+        ("data: {fraction: 0}", "fraction"),
+        ("preprocessing: {mean: [1, 2]}", "three numbers"),
+        ("- a", "must hold keys and values"),
+        ("a: [", "not valid YAML"),
+        ("precision: fp8", "precision"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(tmp_path, text, message):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_recipe(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_recipes(tmp_path):
+    with pytest.raises(MissingFileError, match="does not exist"):
+        read_recipe(tmp_path / "none.yaml")
+    with pytest.raises(MissingFileError, match=r"nope\.yaml does not exist"):
+        packaged_recipe("nope.yaml")
+    with pytest.raises(InputError, match="did you mean 'digits'"):
+        packaged_recipe("digit")
+
+
+def test_defaults_are_a_recipe():
+    assert from_dict(Recipe, {}, "nothing") == Recipe()
