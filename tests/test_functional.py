@@ -143,6 +143,14 @@ def test_dtypes(dtype: torch.dtype, k: int) -> None:
     assert all(leaf.grad is not None and leaf.grad.dtype == dtype for leaf in leaves)
 
 
+def test_half_precision_does_not_overflow_on_the_way() -> None:
+    weight = random_tensor(8, 3, 7, 7, dtype=torch.float16) / 16
+    x = torch.full((1, 3, 7, 7), 1000.0, dtype=torch.float16)
+    # The window sums to 147,000, float16 ends at 65,504; what is made of it fits.
+    y = push_pull_conv2d(x, weight)
+    assert_near(y, push_pull_oracle(x.double(), weight.double()))
+
+
 @pytest.mark.parametrize("k", [0, 3])
 def test_autocast(k: int) -> None:
     x, weight, bias = (random_tensor(*s, dtype=torch.float32) for s in [(2, 3, 12, 12), (4, 3, 3, 3), (4,)])
