@@ -84,7 +84,6 @@ def test_bilinear_sample_is_scipys_map_coordinates(border):
 def test_every_level_survives_the_way_through_floats():
     levels = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(filters.truncate_to_bytes(levels.float() / 255), levels)
-    assert torch.equal(filters.truncate_to_bytes(filters.quantise(levels / 255 + 0.4 / 255)), levels)
 
 
 def test_bytes_are_truncated_and_clipped():

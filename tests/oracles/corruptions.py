@@ -46,7 +46,7 @@ def motion_blur(image, radius, sigma, angle_deg):
         dx = math.ceil(i * math.cos(math.radians(angle_deg)) - 0.5)
         dy = math.ceil(i * math.sin(math.radians(angle_deg)) - 0.5)
         result += weight * image[np.clip(rows + dy, 0, height - 1), np.clip(columns + dx, 0, width - 1)]
-    return np.floor(result * 255 + 0.5) / 255
+    return np.floor(result * 255 + 1e-3) / 255
 
 
 def zoom_blur(image, stop, step):

@@ -133,18 +133,13 @@ def correlate(x: Tensor, kernel: Tensor, border: str) -> Tensor:
     return circular_correlation(padded, spread)[..., :height, :width]
 
 
-def quantise(x: Tensor) -> Tensor:
-    """Round values in [0, 1] to the nearest of the 256 grey levels; the result is still in [0, 1]."""
-    return (x.clamp(0.0, 1.0) * 255.0).add_(0.5).floor_().div_(255.0)
-
-
 def truncate_to_bytes(x: Tensor) -> Tensor:
     """Turn float values in [0, 1] into uint8 as the reference does: clip, times 255, drop the fraction.
 
-    A 2048th of a level is added first: k / 255 in float32 times 255 may lie just under k, and would lose a
-    level that the reference, in double precision, keeps.
+    2^-13 of a level is added first: k / 255 in float32 times 255 may lie just under k, and would lose a level
+    that the reference, in double precision, keeps.
     """
-    return x.clamp(0.0, 1.0).mul_(255.0).add_(2.0**-11).to(torch.uint8)
+    return x.clamp(0.0, 1.0).mul_(255.0).add_(2.0**-13).to(torch.uint8)
 
 
 def bilinear_sample(x: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tensor:
