@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,7 +54,9 @@ def quickstart_command(
             f"stem={stem!r}, seeds={seeds}: give a push-pull stem and at least one seed, each once"
         )
     recipe = read_recipe(packaged_recipe(config))
-    named = {key: value for key, value in (("name", data), ("label", label)) if value is not None}
+    named: dict[str, Any] = {
+        key: value for key, value in (("name", data), ("label", label)) if value is not None
+    }
     recipe = replace(recipe, data=replace(recipe.data, **named))
     splits = load_data(recipe.data)
     print(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}", flush=True)

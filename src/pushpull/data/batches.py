@@ -64,8 +64,8 @@ class StreamDataset(Dataset[Any]):
 
     Args:
         split: the images.
-        transform: from an RGB PIL image and its number in the source split to a tensor, so that what is random
-            in it can depend on the image alone; it must be picklable for workers that are spawned.
+        transform: from an RGB PIL image and its number in the source split to a tensor, so that what is
+            random in it can depend on the image alone; it must be picklable for workers that are spawned.
     """
 
     def __init__(self, split: ImageSplit, transform: Callable[[Image.Image, int], Tensor]) -> None:

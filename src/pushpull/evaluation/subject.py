@@ -12,12 +12,10 @@ from torch import nn
 
 from pushpull.data import Preprocessing
 from pushpull.errors import InputError, MissingFileError, choice
-from pushpull.models import MODELS, STEMS, create_model, load_weights
+from pushpull.models import MODELS, STEMS, create_model, default_input_style, load_weights
 
 _LIBRARIES = ("timm:", "torchvision:")
 _WEIGHTS = (".safetensors", ".pth", ".pt")
-# Up to this side a network of ours gets the first layer that is made for small images, unless told otherwise.
-_SMALL_IMAGE_PX = 64
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Naming:
         if file is None:
             model = _published(name, stem)
         else:
-            style = self.input_style or notes.get("input_style") or _style(name, side_px)
+            style = self.input_style or notes.get("input_style") or default_input_style(name, side_px)
             model = create_model(name, stem=stem, input_style=style, num_classes=classes)
             load_weights(model, file)
         preprocessing = json.loads(notes.get("preprocessing", "null"))
@@ -144,10 +142,6 @@ def _raise_unknown(spec: str) -> None:
             f"{spec} does not exist; give a run folder, a file of weights or a model's name"
         )
     choice("model", spec, ("a run folder", "a file of weights", *MODELS))
-
-
-def _style(name: str, side_px: int) -> str:
-    return "cifar" if side_px <= _SMALL_IMAGE_PX and not name.startswith(_LIBRARIES) else "imagenet"
 
 
 def _published(name: str, stem: str) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from pushpull.models import timm_entry as timm_entry
 from pushpull.models.cifar import CifarResNet, resnet8, resnet14, resnet20, resnet32
-from pushpull.models.factory import MODELS, create_model
+from pushpull.models.factory import MODELS, create_model, default_input_style
 from pushpull.models.loading import load_weights
 from pushpull.models.preprocessing import model_preprocessing
 from pushpull.models.resnet import (
@@ -24,6 +24,7 @@ __all__ = [
     "PushPullResNet",
     "Stem",
     "create_model",
+    "default_input_style",
     "load_weights",
     "model_preprocessing",
     "resnet8",

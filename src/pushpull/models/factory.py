@@ -15,6 +15,7 @@ from pushpull.surgery import replace_first_conv
 _OWN = RESNETS | CIFAR_RESNETS
 _LIBRARIES = {"timm": build_timm, "torchvision": build_torchvision}
 MODELS = (*_OWN, "timm:NAME", "torchvision:NAME")
+_SMALL_IMAGE_PX = 64
 
 
 def create_model(
@@ -60,6 +61,11 @@ def create_model(
             model, avg_kernel_size=found.avg_kernel_size, trainable_alpha=found.trainable_alpha
         )
     return model
+
+
+def default_input_style(name: str, side_px: int) -> str:
+    """Return "cifar" for a network of ours on images of up to 64 px (longer side), else "imagenet"."""
+    return "cifar" if side_px <= _SMALL_IMAGE_PX and ":" not in name else "imagenet"
 
 
 def _own(name: str, stem: str, input_style: str, num_classes: int, pretrained: bool) -> nn.Module:

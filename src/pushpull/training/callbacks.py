@@ -36,7 +36,7 @@ class KeepBest(L.Callback):
         """Take up where `state_dict` left off."""
         self.best_error, self.best_epoch = state_dict["best_error"], state_dict["best_epoch"]
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Compare and write; on every device, since gathering sharded weights takes them all."""
         error = float(trainer.callback_metrics.get("validation_error", math.nan))
         if error >= self.best_error:
@@ -45,7 +45,7 @@ class KeepBest(L.Callback):
         self.best_error = error if not math.isnan(error) else self.best_error
         if trainer.is_global_zero:
             metadata = self.metadata | {"epoch": str(self.best_epoch + 1), "validation_error": str(error)}
-            save_weights(pl_module.model, self.path, metadata)  # type: ignore[arg-type]
+            save_weights(pl_module.model, self.path, metadata)
 
 
 class Repeatable(L.Callback):
@@ -62,9 +62,9 @@ class Repeatable(L.Callback):
 class StopAtBadLoss(L.Callback):
     """Stop at the first epoch whose loss is no number: what follows would be wasted."""
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Raise `InputError`."""
-        loss = float(pl_module.train_loss.compute())  # type: ignore[operator,union-attr]
+        loss = float(pl_module.train_loss.compute())
         if not math.isfinite(loss):
             raise InputError(
                 f"the training loss is {loss} in epoch {trainer.current_epoch + 1}; lower optim.max_lr "
@@ -79,7 +79,7 @@ class EpochLines(L.Callback):
         """Start the clock."""
         self.start = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Print the line."""
         seconds = time.perf_counter() - self.start
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]

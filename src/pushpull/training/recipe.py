@@ -15,6 +15,7 @@ import yaml
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError, MissingFileError, choice
 
+InputStyle = Literal["imagenet", "cifar"]
 Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix"]
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -28,14 +29,15 @@ class ModelConfig:
             `timm:NAME` or `torchvision:NAME`.
         stem: the first layer: plain, pp0, pp3, pp5 (push-pull; the number is the side of the pooling), or
             pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained).
-        input_style: imagenet (7x7, stride 2, max-pool) or cifar (3x3, stride 1, no max-pool).
+        input_style: imagenet (7x7, stride 2, max-pool) or cifar (3x3, stride 1, no max-pool); null takes
+            cifar for networks of ours on images of up to 64 pixels.
         pretrained: start from the library's published weights.
         weights: start from this file of weights (safetensors or .pth); a missing file is an error.
     """
 
     name: str = "resnet14"
     stem: str = "plain"
-    input_style: Literal["imagenet", "cifar"] = "cifar"
+    input_style: InputStyle | None = None
     pretrained: bool = False
     weights: str | None = None
 

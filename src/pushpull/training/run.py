@@ -8,7 +8,7 @@ import shutil
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -22,11 +22,11 @@ from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation.runs import evaluate_run
 from pushpull.files import writable_folder, write_text
-from pushpull.models import create_model, load_weights, model_preprocessing
+from pushpull.models import create_model, default_input_style, load_weights, model_preprocessing
 from pushpull.training.callbacks import KeepBest, Repeatable, StopAtBadLoss, progress_callbacks
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
-from pushpull.training.recipe import PRECISIONS, ModelConfig, Recipe, read_recipe
+from pushpull.training.recipe import PRECISIONS, InputStyle, ModelConfig, Recipe, read_recipe
 from pushpull.training.weights import read_metadata
 
 RECIPE, WEIGHTS, LAST, LOGS = "recipe.yaml", "model.safetensors", "last.ckpt", "logs"
@@ -89,11 +89,12 @@ def train(
     folder = Path(output)
     recipe = replace(recipe, data=_anywhere(recipe.data))
     checkpoint = _checkpoint(folder) if resume else None
-    _claim(folder, recipe, resume, overwrite)
+    _check_folder(folder, recipe, resume, overwrite)
     splits = splits if splits is not None else load_data(recipe.data)
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         torch.manual_seed(recipe.seed)
+        recipe = replace(recipe, model=_styled(recipe, splits))
         model = build_model(recipe.model, len(splits.classes))
         recipe = replace(recipe, preprocessing=_preprocessing(recipe, model))
         data = ImageData(recipe, splits)
@@ -102,6 +103,8 @@ def train(
         assert recipe.preprocessing is not None
         module = Classifier(model, recipe.preprocessing, recipe.optim, steps, recipe.channels_last)
         if trainer.is_global_zero:
+            if not resume:
+                _clear(folder)
             write_text(folder / RECIPE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
@@ -154,7 +157,7 @@ def build_model(config: ModelConfig, classes: int) -> nn.Module:
     model = create_model(
         config.name,
         stem=config.stem,
-        input_style=config.input_style,
+        input_style=config.input_style or default_input_style(config.name, 224),
         num_classes=classes,
         pretrained=config.pretrained,
     )
@@ -169,6 +172,13 @@ def _anywhere(data: DataConfig) -> DataConfig:
     full = str(name.resolve()) if name.exists() and data.name != "digits" else data.name
     classes = str(Path(data.classes).resolve()) if data.classes is not None else None
     return replace(data, name=full, classes=classes)
+
+
+def _styled(recipe: Recipe, splits: DataSplits) -> ModelConfig:
+    """Return the network with an input style that suits the images it will see."""
+    side = recipe.augment.crop or max(splits.image_size or (224,))
+    style = recipe.model.input_style or default_input_style(recipe.model.name, side)
+    return replace(recipe.model, input_style=cast(InputStyle, style))
 
 
 def _preprocessing(recipe: Recipe, model: nn.Module) -> Preprocessing:
@@ -191,35 +201,41 @@ def _checkpoint(folder: Path) -> Path:
     return path
 
 
-def _claim(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
-    """Make the folder ours: refuse another run's, or one that would not be the same run resumed."""
-    if not resume:
-        writable_folder(folder)
-    used = [name for name in (RECIPE, WEIGHTS, LAST) if (folder / name).exists()]
+def _check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that cannot be written, holds another run, or a run of another recipe."""
     if resume:
         before = read_recipe(folder / RECIPE)
         if not _same_but_resolved(recipe, before):
-            changed = [
-                k for k, v in before.to_dict().items() if recipe.to_dict()[k] != v and k != "preprocessing"
-            ]
+            now, there = recipe.to_dict(), before.to_dict()
+            changed = [key for key in there if now[key] != there[key] and key != "preprocessing"]
             raise InputError(
                 f"the run in {folder} was made with other settings ({', '.join(changed)}); "
                 "resume with its own recipe.yaml, or choose another output"
             )
-    elif used and not overwrite:
+        return
+    writable_folder(folder)
+    if not overwrite and any((folder / name).exists() for name in (RECIPE, WEIGHTS, LAST)):
         raise InputError(
             f"{folder} holds a run already; add --resume or --overwrite, or choose another output"
         )
-    elif used:
-        for name in (RECIPE, WEIGHTS, LAST, RESULTS):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / LOGS, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the run that is to be overwritten."""
+    for name in (RECIPE, WEIGHTS, LAST, RESULTS):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / LOGS, ignore_errors=True)
 
 
 def _same_but_resolved(recipe: Recipe, resolved: Recipe) -> bool:
     """Whether `resolved`, from a run folder, is `recipe` with its defaults filled in."""
-    preprocessing = recipe.preprocessing or resolved.preprocessing
-    return replace(recipe, preprocessing=preprocessing, data=_anywhere(recipe.data)) == resolved
+    filled = replace(
+        recipe,
+        model=replace(recipe.model, input_style=recipe.model.input_style or resolved.model.input_style),
+        data=_anywhere(recipe.data),
+        preprocessing=recipe.preprocessing or resolved.preprocessing,
+    )
+    return filled == resolved
 
 
 def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -> L.Trainer:
@@ -229,7 +245,7 @@ def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -
     metadata = {
         "model": recipe.model.name,
         "stem": recipe.model.stem,
-        "input_style": recipe.model.input_style,
+        "input_style": str(recipe.model.input_style),
         "classes": json.dumps(splits.classes),
         "preprocessing": json.dumps(recipe.preprocessing.to_dict() if recipe.preprocessing else None),
     }
