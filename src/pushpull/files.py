@@ -12,6 +12,10 @@ from typing import Any
 
 from pushpull.errors import InputError, MissingFileError
 
+# Reading it means setting it: done once, before there are threads.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -34,9 +38,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         # mkstemp, and some writers, make files private; a result is for whoever may read the folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
