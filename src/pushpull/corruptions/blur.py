@@ -19,12 +19,16 @@ from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Defocus, Glass, Motion, Zoom
 from pushpull.corruptions.types import Corruption
 
+_LEAST_LACK = 2.0**-20  # a 4000th of a level: more than truncate_to_bytes forgives
+
 
 def gaussian_blur(x: Tensor, sigma_px: float, drawn: None) -> Tensor:
     """Smooth by a Gaussian of `sigma_px`, cut at 4 sigma, border "nearest" (scikit-image's gaussian)."""
-    # Of the complement, because float32 tells what is nearly white from white near 0, but not near 1; after
-    # truncation to 8 bits they are a level apart, and large white areas are common.
-    return 1.0 - filters.gaussian_blur(1.0 - x, sigma_px)
+    # In double precision a white pixel with anything darker in reach, however small its weight, comes out
+    # under 1, and is 254 after truncation: at 32 pixels, half the white ones. float32 can tell
+    # it too, of the complement: what a pixel lacks to white is exactly 0 or, here, at least _LEAST_LACK.
+    lack = filters.gaussian_blur(1.0 - x, sigma_px)
+    return 1.0 - torch.where(lack > 0, lack.clamp(min=_LEAST_LACK), 0.0)
 
 
 @lru_cache(maxsize=32)
@@ -32,8 +36,8 @@ def disk_kernel(radius_px: float, alias_sigma_px: float) -> Tensor:
     """Return the lens' disk, (17, 17) or, for radii above 8, (2r + 1, 2r + 1) float32.
 
     1 where X^2 + Y^2 <= r^2, normalised, then smoothed by a Gaussian of 3x3 taps (5x5 for the larger grid),
-    border reflect-101. The smoothing spills over a large disk's grid and is folded back, as in the published
-    program, so that the taps of radius 10 are not quite those of a round disk.
+    border reflect-101. For radii 8 and 10 the disk touches its grid's border, where the smoothing is folded
+    back as in the published program: the taps add up to 1.013 and 1.011, and the blur brightens.
     """
     reach, alias_reach = (8, 1) if radius_px <= 8 else (int(radius_px), 2)
     axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
