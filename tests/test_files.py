@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pushpull.errors import InputError, MissingFileError
-from pushpull.files import atomic_path, read_json, write_json, write_text
+from pushpull.files import atomic_path, read_json, writable_folder, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
@@ -87,3 +87,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder"):
         write_text(tmp_path, "x")
+
+
+def test_trying_a_folder_leaves_nothing(tmp_path):
+    assert writable_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        writable_folder(tmp_path / "file" / "b")
+    (tmp_path / "there").mkdir()
+    writable_folder(tmp_path / "there" / "new")
+    assert list((tmp_path / "there").iterdir()) == []

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pushpull.errors import InputError, MissingFileError
-
-# Reading it means setting it: done once, before there are threads.
-_UMASK = os.umask(0)
-os.umask(_UMASK)
 
 
 @contextmanager
@@ -29,35 +26,41 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise InputError(f"{path} is a folder; give the path of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path.parent} cannot be written ({reason}); give another folder") from error
+    mode = os.fstat(handle).st_mode & 0o777
     os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        # mkstemp, and some writers, make files private; a result is for whoever may read the folder.
-        temporary.chmod(0o666 & ~_UMASK)
+        temporary.chmod(mode)  # some writers make files private; a result is for whoever may read the folder
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def writable_folder(folder: Path | str) -> Path:
-    """Return `folder`, made where it is not there, after trying to write in it: before long work, not after.
+    """Return `folder` after trying to make and write it: before long work, not after. Nothing is left there.
 
     Raises:
         InputError: it cannot be made or written to.
     """
     folder = Path(folder)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return folder
+            pass
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{folder} cannot be written ({reason}); give another folder") from error
+    finally:
+        with suppress(OSError):  # another process may have put something there
+            for path in missing:
+                path.rmdir()
+    return folder
 
 
 def write_text(path: Path | str, text: str) -> Path:

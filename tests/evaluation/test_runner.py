@@ -328,7 +328,7 @@ def test_scale_follows_the_size_or_must_be_given(corruptor):
 def test_an_output_that_cannot_be_written_stops_before_computing(network, split, corruptor, tmp_path):
     (tmp_path / "file").write_text("")
     network.forward = None
-    with pytest.raises(InputError, match=r"file.* cannot be written \(.*\); give another --output"):
+    with pytest.raises(InputError, match=r"file.* cannot be written \(.*\); give another"):
         run(network, split, output=tmp_path / "file" / "deeper")
     (tmp_path / "results.json").mkdir()
     with pytest.raises(InputError, match="is a folder"):
