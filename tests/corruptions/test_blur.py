@@ -104,7 +104,7 @@ def test_motion_blur_goes_to_one_side():
     torch.testing.assert_close(line[12:21].flip(0) * 255, kernel)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (32, 32), (37, 50), (224, 224)])
+@pytest.mark.parametrize("size", [(37, 50), (224, 224)])
 @pytest.mark.parametrize("name", ["gaussian_blur", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"])
 def test_flat_images_keep_their_level(name, size):
     """After truncation to bytes too: no error, of the FFT or of a sum of weights, may lose a level."""

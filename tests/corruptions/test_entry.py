@@ -40,7 +40,7 @@ def test_every_corruption_changes_the_image_and_keeps_its_form(name, severity):
     assert (change < 150).all()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @pytest.mark.parametrize("name", ALL)
 @given(data=st.data())
 def test_an_image_is_the_same_alone_in_another_batch_and_order(name, data):
@@ -59,8 +59,8 @@ def test_an_image_is_the_same_alone_in_another_batch_and_order(name, data):
 
 @pytest.mark.parametrize("name", ALL)
 def test_large_images_are_the_same_alone_and_in_a_batch(name):
-    images = pictures(3, 224, 200)
-    whole = corrupt(images, name, 3, index=[4, 5, 6])
+    images = pictures(2, 224, 200)
+    whole = corrupt(images, name, 3, index=[4, 5])
     assert torch.equal(corrupt(images[1:2], name, 3, index=[5]), whole[1:2])
 
 

@@ -71,7 +71,7 @@ def test_uniform_takes_its_limits():
     assert 44.9 < values.max() <= 45
 
 
-@pytest.mark.parametrize("lag", [1, 2, 3, 7, 32, 224, 1024])
+@pytest.mark.parametrize("lag", [1, 2, 3, 32, 1024])
 def test_no_serial_correlation(lag):
     values = draws().uniform(COUNT)
     assert_uncorrelated(values[:, lag:], values[:, :-lag])
