@@ -18,7 +18,6 @@ from pushpull.corruptions import CORRUPTIONS, corrupt
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Batch, Framing, ImageSplit, Preprocessing, eval_batches
 from pushpull.errors import InputError
-from pushpull.files import writable_folder
 from pushpull.evaluation.identity import continued, model_digest, package_versions
 from pushpull.evaluation.images import EvalData, EvalImages, eval_images
 from pushpull.evaluation.progress import Progress, progress_bar
@@ -40,6 +39,7 @@ from pushpull.evaluation.settings import (
     severity_scale,
 )
 from pushpull.evaluation.tally import Tally, checked_logits
+from pushpull.files import writable_folder
 
 
 def evaluate(
