@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pushpull.errors import InputError
@@ -152,8 +152,3 @@ def _brief(value: Any, against: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
         return f"{len(value)} names"
     return repr(value)
-
-
-def to_json(setting: Setting) -> dict[str, Any]:
-    """The setting as JSON values."""
-    return asdict(setting)
