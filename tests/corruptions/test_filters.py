@@ -70,17 +70,6 @@ def test_fft_length(at_least, length):
     assert filters.fft_length(at_least) == length
 
 
-@pytest.mark.parametrize("border", filters.BORDERS)
-def test_bilinear_sample_is_scipys_map_coordinates(border):
-    x = noise(2, 3, 17, 20)
-    rows, columns = noise(2, 9, 11) * 60 - 20, noise(2, 11, 9).mT * 60 - 20
-    expected = [
-        [ndimage.map_coordinates(plane, [r, c], order=1, mode=SCIPY[border]) for plane in image]
-        for image, r, c in zip(x.numpy(), rows.numpy(), columns.numpy(), strict=True)
-    ]
-    np.testing.assert_allclose(filters.bilinear_sample(x, rows, columns, border), expected, atol=1e-5)
-
-
 def test_every_level_survives_the_way_through_floats():
     levels = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(filters.truncate_to_bytes(levels.float() / 255), levels)

@@ -1,4 +1,4 @@
-"""Batched filters that several corruptions share: borders, Gaussians, correlation, bilinear sampling.
+"""Batched filters that several corruptions share: borders, Gaussians, correlation, 8 bits.
 
 All are pure functions of (..., H, W) tensors in which image i of the result depends on image i alone, bit for
 bit, whatever the batch.
@@ -54,6 +54,7 @@ def gaussian_taps(sigma: float, truncate: float = 4.0) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for calls that autograd may follow
 def _line_matrix(size: int, taps: tuple[float, ...], border: str) -> Tensor:
     """Return the (size, size) float32 matrix that filters a line of `size` values, border included."""
     radius = len(taps) // 2
@@ -140,32 +141,3 @@ def truncate_to_bytes(x: Tensor) -> Tensor:
     that the reference, in double precision, keeps.
     """
     return x.clamp(0.0, 1.0).mul_(255.0).add_(2.0**-13).to(torch.uint8)
-
-
-def bilinear_sample(x: Tensor, rows: Tensor, columns: Tensor, border: str) -> Tensor:
-    """Read images at fractional positions, linearly between the four neighbours.
-
-    Args:
-        x: (N, C, H, W) float32.
-        rows: (N, h, w) row positions in pixels, 0 the centre of the first row.
-        columns: (N, h, w) column positions.
-        border: see `border_index`; neighbours outside are taken from there.
-
-    Returns:
-        (N, C, h, w).
-    """
-    count, channels, height, width = x.shape
-    top, left = rows.floor(), columns.floor()
-    down, right = (rows - top)[:, None], (columns - left)[:, None]
-    top, left = top.long(), left.long()
-    rows0, rows1 = border_index(top, height, border) * width, border_index(top + 1, height, border) * width
-    columns0, columns1 = border_index(left, width, border), border_index(left + 1, width, border)
-    flat = x.reshape(count, channels, height * width)
-
-    def read(where: Tensor) -> Tensor:
-        picked = flat.gather(2, where.reshape(count, 1, -1).expand(-1, channels, -1))
-        return picked.view(count, channels, *where.shape[1:])
-
-    upper = torch.lerp(read(rows0 + columns0), read(rows0 + columns1), right)
-    lower = torch.lerp(read(rows1 + columns0), read(rows1 + columns1), right)
-    return torch.lerp(upper, lower, down)
