@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -28,3 +29,13 @@ def choice(what: str, value: T, allowed: Iterable[T]) -> T:
     near = difflib.get_close_matches(str(value), [str(option) for option in options], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise InputError(f"{what}={value!r} is not one of {', '.join(str(option) for option in options)}{hint}")
+
+
+def integer(what: str, value: object, remedy: str) -> int:
+    """Return a whole number, Python's, numpy's or torch's, as int; else raise `InputError` with `remedy`."""
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise InputError(f"{what}={value!r} is not an integer; {remedy}")

@@ -122,6 +122,45 @@ def test_an_empty_batch_is_an_empty_batch(name):
     assert corrupt(pictures(0), name, 3).shape == (0, 3, 24, 24)
 
 
+@pytest.mark.parametrize("number", [np.int64, np.uint8, torch.tensor])
+def test_severity_and_seed_may_be_numpys_and_torchs_integers(number):
+    images, expected = pictures(1), corrupt(pictures(1), "shot_noise", 3, seed=7, index=[0])
+    assert torch.equal(corrupt(images, "shot_noise", number(3), seed=number(7), index=[0]), expected)
+
+
+@pytest.mark.parametrize("seed", [-1, -(2**90), 2**63, 2**64 - 1, 2**90 + 1])
+def test_any_seed_will_do(seed):
+    images = pictures(1)
+    ours = corrupt(images, "fog", 3, seed=seed, index=[0])
+    assert torch.equal(corrupt(images, "fog", 3, seed=seed % 2**64, index=[0]), ours)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_index_may_be_of_any_type_of_integer(kind):
+    images = pictures(2)
+    expected = corrupt(images, "gaussian_noise", 3, index=[1, 0])
+    array = np.array([0, 1], dtype=kind)[::-1]
+    for index in (torch.tensor([1, 0]).to(getattr(torch, kind)), array, list(array), tuple(array)):
+        assert torch.equal(corrupt(images, "gaussian_noise", 3, index=index), expected)
+
+
+@pytest.mark.parametrize("name", ["glass_blur", "gaussian_blur", "elastic_transform", "spatter"])
+def test_autocast_changes_nothing(name):
+    images = pictures(1, 32, 32)
+    expected = corrupt(images, name, 3, scale="cifar", index=[0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(corrupt(images, name, 3, scale="cifar", index=[0]), expected)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_autograd_may_follow_an_evaluation(name):
+    """What is kept between calls is not bound to the inference mode it was made in."""
+    images = pictures(1, 21, 27).float() / 255
+    with torch.inference_mode():
+        corrupt(images, name, 2, scale="tiny", index=[0])
+    corrupt(images.requires_grad_(), name, 2, scale="tiny", index=[0])
+
+
 GOOD = pictures(2)
 MISTAKES = [
     (
@@ -134,6 +173,8 @@ MISTAKES = [
     ({"severity": 2.0}, r"severity=2\.0 is not an integer"),
     ({"severity": "3"}, "severity='3' is not an integer"),
     ({"scale": "cifar10"}, r"scale='cifar10' is not one of imagenet, cifar, tiny; did you mean 'cifar'\?"),
+    ({"severity": np.float64(2)}, r"severity=np\.float64\(2\.0\) is not an integer"),
+    ({"seed": True}, "seed=True is not an integer; give any whole number"),
     ({"seed": 1.5}, r"seed=1\.5 is not an integer"),
     ({"images": GOOD.numpy()}, "images is a ndarray, not a tensor"),
     ({"images": GOOD[0]}, r"shape \(3, 24, 24\), not \(N, 3, H, W\)"),
@@ -141,12 +182,13 @@ MISTAKES = [
     ({"images": GOOD[..., :15]}, "images of 24x15 are too small; give at least 16x16"),
     ({"images": GOOD.int()}, r"dtype torch\.int32; give uint8"),
     ({"images": GOOD.float()}, r"outside \[0, 1\]; corrupt before normalising"),
+    ({"images": torch.full((2, 3, 16, 16), 1.0 + 2**-20)}, r"spans 1\.000001\.\.1\.000001, outside \[0, 1\]"),
     ({"images": GOOD / 255 - 0.5}, r"outside \[0, 1\]"),
     ({"images": torch.full((2, 3, 16, 16), float("nan"))}, r"spans nan\.\.nan, outside \[0, 1\]"),
     ({"index": [0]}, r"index has the shape \(1,\), the batch 2 images"),
     ({"index": [[0, 1]]}, r"index has the shape \(1, 2\)"),
     ({"index": 3}, r"index has the shape \(\), the batch 2 images"),
-    ({"index": [0.0, 1.0]}, r"index has the dtype torch\.float32"),
+    ({"index": [0.0, 1.0]}, r"index has the dtype torch\.float64"),
     ({"index": [True, False]}, r"index has the dtype torch\.bool"),
     ({"index": ["a", "b"]}, "index of type list holds no integers"),
     ({"index": [0, 2**70]}, "index of type list holds no integers"),

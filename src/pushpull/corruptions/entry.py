@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,9 +12,9 @@ from pushpull.corruptions import filters
 from pushpull.corruptions.random import Draws
 from pushpull.corruptions.registry import REGISTRY
 from pushpull.corruptions.severities import SEVERITIES
-from pushpull.errors import InputError, choice
+from pushpull.errors import InputError, choice, integer
 
-_SMALLEST_PX = 16
+SMALLEST_PX = 16
 
 
 def corrupt(
@@ -35,7 +36,7 @@ def corrupt(
         name: one of `CORRUPTIONS` or `EXTRA_CORRUPTIONS`.
         severity: 1..5.
         scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64).
-        seed: any integer; another seed is another drawing.
+        seed: any integer, modulo 2^64; another seed is another drawing.
         index: (N,) integers, which images these are. None: new identities from torch's default generator, so
             that `torch.manual_seed` governs them.
 
@@ -49,29 +50,34 @@ def corrupt(
     Source: Hendrycks & Dietterich, ICLR 2019.
     """
     corruption = REGISTRY[choice("corruption", name, REGISTRY)]
-    params = SEVERITIES[choice("scale", scale, SEVERITIES)][name][_check_severity(severity) - 1]
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed={seed!r} is not an integer; give any whole number")
+    level, word = checked_severity(severity), checked_seed(seed)
+    params = SEVERITIES[choice("scale", scale, SEVERITIES)][name][level - 1]
     _check_images(images)
     identities = _identities(index, len(images), images.device)
     if len(images) == 0:
         return images.clone()
     x = images.float().div_(255.0) if images.dtype == torch.uint8 else images.float()
     x = x.contiguous()  # one result whatever the memory order, and flat views in the corruptions
-    draws = Draws(identities, seed=seed, name=name, severity=severity)
-    corrupted = corruption.apply(x, params, corruption.sample(draws, params, tuple(x.shape)))
+    draws = Draws(identities, seed=word, name=name, severity=level)
+    # Autocast would round the filters that are matrix products to half precision.
+    with torch.autocast(x.device.type, enabled=False):
+        corrupted = corruption.apply(x, params, corruption.sample(draws, params, tuple(x.shape)))
     if images.dtype == torch.uint8:
         return filters.truncate_to_bytes(corrupted)
     return corrupted.clamp(0.0, 1.0).to(images.dtype)
 
 
-def _check_severity(severity: int) -> int:
-    """Return a severity of 1..5, or raise."""
-    if isinstance(severity, bool) or not isinstance(severity, int):
-        raise InputError(f"severity={severity!r} is not an integer; give one of 1..5")
-    if not 1 <= severity <= 5:
-        raise InputError(f"severity={severity} is outside 1..5; give one of 1, 2, 3, 4, 5")
-    return severity
+def checked_severity(severity: object) -> int:
+    """Return a severity of 1..5 as int, or raise."""
+    level = integer("severity", severity, "give one of 1..5")
+    if not 1 <= level <= 5:
+        raise InputError(f"severity={level} is outside 1..5; give one of 1, 2, 3, 4, 5")
+    return level
+
+
+def checked_seed(seed: object) -> int:
+    """Return a seed as int, or raise."""
+    return integer("seed", seed, "give any whole number")
 
 
 def _check_images(images: Tensor) -> None:
@@ -84,10 +90,10 @@ def _check_images(images: Tensor) -> None:
         raise InputError(
             f"images has the shape {tuple(images.shape)}, not (N, 3, H, W); give a batch of RGB images"
         )
-    if min(images.shape[2:]) < _SMALLEST_PX:
+    if min(images.shape[2:]) < SMALLEST_PX:
         height, width = images.shape[2:]
         raise InputError(
-            f"images of {height}x{width} are too small; give at least {_SMALLEST_PX}x{_SMALLEST_PX}"
+            f"images of {height}x{width} are too small; give at least {SMALLEST_PX}x{SMALLEST_PX}"
         )
     if images.dtype == torch.uint8:
         return
@@ -101,7 +107,7 @@ def _check_images(images: Tensor) -> None:
     # Written so that NaN, for which every comparison is false, fails too.
     if not (low >= 0.0 and high <= 1.0):
         raise InputError(
-            f"images spans {low:g}..{high:g}, outside [0, 1]; corrupt before normalising, or give uint8"
+            f"images spans {low:.8g}..{high:.8g}, outside [0, 1]; corrupt before normalising, or give uint8"
         )
 
 
@@ -110,7 +116,8 @@ def _identities(index: Tensor | Sequence[int] | None, count: int, device: torch.
     if index is None:
         return torch.randint(0, 2**62, (count,)).to(device)
     try:
-        given = torch.as_tensor(index)
+        # By way of a fresh array: torch takes neither backward views nor lists of numpy's uint64.
+        given = index if isinstance(index, Tensor) else torch.from_numpy(np.array(index, order="C"))
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"index of type {type(index).__name__} holds no integers; give {count} integers"
