@@ -4,6 +4,7 @@ import json
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -288,6 +289,15 @@ def test_top5_only_with_more_than_five_classes(split, corruptor):
         ({"severities": (0,)}, r"severity=0 is outside 1\.\.5"),
         ({"severities": (1, 6)}, r"severity=6 is outside 1\.\.5"),
         ({"severities": ()}, "severities is empty"),
+        ({"severities": "1,2"}, "severity='1' is not an integer"),
+        ({"severities": (1, 2.0)}, r"severity=2\.0 is not an integer"),
+        ({"severities": None}, "severity=None is not an integer"),
+        ({"corruptions": None}, "corruption=None is not one of"),
+        ({"corruptions": ("fog", 3)}, "corruption=3 is not one of"),
+        ({"seed": 1.5}, r"seed=1\.5 is not an integer"),
+        ({"limit": 2.5}, r"limit=2\.5 is not an integer"),
+        ({"model_seed": "a"}, "model_seed='a' is not an integer"),
+        ({"batch_size": 2.5}, r"batch_size=2\.5 is not an integer"),
         ({"scale": "huge"}, "scale='huge' is not one of cifar, tiny, imagenet"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"workers": -1}, "workers=-1"),
@@ -300,6 +310,29 @@ def test_bad_options_are_refused_before_anything_is_written(network, split, tmp_
         run(network, split, output=tmp_path / "new", **options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "new" / "results.json").exists()
+
+
+def test_a_model_that_is_no_module(split):
+    with pytest.raises(InputError, match=r"the model is a function, not a torch\.nn\.Module"):
+        run(lambda x: x, split)
+
+
+def test_numpys_integers_are_integers(network, split, tmp_path):
+    options = {"corruptions": "fog", "seed": 3, "limit": 20, "batch_size": 8, "model_seed": 2}
+    plain = run(network, split, severities=(1, 3), **options)
+    numbers = {key: np.int64(value) if isinstance(value, int) else value for key, value in options.items()}
+    results = run(network, split, severities=np.array([1, 3]), output=tmp_path, **numbers)
+    assert timeless(results.to_json()) == timeless(plain.to_json())
+    assert Results.load(tmp_path) == results
+    assert list(run(network, split, severities=np.int64(3), **options).corrupted["fog"]) == [3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_a_network_of_another_precision(network, split, corruptor, dtype):
+    plain = run(network, split, corruptions="fog")
+    results = run(network.to(dtype), split, corruptions="fog")
+    assert network.conv.weight.dtype == dtype
+    assert results.clean_error == pytest.approx(plain.clean_error, abs=3 / 53)
 
 
 def test_data_that_cannot_be_evaluated(network, split):
@@ -317,12 +350,26 @@ def test_scale_follows_the_size_or_must_be_given(corruptor):
     def of(side, **options):
         images = torch.zeros(2, 3, side, side, dtype=torch.uint8)
         model = Fixed(lambda x: torch.zeros(len(x), 2))
-        return run(model, (images, torch.tensor([0, 1])), corruptions=(), **options).corruption["scale"]
+        data = (images, torch.tensor([0, 1]))
+        return run(model, data, corruptions="fog", severities=1, **options).corruption["scale"]
 
     assert [of(32), of(64), of(224)] == ["cifar", "tiny", "imagenet"]
     with pytest.raises(InputError, match=r"96x96 .* cifar \(32x32\), tiny \(64x64\), imagenet \(224x224\)"):
         of(96)
     assert of(96, scale="imagenet") == "imagenet"
+
+
+def test_clean_images_may_be_of_any_size(corruptor, tmp_path):
+    def evaluated(side, **options):
+        images = torch.zeros(2, 3, side, side, dtype=torch.uint8)
+        model = Fixed(lambda x: torch.zeros(len(x), 2))
+        return run(model, (images, torch.tensor([0, 1])), output=tmp_path / str(side), **options)
+
+    assert evaluated(8, corruptions=()).clean_error == 0.5
+    assert evaluated(96, corruptions=()).corruption["scale"] == "none"
+    assert evaluated(96, corruptions="fog", scale="tiny").corruption["scale"] == "tiny"
+    with pytest.raises(InputError, match="images of 8x8 are too small to be corrupted; give at least 16x16"):
+        evaluated(8, corruptions="fog", scale="tiny")
 
 
 def test_an_output_that_cannot_be_written_stops_before_computing(network, split, corruptor, tmp_path):

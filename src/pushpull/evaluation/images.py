@@ -17,7 +17,7 @@ from pushpull.data import (
     UnreadableImageError,
     load_data,
 )
-from pushpull.errors import InputError
+from pushpull.errors import InputError, integer
 from pushpull.evaluation.results import DataInfo
 
 EvalData = str | DataConfig | DataSplits | ImageSplit | tuple[Tensor, Tensor]
@@ -104,7 +104,10 @@ def _limited(split: ImageSplit, label: str, limit: int | None) -> ImageSplit:
         raise InputError(
             f"{label} holds the label {lowest}: its test images have no labels; use another split"
         )
-    if limit is None or limit >= len(split):
+    if limit is None:
+        return split
+    limit = integer("limit", limit, "give a number of images, or none for all")
+    if limit >= len(split):
         return split
     if limit < 1:
         raise InputError(f"limit={limit} is below 1; give a number of images, or none for all")

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from pushpull.corruptions import CORRUPTIONS, corrupt
+from pushpull.corruptions.entry import checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Batch, Framing, ImageSplit, Preprocessing, eval_batches
-from pushpull.errors import InputError
+from pushpull.errors import InputError, integer
 from pushpull.evaluation.identity import continued, model_digest, package_versions
 from pushpull.evaluation.images import EvalData, EvalImages, eval_images
 from pushpull.evaluation.progress import Progress, progress_bar
@@ -36,6 +37,7 @@ from pushpull.evaluation.settings import (
     condition_list,
     device_text,
     lent_to_evaluation,
+    model_dtype,
     severity_scale,
 )
 from pushpull.evaluation.tally import Tally, checked_logits
@@ -102,26 +104,37 @@ def evaluate(
 
     Source: the protocol of Hendrycks & Dietterich, ICLR 2019.
     """
-    if batch_size < 1 or workers < 0:
-        raise InputError(f"batch_size={batch_size}, workers={workers}: need at least 1 and 0")
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model is a {type(model).__name__}, not a torch.nn.Module; wrap it in one")
+    at_a_time, helpers = _loading(batch_size, workers)
     wanted = condition_list(corruptions, severities)
+    corruption_seed = checked_seed(seed)
     path = None if output is None else from_first_rank(lambda: writable_results_path(output))
     images = eval_images(data, limit=limit, framing=framing)
     run = _Run(
         model=model,
         images=images,
         shard=_shard(images.split),
-        scale=severity_scale(scale, images.size),
-        seed=seed,
+        scale=severity_scale(scale, images.size, corrupted=len(wanted) > 1),
+        seed=corruption_seed,
         preprocessing=chosen_preprocessing(preprocessing, model),
-        batch_size=batch_size,
-        workers=workers,
+        batch_size=at_a_time,
+        workers=helpers,
         device=chosen_device(device, model),
         channels_last=channels_last,
     )
     fresh = run.fresh_results(_model_info(model, label, name, stem, source, model_seed))
     results = from_first_rank(lambda: fresh if path is None else continued(fresh, path, overwrite=overwrite))
     return run.complete(results, wanted, path, progress=progress and rank() == 0)
+
+
+def _loading(batch_size: int, workers: int) -> tuple[int, int]:
+    """Return both as int, or raise."""
+    remedy = "give a whole number"
+    size, count = integer("batch_size", batch_size, remedy), integer("workers", workers, remedy)
+    if size < 1 or count < 0:
+        raise InputError(f"batch_size={size}, workers={count}: need at least 1 and 0")
+    return size, count
 
 
 def writable_results_path(output: Path | str) -> Path:
@@ -220,7 +233,7 @@ class _Run:
         x = batch.images
         if name is not None and severity is not None:
             x = corrupt(x, name, severity, scale=self.scale, seed=self.seed, index=batch.index)
-        x = self.preprocessing(x)
+        x = self.preprocessing(x).to(model_dtype(self.model))
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return checked_logits(self.model(x), len(x), self.images.classes, int(self.images.split.labels.max()))
@@ -243,6 +256,7 @@ def _model_info(
     seed: int | None,
 ) -> ModelInfo:
     name = name or type(model).__name__
+    seed = None if seed is None else integer("model_seed", seed, "give a whole number or None")
     parts = [name, *([stem] if stem else []), *([f"seed {seed}"] if seed is not None else [])]
     return {
         "label": label or " ".join(parts),

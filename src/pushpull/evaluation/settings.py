@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES
+from pushpull.corruptions.entry import SMALLEST_PX, checked_severity
 from pushpull.data import Preprocessing
 from pushpull.errors import InputError, choice
-from pushpull.evaluation.results import SEVERITIES
 
 SCALE_BY_SIZE = {32: "cifar", 64: "tiny", 224: "imagenet"}
 
@@ -37,32 +37,54 @@ def condition_list(
     }
     allowed = (*CORRUPTIONS, *EXTRA_CORRUPTIONS, *groups)
     names: dict[str, None] = {}
-    text = corruptions if isinstance(corruptions, str) else ",".join(corruptions)
-    for word in map(str.strip, text.split(",")):
-        if word:
-            names.update(dict.fromkeys(groups.get(choice("corruption", word, allowed), (word,))))
-    levels = sorted(set([severities] if isinstance(severities, int) else severities))
-    for level in levels:
-        if isinstance(level, bool) or level not in SEVERITIES:
-            raise InputError(f"severity={level} is outside 1..5")
+    for word in _words(corruptions):
+        names.update(dict.fromkeys(groups.get(choice("corruption", word, allowed), (word,))))
+    listed = severities if isinstance(severities, Iterable) else (severities,)
+    levels = sorted({checked_severity(level) for level in listed})
     if names and not levels:
         raise InputError("severities is empty; give some of 1..5, or no corruptions")
     ordered = [name for name in (*CORRUPTIONS, *EXTRA_CORRUPTIONS) if name in names]
     return [(None, None), *((name, level) for name in ordered for level in levels)]
 
 
-def severity_scale(scale: str | None, size: tuple[int, int]) -> str:
+def _words(corruptions: str | Iterable[str]) -> Iterator[str]:
+    """Yield names one by one; what is no string is passed on, to be refused by its name."""
+    several = isinstance(corruptions, Iterable) and not isinstance(corruptions, str)
+    for text in corruptions if several else (corruptions,):
+        if isinstance(text, str):
+            yield from filter(None, map(str.strip, text.split(",")))
+        else:
+            yield text
+
+
+def severity_scale(scale: str | None, size: tuple[int, int], *, corrupted: bool) -> str:
     """Return the scale of the corruptions' constants: as given, else by the size of the images.
 
+    Args:
+        scale: "cifar", "tiny", "imagenet", or None.
+        size: (height, width) of the images in px.
+        corrupted: False: nothing will be corrupted, so every size will do, and the scale may be "none".
+
     Raises:
-        InputError: an unknown scale, or none given for images that are not 32x32, 64x64 or 224x224.
+        InputError: an unknown scale, none given for images that are not 32x32, 64x64 or 224x224, or images
+            too small to be corrupted.
     """
+    if corrupted and min(size) < SMALLEST_PX:
+        raise InputError(
+            f"images of {size[0]}x{size[1]} are too small to be corrupted; "
+            f"give at least {SMALLEST_PX}x{SMALLEST_PX}, or no corruptions"
+        )
     if scale is not None:
         return choice("scale", scale, SCALE_BY_SIZE.values())
     if size[0] == size[1] and size[0] in SCALE_BY_SIZE:
         return SCALE_BY_SIZE[size[0]]
+    if not corrupted:
+        return "none"
     known = ", ".join(f"{name} ({side}x{side})" for side, name in SCALE_BY_SIZE.items())
-    raise InputError(f"images of {size[0]}x{size[1]} have no scale of their own; give scale, one of {known}")
+    raise InputError(
+        f"images of {size[0]}x{size[1]} are of none of the sizes that the corruptions have constants for; "
+        f"choose by scale (--scale), one of {known}"
+    )
 
 
 def chosen_preprocessing(preprocessing: Preprocessing | None, model: nn.Module) -> Preprocessing:
@@ -99,6 +121,12 @@ def chosen_device(device: str | torch.device | None, model: nn.Module) -> torch.
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"device={str(device)!r} cannot be used here ({reason}); try cpu") from error
     return wanted
+
+
+def model_dtype(model: nn.Module) -> torch.dtype:
+    """Return the type of number that a network takes: that of its parameters, float32 where they differ."""
+    found = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return found.pop() if len(found) == 1 else torch.float32
 
 
 @contextmanager
