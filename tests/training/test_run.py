@@ -67,7 +67,7 @@ def test_a_run_folder_holds_all_that_is_promised(few, recipe, tmp_path):
         "results.json",
     }
     resolved = read_recipe(folder / "recipe.yaml")
-    assert resolved.model == recipe.model
+    assert resolved.model == replace(recipe.model, input_style="cifar")
     assert resolved.preprocessing is not None
     metrics = (folder / "logs" / "metrics.csv").read_text()
     assert "train_loss" in metrics
@@ -165,6 +165,11 @@ def test_settings_that_do_not_fit_the_data(few, recipe, tmp_path):
     wild = replace(recipe, optim=OptimConfig(initial_lr=1e9, max_lr=1e12))
     with pytest.raises(InputError, match=r"loss is (nan|inf) in epoch 1; lower optim\.max_lr"):
         train(wild, tmp_path / "c", progress=False, splits=few)
+
+
+def test_a_warm_up_of_one_step(few, recipe, tmp_path):
+    short = replace(recipe, epochs=1, batch_size=25, optim=replace(recipe.optim, warmup=0.25))
+    assert (train(short, tmp_path / "run", progress=False, splits=few) / "results.json").is_file()
 
 
 def test_a_trained_strength_is_trained_and_not_decayed(few, recipe, tmp_path):

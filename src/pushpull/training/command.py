@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pushpull.training.recipe import Recipe
-from pushpull.training.run import train
+from pushpull.training.run import is_first_process, train
 
 
 def train_command(
@@ -23,4 +23,5 @@ def train_command(
     model = recipe.model.name.replace(":", "-")
     folder = Path(output or f"runs/{data}-{model}-{recipe.model.stem}-seed{recipe.seed}")
     train(recipe, folder, resume=resume, overwrite=overwrite)
-    print(f"{folder} holds the run. Measure its robustness: pushpull evaluate {folder}")
+    if is_first_process():
+        print(f"{folder} holds the run. Measure its robustness: pushpull evaluate {folder}")

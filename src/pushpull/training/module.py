@@ -69,7 +69,9 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """SGD, and one cycle: cosine from the initial rate up to the peak and down to the last."""
-        config = self.optim
+        config, warmup = self.optim, self.optim.warmup
+        if warmup * self.steps == 1:  # a rise of no step, by which the schedule would divide
+            warmup *= 1 - 1e-9
         optimizer = torch.optim.SGD(
             parameter_groups(self.model, config.weight_decay),
             lr=config.initial_lr,
@@ -80,7 +82,7 @@ class Classifier(L.LightningModule):
             optimizer,
             max_lr=config.max_lr,
             total_steps=self.steps,
-            pct_start=config.warmup,
+            pct_start=warmup,
             div_factor=config.max_lr / config.initial_lr,
             final_div_factor=config.initial_lr / config.final_lr,
             cycle_momentum=False,

@@ -66,6 +66,11 @@ class AugmentConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"augment.{name}={value} must be a positive number of pixels, or null")
+        if self.crop and self.resize and self.crop > self.resize + 2 * self.padding:
+            raise InputError(
+                f"augment.crop={self.crop} is larger than augment.resize={self.resize} with "
+                f"padding {self.padding}; give a smaller crop or a larger resize"
+            )
         if self.padding < 0:
             raise InputError(f"augment.padding={self.padding} must be 0 or more pixels")
 
@@ -97,9 +102,13 @@ class OptimConfig:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        for name, low, high in (("warmup", 0, 1), ("momentum", -1, 1), ("label_smoothing", -1, 1)):
-            if not low < getattr(self, name) < high or getattr(self, name) < 0:
+        if not 0 < self.warmup < 1:
+            raise InputError(f"optim.warmup={self.warmup} must be above 0 and below 1")
+        for name in ("momentum", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"optim.{name}={getattr(self, name)} must be below 1 and not negative")
+        if self.nesterov and self.momentum == 0:
+            raise InputError("optim.nesterov looks ahead along a momentum, but optim.momentum=0; give one")
         if not 0 < self.final_lr <= self.initial_lr <= self.max_lr < math.inf:
             raise InputError(
                 f"optim.final_lr={self.final_lr}, initial_lr={self.initial_lr}, max_lr={self.max_lr} "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import logging
 import shutil
@@ -14,12 +16,14 @@ import lightning as L
 import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from pushpull.data import DataConfig, DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, MissingFileError
+from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runs import evaluate_run
 from pushpull.files import writable_folder, write_text
 from pushpull.models import create_model, default_input_style, load_weights, model_preprocessing
@@ -88,8 +92,10 @@ def train(
     """
     folder = Path(output)
     recipe = replace(recipe, data=_anywhere(recipe.data))
-    checkpoint = _checkpoint(folder) if resume else None
-    _check_folder(folder, recipe, resume, overwrite)
+    checkpoint, epochs_done = _checkpoint(folder) if resume else (None, 0)
+    if is_first_process():  # the other processes start when the first has written there
+        _check_folder(folder, recipe, resume, overwrite)
+    before = _digest(folder / WEIGHTS) if resume else None
     splits = splits if splits is not None else load_data(recipe.data)
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
@@ -106,12 +112,20 @@ def train(
             if not resume:
                 _clear(folder)
             write_text(folder / RECIPE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+        trainer.loggers = _loggers(folder, epochs_done)
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if splits.test is not None:
+    # What was evaluated of the very same weights, corruptions included, stays.
+    evaluated = from_first_rank(lambda: (folder / RESULTS).is_file() and before == _digest(folder / WEIGHTS))
+    if splits.test is not None and not evaluated:
         evaluate_run(folder, splits, corruptions=(), overwrite=True, progress=False)
     return folder
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes, of those that Lightning starts for several devices."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def is_finished(folder: Path | str, recipe: Recipe) -> bool:
@@ -119,7 +133,8 @@ def is_finished(folder: Path | str, recipe: Recipe) -> bool:
     folder = Path(folder)
     if not all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS)):
         return False
-    return _same_but_resolved(recipe, read_recipe(folder / RECIPE))
+    resolved = read_recipe(folder / RECIPE)
+    return _filled(recipe, resolved) == resolved
 
 
 def load_run(folder: Path | str) -> LoadedRun:
@@ -186,28 +201,38 @@ def _preprocessing(recipe: Recipe, model: nn.Module) -> Preprocessing:
     return recipe.preprocessing or own or Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
 
 
-def _checkpoint(folder: Path) -> Path:
-    """Return the checkpoint to resume from, read once: a broken one must not start a fresh run."""
+def _checkpoint(folder: Path) -> tuple[Path, int]:
+    """Return the checkpoint to resume from and its number of epochs: a broken one must not start afresh."""
     path = folder / LAST
     if not path.is_file():
-        raise MissingFileError(f"{path} does not exist, so there is nothing to resume; train without resume")
+        raise MissingFileError(
+            f"{path} does not exist, so there is nothing to resume; "
+            + ("start again with overwrite" if (folder / RECIPE).exists() else "train without resume")
+        )
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
+        return path, int(torch.load(path, map_location="cpu", weights_only=True)["epoch"]) + 1
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{path} is not a readable checkpoint ({reason}); restore it or train again"
         ) from error
-    return path
+
+
+def _digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file, None without one."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that cannot be written, holds another run, or a run of another recipe."""
     if resume:
         before = read_recipe(folder / RECIPE)
-        if not _same_but_resolved(recipe, before):
-            now, there = recipe.to_dict(), before.to_dict()
-            changed = [key for key in there if now[key] != there[key] and key != "preprocessing"]
+        now, there = _filled(recipe, before).to_dict(), before.to_dict()
+        changed = [key for key in there if now[key] != there[key]]
+        if changed:
             raise InputError(
                 f"the run in {folder} was made with other settings ({', '.join(changed)}); "
                 "resume with its own recipe.yaml, or choose another output"
@@ -227,15 +252,27 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder / LOGS, ignore_errors=True)
 
 
-def _same_but_resolved(recipe: Recipe, resolved: Recipe) -> bool:
-    """Whether `resolved`, from a run folder, is `recipe` with its defaults filled in."""
-    filled = replace(
+def _filled(recipe: Recipe, resolved: Recipe) -> Recipe:
+    """Return `recipe` with its open settings as in `resolved`, from a run folder."""
+    return replace(
         recipe,
         model=replace(recipe.model, input_style=recipe.model.input_style or resolved.model.input_style),
         data=_anywhere(recipe.data),
         preprocessing=recipe.preprocessing or resolved.preprocessing,
     )
-    return filled == resolved
+
+
+def _loggers(folder: Path, epochs_done: int) -> list[Logger]:
+    """Return the loggers; Lightning's CSV one deletes what is there: the lines of finished epochs return."""
+    path, rows = folder / LOGS / "metrics.csv", []
+    if epochs_done and path.is_file() and is_first_process():
+        with path.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < epochs_done]
+    table = CSVLogger(folder, LOGS, version="")
+    if rows:
+        table.experiment.metrics.extend(rows)
+        table.save()
+    return [TensorBoardLogger(folder, LOGS, version=""), table]
 
 
 def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -> L.Trainer:
@@ -264,7 +301,7 @@ def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -
         max_epochs=recipe.epochs,
         gradient_clip_val=recipe.optim.clip_norm,
         callbacks=callbacks,
-        logger=[TensorBoardLogger(folder, LOGS, version=""), CSVLogger(folder, LOGS, version="")],
+        logger=False,
         default_root_dir=folder,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,

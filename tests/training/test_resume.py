@@ -1,0 +1,93 @@
+"""What a second `train` in the same folder keeps, and what several processes do in one."""
+
+import csv
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from pushpull.data import load_data
+from pushpull.errors import MissingFileError
+from pushpull.evaluation import Results, evaluate
+from pushpull.evaluation.runs import evaluate_run
+from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, load_run, train
+from pushpull.training.module import Classifier
+
+
+@pytest.fixture(scope="module")
+def few():
+    splits = load_data("digits")
+    return replace(
+        splits,
+        train=splits.train.subset(range(100)),
+        validation=splits.validation.subset(range(40)),
+        test=splits.test.subset(range(40)),
+    )
+
+
+@pytest.fixture
+def recipe():
+    return Recipe(
+        model=ModelConfig("resnet8", "pp3"),
+        augment=AugmentConfig(crop=32, padding=2, flip=False),
+        optim=OptimConfig(initial_lr=0.01, max_lr=0.05),
+        epochs=3,
+        batch_size=20,
+        accelerator="cpu",
+    )
+
+
+def test_a_resumed_run_keeps_the_log_of_the_epochs_before(few, recipe, tmp_path, monkeypatch):
+    step = Classifier.training_step
+
+    def killed(self, batch, number):
+        if self.current_epoch == 2:
+            raise RuntimeError("killed")
+        return step(self, batch, number)
+
+    monkeypatch.setattr(Classifier, "training_step", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(recipe, tmp_path / "run", progress=False, splits=few)
+    monkeypatch.undo()
+    train(recipe, tmp_path / "run", resume=True, progress=False, splits=few)
+    with (tmp_path / "run" / "logs" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for quantity in ("train_loss", "validation_error"):
+        assert [row["epoch"] for row in rows if row[quantity]] == ["0", "1", "2"]
+
+
+def test_resuming_a_finished_run_keeps_its_evaluation(few, recipe, tmp_path):
+    recipe = replace(recipe, epochs=1)
+    folder = train(recipe, tmp_path / "run", progress=False, splits=few)
+    evaluate_run(folder, few, corruptions=["contrast"], limit=20, overwrite=True, progress=False)
+    before = Results.load(folder)
+    train(recipe, folder, resume=True, progress=False, splits=few)
+    assert Results.load(folder).corrupted == before.corrupted != {}
+
+
+def test_a_run_killed_before_its_first_checkpoint_says_how_to_go_on(few, recipe, tmp_path):
+    (tmp_path / "recipe.yaml").touch()
+    with pytest.raises(MissingFileError, match="start again with overwrite"):
+        train(recipe, tmp_path, resume=True, splits=few)
+
+
+def test_two_processes_train_one_network(tmp_path):
+    options = "--model.name resnet8 --data.fraction 0.05 --epochs 1 --batch_size 16 --accelerator cpu"
+    program = "import sys; from pushpull.cli import main; sys.exit(main())"
+    script = tmp_path / "train.py"
+    script.write_text(program)
+    folder = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, script, "train", *options.split(), "--devices", "2", "--output", folder],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("holds the run") == 1
+    run = load_run(folder)
+    alone = evaluate(run.model, "digits", corruptions=(), preprocessing=run.preprocessing, progress=False)
+    assert Results.load(folder).clean == replace(alone.clean, seconds=Results.load(folder).clean.seconds)
