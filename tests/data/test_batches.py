@@ -84,6 +84,18 @@ def test_a_batch_with_nothing_readable_is_empty():
     assert batch.unreadable == ["made test row 0"]
 
 
+def _refuse(image, index):
+    raise InputError(f"image {index} is too small")
+
+
+def test_what_a_transform_refuses_leaves_a_worker_as_one_line():
+    loader = DataLoader(StreamDataset(counted(), _refuse), 2, collate_fn=collate_readable, num_workers=1)
+    assert [str(error) for error in next(iter(loader)).errors] == [
+        "image 0 is too small",
+        "image 1 is too small",
+    ]
+
+
 def test_streamed_batches_are_laid_out_like_resident_ones():
     batches = [next(eval_batches(from_table(), Framing(), 3, **options)) for options in ({}, STREAM)]
     assert batches[0].images.stride() == batches[1].images.stride()

@@ -46,6 +46,21 @@ def test_no_padding_full_crop_and_no_flip_change_nothing():
     assert torch.equal(random_crop_flip(images, _generator(), crop=8, padding=0, flip=False), images)
 
 
+def test_without_a_crop_an_image_stays_whole():
+    images = _images()
+    assert torch.equal(random_crop_flip(images, _generator(), crop=None, padding=4, flip=False), images)
+    flipped = random_crop_flip(images, _generator(), crop=None, padding=4, flip=True)
+    for image, result in zip(images, flipped, strict=True):
+        assert torch.equal(result, image) or torch.equal(result, image.flip(-1))
+    assert not torch.equal(flipped, images)
+
+
+def test_a_crop_larger_than_a_streamed_image_is_refused():
+    image = Image.fromarray(_images(1)[0].permute(1, 2, 0).numpy())
+    with pytest.raises(InputError, match=r"crop=13 .* 9x8"):
+        ImageTransform(AugmentConfig(crop=13, padding=2), 0, 0)(image, 0)
+
+
 def test_a_crop_larger_than_the_image_is_refused():
     with pytest.raises(InputError, match=r"crop=13 .* 9x8"):
         random_crop_flip(_images(), _generator(), crop=13, padding=2, flip=False)

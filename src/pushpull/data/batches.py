@@ -60,7 +60,8 @@ class StreamBatch:
 class StreamDataset(Dataset[Any]):
     """A split as a map-style data set for a `DataLoader` with `collate_fn=collate_readable`.
 
-    Item i is a `Sample`, or the `UnreadableImageError` of an image that cannot be read.
+    Item i is a `Sample`, or the error of an image that cannot be read (`UnreadableImageError`) or
+    transformed: an exception would leave a worker as a page of text.
 
     Args:
         split: the images.
@@ -74,13 +75,13 @@ class StreamDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, position: int) -> Sample | UnreadableImageError:
+    def __getitem__(self, position: int) -> Sample | InputError:
         try:
-            image = self.split.image(position)
-        except UnreadableImageError as error:
+            index = int(self.split.index[position])
+            image = self.transform(self.split.image(position), index)
+        except InputError as error:
             return error
-        index = int(self.split.index[position])
-        return Sample(self.transform(image, index), int(self.split.labels[position]), index)
+        return Sample(image, int(self.split.labels[position]), index)
 
 
 class _FramedDataset(Dataset[Any]):

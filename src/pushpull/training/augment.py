@@ -25,25 +25,33 @@ _POLICIES = {
 
 
 def random_crop_flip(
-    images: UInt8[Tensor, "n c h w"], generator: torch.Generator, *, crop: int, padding: int, flip: bool
-) -> UInt8[Tensor, "n c crop crop"]:
+    images: UInt8[Tensor, "n c h w"],
+    generator: torch.Generator,
+    *,
+    crop: int | None,
+    padding: int,
+    flip: bool,
+) -> UInt8[Tensor, "n c crop_h crop_w"]:
     """Pad with zeros, crop at a uniform place and mirror half of the images: one gather for the batch.
 
     Args:
         images: any type, on any device.
         generator: on the CPU; the draws are an image's own.
-        crop, padding: pixels.
+        crop, padding: pixels; without a crop nothing is padded.
         flip: whether to mirror.
     """
-    n, channels, height, width = images.shape
-    if crop > min(height, width) + 2 * padding:
-        raise InputError(
-            f"augment.crop={crop} is larger than images of {height}x{width} with padding {padding}; "
-            "give a smaller crop or a resize"
-        )
-    padded = F.pad(images, (padding,) * 4)
-    ends = (height + 2 * padding - crop + 1, width + 2 * padding - crop + 1)
-    rows, columns = (torch.randint(end, (n, 1), generator=generator) + torch.arange(crop) for end in ends)
+    n, channels, *size = images.shape
+    if crop is None and not flip:
+        return images
+    if crop is None:
+        padded, kept = images, size
+    else:
+        _check_crop(crop, padding, size)
+        padded, kept = F.pad(images, (padding,) * 4), [crop, crop]
+    rows, columns = (
+        torch.randint(whole - part + 1, (n, 1), generator=generator) + torch.arange(part)
+        for whole, part in zip(padded.shape[-2:], kept, strict=True)
+    )
     if flip:
         mirrored = torch.rand(n, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
@@ -79,8 +87,18 @@ class ImageTransform:
 
     def __call__(self, image: Image.Image, index: int) -> UInt8[Tensor, "3 h w"]:
         """Return the augmented image number `index`."""
+        if self.config.crop is not None and self.config.resize is None:
+            _check_crop(self.config.crop, self.config.padding, [image.height, image.width])
         with _seeded(self.seed, self.epoch, index):
             return self._steps(image)
+
+
+def _check_crop(crop: int, padding: int, size: list[int]) -> None:
+    if crop > min(size) + 2 * padding:
+        raise InputError(
+            f"augment.crop={crop} is larger than images of {size[0]}x{size[1]} with padding {padding}; "
+            "give a smaller crop or a resize"
+        )
 
 
 def apply_policy(

@@ -120,11 +120,9 @@ class _ResidentBatches:
         for batch in self.batches:
             at = batch.to(self.images.labels.device)
             images = self.images.images[at]
-            crop = config.crop or min(images.shape[-2:])
-            if config.crop is not None or config.flip:
-                images = random_crop_flip(
-                    images, self.generator, crop=crop, padding=config.padding, flip=config.flip
-                )
+            images = random_crop_flip(
+                images, self.generator, crop=config.crop, padding=config.padding, flip=config.flip
+            )
             images = apply_policy(images, self.images.index[batch], config.policy, seed, self.epoch)
             yield images, self.images.labels[at]
 
