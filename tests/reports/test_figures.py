@@ -54,6 +54,15 @@ def test_figures_say_what_data_they_show(comparison):
         assert "1000 images" in figure.get_supxlabel()
 
 
+def test_no_label_is_read_as_a_formula_or_left_out(results, tmp_path):
+    names = ["pay $5 or $x_1^{", "_hidden"]
+    first, second = (Entry.of([results()], label=name) for name in names)
+    comparison = compare(first, [second])
+    for figure in (error_by_severity(comparison), differences(comparison)):
+        for name in names:
+            assert name in svg_text(figure)
+
+
 def test_nine_models_are_told_apart(results):
     entries = [Entry.of([results()], label=str(i)) for i in range(9)]
     lines = error_by_severity(compare(entries[0], entries[1:])).axes[0].lines

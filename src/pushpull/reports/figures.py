@@ -150,7 +150,7 @@ def differences(comparison: Comparison) -> Figure:
     if mean:
         panel.axhline(0.5, color=GRID, linewidth=1)
     panel.set_xlabel(
-        f"error minus that of {comparison.rows[0].label}, percentage points (left of 0: better)",
+        f"error minus that of {_literal(comparison.rows[0].label)}, percentage points (left of 0: better)",
         fontsize=9,
         color=INK,
     )
@@ -190,7 +190,7 @@ def _legend(figure: Figure, comparison: Comparison, *, with_baseline: bool = Tru
                 [], [], color=look.colour, marker=look.marker, linestyle=line, markersize=5
             )
         )
-        labels.append(f"{row.label} (baseline)" if row.is_baseline else row.label)
+        labels.append(_literal(f"{row.label} (baseline)" if row.is_baseline else row.label))
     longest = max(map(len, labels))
     figure.legend(
         handles,
@@ -208,8 +208,9 @@ def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None
     figure.set_facecolor("white")
     setting = comparison.setting
     said = "" if comparison.note is None or comparison.note in setting.label else f" ({comparison.note})"
+    measured = f"{setting.label}{said}; {setting.images} images; {setting.scale} scale"
     figure.supxlabel(
-        f"{setting.label}{said}; {setting.images} images; {setting.scale} scale; {seeds_text(comparison)}",
+        _literal(f"{measured}; {seeds_text(comparison)}"),
         x=0.01,
         ha="left",
         fontsize=8,
@@ -223,6 +224,11 @@ def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None
         panel.tick_params(colors=INK, length=0)
         panel.spines[["top", "right"]].set_visible(False)
         panel.spines[["left", "bottom"]].set_color(GRID)
+
+
+def _literal(text: str) -> str:
+    """Text that matplotlib shows as it is: a pair of dollar signs would be read as a formula."""
+    return text.replace("$", r"\$")
 
 
 def save(figure: Figure, path: Path | str) -> Path:
