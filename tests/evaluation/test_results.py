@@ -111,7 +111,21 @@ def broken(**changed):
         (broken(corrupted={"fog": {"1": {"top1_error": 0.1}}}), "fog: class_errors, images, seconds"),
         (broken(corrupted=[]), "corrupted: list where"),
         (broken(clean=example().to_json()["clean"] | {"top1_error": 25.0}), "outside"),
-        (broken(clean=example().to_json()["clean"] | {"top1_error": "low"}), "clean: .*not supported"),
+        (
+            broken(clean=example().to_json()["clean"] | {"top1_error": "low"}),
+            "clean: top1_error='low' is not float",
+        ),
+        (
+            broken(clean=example().to_json()["clean"] | {"class_errors": [0.5, "x"]}),
+            r"clean: class_errors=\[",
+        ),
+        (broken(clean=example().to_json()["clean"] | {"images": 1.5}), r"clean: images=1\.5 is not int"),
+        (broken(complete="no"), "complete='no' is not bool"),
+        (broken(versions=None), r"versions=None is not dict\[str, str\]"),
+        (broken(model=example().model | {"label": None}), "model: label=None is not str"),
+        (broken(model=example().model | {"seed": True}), r"model: seed=True is not int \| None"),
+        (broken(data=example().data | {"skipped": None}), r"data: skipped=None is not list\[str\]"),
+        (broken(preprocessing={"mean": 0.5, "std": [1.0], "size": None}), r"preprocessing: mean=0\.5 is not"),
     ],
 )
 def test_what_is_not_a_results_file_is_refused_in_one_line(tmp_path, value, message):

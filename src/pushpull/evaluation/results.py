@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from pushpull.errors import InputError, MissingFileError
+from pushpull.evaluation.schema import check_types
 from pushpull.files import read_json, write_json
 
 SCHEMA = "pushpull-results/1"
@@ -64,6 +65,15 @@ class CorruptionInfo(TypedDict):
     seed: int
     source: str
     frost_textures: str
+
+
+class _Frame(TypedDict):
+    """What stands in the file beside the sections and the conditions."""
+
+    versions: dict[str, str]
+    device: str
+    created: str
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -179,6 +189,8 @@ class Results:
         _require(value, [*_PLAIN_FIELDS, "clean", "corrupted", "complete"], origin)
         for section, info in _SECTIONS.items():
             _require(value[section], info.__required_keys__, f"{origin}: {section}")
+            check_types(value[section], info, f"{origin}: {section}")
+        check_types(value, _Frame, origin)
         corrupted: dict[str, dict[int, Condition]] = {}
         for name in _mapping(value["corrupted"], f"{origin}: corrupted"):
             where = f"{origin}: {name}"
@@ -186,7 +198,7 @@ class Results:
             corrupted[name] = {_severity(key, where): _condition(record, where) for key, record in by.items()}
         clean = _condition(value["clean"], f"{origin}: clean") if value["clean"] is not None else None
         fields = {name: value[name] for name in _PLAIN_FIELDS}
-        return cls(**fields, clean=clean, corrupted=corrupted, complete=bool(value["complete"]))
+        return cls(**fields, clean=clean, corrupted=corrupted, complete=value["complete"])
 
     def save(self, path: Path | str) -> Path:
         """Write the file, whole or not at all, and return its path.
@@ -252,7 +264,8 @@ def _severity(key: str, where: str) -> int:
 def _condition(record: Any, where: str) -> Condition:
     names = Condition.__dataclass_fields__
     _require(record, names, where)
+    check_types(record, Condition, where)
     try:
         return Condition(**{name: record[name] for name in names})
-    except (TypeError, InputError) as error:
+    except InputError as error:
         raise InputError(f"{where}: {error}; delete the file and evaluate again") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,10 +48,11 @@ def condition_list(
     return [(None, None), *((name, level) for name in ordered for level in levels)]
 
 
-def _words(corruptions: str | Iterable[str]) -> Iterator[str]:
+def _words(corruptions: str | Iterable[str]) -> Iterator[Any]:
     """Yield names one by one; what is no string is passed on, to be refused by its name."""
     several = isinstance(corruptions, Iterable) and not isinstance(corruptions, str)
-    for text in corruptions if several else (corruptions,):
+    every: Iterable[object] = corruptions if several else (corruptions,)
+    for text in every:
         if isinstance(text, str):
             yield from filter(None, map(str.strip, text.split(",")))
         else:

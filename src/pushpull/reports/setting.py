@@ -72,7 +72,7 @@ def setting_of(results: Results, source: str) -> Setting:
     Raises:
         InputError: the result is not complete, holds no corruption, or corruptions at different severities.
     """
-    again = f"pushpull evaluate {results.model['source'] or source}"
+    again = " ".join(filter(None, ("pushpull evaluate", results.model["source"])))
     if not results.complete:
         raise InputError(
             f"{source} is not complete ({len(results.corrupted)} corruptions measured so far); "
