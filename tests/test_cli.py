@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from pushpull.cli import COMMANDS, main, parse
+from pushpull.errors import InputError
 from pushpull.training.command import train_command
 
 
@@ -55,6 +56,12 @@ def test_options_override_the_recipe_and_dashes_are_underscores():
     assert recipe.model.name == "resnet8"
     assert recipe.data.name == "digits"
     assert recipe.preprocessing.mean == (0.5, 0.5, 0.5)
+
+
+def test_a_recipe_is_named_with_an_equals_sign_too():
+    assert parse("train", train_command, ["--config=digits"])["recipe"].data.name == "digits"
+    with pytest.raises(InputError, match="did you mean 'digits'"):
+        parse("train", train_command, ["--config=digit"])
 
 
 def test_mistakes_are_one_line(capsys, tmp_path):

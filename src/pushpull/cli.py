@@ -119,14 +119,17 @@ def _normal(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         if argument.startswith("--"):
             option, equals, value = argument.partition("=")
+            value = _recipe_path(value) if option == "--config" and equals else value
             normal.append("--" + option[2:].replace("-", "_") + equals + value)
-        elif normal and normal[-1] == "--config":
-            from pushpull.training.recipe import packaged_recipe
-
-            normal.append(str(packaged_recipe(argument)))
         else:
-            normal.append(argument)
+            normal.append(_recipe_path(argument) if normal and normal[-1] == "--config" else argument)
     return normal
+
+
+def _recipe_path(name: str) -> str:
+    from pushpull.training.recipe import packaged_recipe
+
+    return str(packaged_recipe(name))
 
 
 def _add_parameters(parser: Any, function: Callable[..., Any], hints: dict[str, Any]) -> list[str]:
