@@ -48,7 +48,13 @@ class Classifier(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
         images, labels = batch
-        loss = F.cross_entropy(self(images), labels, label_smoothing=self.optim.label_smoothing)
+        outputs, smoothing = self(images), self.optim.label_smoothing
+        logits, *aside = (outputs,) if isinstance(outputs, Tensor) else outputs
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        # GoogLeNet and Inception train side heads too, at this weight (Szegedy et al., CVPR 2015, section 5).
+        loss = loss + 0.3 * sum(
+            F.cross_entropy(other, labels, label_smoothing=smoothing) for other in aside if other is not None
+        )
         self.train_loss.update(loss.detach())
         return loss
 

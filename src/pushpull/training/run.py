@@ -28,6 +28,7 @@ from pushpull.evaluation.runs import evaluate_run
 from pushpull.files import writable_folder, write_text
 from pushpull.models import create_model, default_input_style, load_weights, model_preprocessing
 from pushpull.training.callbacks import KeepBest, Repeatable, StopAtBadLoss, progress_callbacks
+from pushpull.training.checks import check_augment, check_network
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
 from pushpull.training.recipe import PRECISIONS, InputStyle, ModelConfig, Recipe, read_recipe
@@ -91,7 +92,7 @@ def train(
             that cannot be read, a loss that is no number.
     """
     folder = Path(output)
-    recipe = replace(recipe, data=_anywhere(recipe.data))
+    recipe = _anywhere(recipe)
     checkpoint, epochs_done = _checkpoint(folder) if resume else (None, 0)
     if is_first_process():  # the other processes start when the first has written there
         _check_folder(folder, recipe, resume, overwrite)
@@ -103,6 +104,7 @@ def train(
         recipe = replace(recipe, model=_styled(recipe, splits))
         model = build_model(recipe.model, len(splits.classes))
         recipe = replace(recipe, preprocessing=_preprocessing(recipe, model))
+        _check(recipe, splits, model)
         data = ImageData(recipe, splits)
         trainer = _trainer(recipe, folder, splits, progress)
         steps = data.steps_per_epoch(trainer.world_size) * recipe.epochs
@@ -181,12 +183,20 @@ def build_model(config: ModelConfig, classes: int) -> nn.Module:
     return model
 
 
-def _anywhere(data: DataConfig) -> DataConfig:
-    """Return the data with full paths, so that the run folder means the same from every working directory."""
-    name = Path(data.name)
+def _anywhere(recipe: Recipe) -> Recipe:
+    """Return the recipe with full paths, so that the run folder means the same from everywhere."""
+    data, model = recipe.data, recipe.model
+    name = Path(data.name).expanduser()
     full = str(name.resolve()) if name.exists() and data.name != "digits" else data.name
-    classes = str(Path(data.classes).resolve()) if data.classes is not None else None
-    return replace(data, name=full, classes=classes)
+    return replace(
+        recipe,
+        data=replace(data, name=full, classes=_full(data.classes)),
+        model=replace(model, weights=_full(model.weights)),
+    )
+
+
+def _full(path: str | None) -> str | None:
+    return str(Path(path).expanduser().resolve()) if path is not None else None
 
 
 def _styled(recipe: Recipe, splits: DataSplits) -> ModelConfig:
@@ -194,6 +204,15 @@ def _styled(recipe: Recipe, splits: DataSplits) -> ModelConfig:
     side = recipe.augment.crop or max(splits.image_size or (224,))
     style = recipe.model.input_style or default_input_style(recipe.model.name, side)
     return replace(recipe.model, input_style=cast(InputStyle, style))
+
+
+def _check(recipe: Recipe, splits: DataSplits, model: nn.Module) -> None:
+    """Refuse what cannot be trained before anything of a run that is there is deleted."""
+    assert recipe.preprocessing is not None
+    check_augment(recipe.augment, splits)
+    crop = recipe.augment.crop
+    sizes = {size for size in (splits.image_size, (crop, crop) if crop else None) if size is not None}
+    check_network(model, recipe.model.name, recipe.preprocessing, sizes, len(splits.classes))
 
 
 def _preprocessing(recipe: Recipe, model: nn.Module) -> Preprocessing:
@@ -254,10 +273,10 @@ def _clear(folder: Path) -> None:
 
 def _filled(recipe: Recipe, resolved: Recipe) -> Recipe:
     """Return `recipe` with its open settings as in `resolved`, from a run folder."""
+    recipe = _anywhere(recipe)
     return replace(
         recipe,
         model=replace(recipe.model, input_style=recipe.model.input_style or resolved.model.input_style),
-        data=_anywhere(recipe.data),
         preprocessing=recipe.preprocessing or resolved.preprocessing,
     )
 
