@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pushpull.cli import parse
 from pushpull.errors import InputError, MissingFileError
+from pushpull.training.command import train_command
 from pushpull.training.recipe import OptimConfig, Recipe, from_dict, packaged_recipe, read_recipe
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -32,6 +34,16 @@ def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("optim: {weight_decay: 1e-5, max_lr: 1}")
     assert read_recipe(path).optim == OptimConfig(weight_decay=1e-5, max_lr=1.0)
+
+
+def test_one_number_is_the_size_of_a_square(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("preprocessing: {mean: [0, 0, 0], std: [1, 1, 1], size: 64}")
+    assert read_recipe(path).preprocessing.size == (64, 64)
+    given = parse("train", train_command, ["--config", str(path), "--preprocessing.size", "32"])
+    assert given["recipe"].preprocessing.size == (32, 32)
+    given = parse("train", train_command, ["--preprocessing.size", "[32, 48]"])
+    assert given["recipe"].preprocessing.size == (32, 48)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ class Preprocessing:
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | int | None = None
 
     def __post_init__(self) -> None:
         # Lists come from YAML and JSON; tuples make equal settings compare equal.
@@ -142,7 +142,7 @@ class Preprocessing:
         return {
             "mean": list(self.mean),
             "std": list(self.std),
-            "size": list(self.size) if self.size else None,
+            "size": list(_height_width(self.size)) if self.size else None,
         }
 
     @classmethod

@@ -219,7 +219,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         options = typing.get_args(hint)
         if value is None and type(None) in options:
             return None
-        hint = next(option for option in options if option is not type(None))
+        kinds = [option for option in options if option is not type(None)]
+        hint = next((kind for kind in kinds if type(value) is kind), kinds[0])
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, where)
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
