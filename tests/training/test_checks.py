@@ -7,7 +7,7 @@ from torchvision.models.googlenet import GoogLeNetOutputs
 
 from pushpull.data import DataConfig, Framing, Preprocessing, load_data
 from pushpull.errors import InputError
-from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, read_recipe, train
+from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, command, read_recipe, train
 from pushpull.training.checks import check_augment, check_network
 from pushpull.training.module import Classifier
 
@@ -25,6 +25,8 @@ def test_a_crop_for_small_images_on_large_ones_is_refused(digits):
         check_augment(AugmentConfig(), photographs)
     with pytest.raises(InputError, match=r"differ in size.*set augment\.crop=224"):
         check_augment(AugmentConfig(crop=None), photographs)
+    with pytest.raises(InputError, match=r"crop=41 is larger than images of 32x32 with padding 4"):
+        check_augment(AugmentConfig(crop=41), digits)
     check_augment(AugmentConfig(resize=256, crop=176), photographs)
     check_augment(AugmentConfig(crop=None), digits)
     check_augment(AugmentConfig(crop=24), digits)
@@ -51,6 +53,23 @@ def test_such_a_network_is_refused_before_a_run_is_deleted(digits, tmp_path):
     with pytest.raises(InputError, match="alexnet cannot take images of 32x32"):
         train(recipe, tmp_path, overwrite=True, splits=digits)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_device_that_is_not_there_is_refused(digits, tmp_path):
+    recipe = Recipe(model=ModelConfig("resnet8"), accelerator="cuda", devices=64)
+    with pytest.raises(InputError, match=r"accelerator='cuda' with devices=64 cannot be had here"):
+        train(recipe, tmp_path / "run", splits=digits)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_called_after_the_folder_of_its_data(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(command, "train", lambda recipe, folder, **_: called.append(str(folder)))
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.chdir(tmp_path / "pictures")
+    for name in (".", "../pictures/", "owner/pictures"):
+        command.train_command(Recipe(data=DataConfig(name)))
+    assert called == ["runs/pictures-resnet14-plain-seed0"] * 3
 
 
 def test_side_heads_are_trained_too():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -46,7 +46,7 @@ def random_crop_flip(
     if crop is None:
         padded, kept = images, size
     else:
-        _check_crop(crop, padding, size)
+        check_crop(crop, padding, size)
         padded, kept = F.pad(images, (padding,) * 4), [crop, crop]
     rows, columns = (
         torch.randint(whole - part + 1, (n, 1), generator=generator) + torch.arange(part)
@@ -88,12 +88,13 @@ class ImageTransform:
     def __call__(self, image: Image.Image, index: int) -> UInt8[Tensor, "3 h w"]:
         """Return the augmented image number `index`."""
         if self.config.crop is not None and self.config.resize is None:
-            _check_crop(self.config.crop, self.config.padding, [image.height, image.width])
+            check_crop(self.config.crop, self.config.padding, [image.height, image.width])
         with _seeded(self.seed, self.epoch, index):
             return self._steps(image)
 
 
-def _check_crop(crop: int, padding: int, size: list[int]) -> None:
+def check_crop(crop: int, padding: int, size: Sequence[int]) -> None:
+    """Raise `InputError` where images of (height, width) `size` have no such crop."""
     if crop > min(size) + 2 * padding:
         raise InputError(
             f"augment.crop={crop} is larger than images of {size[0]}x{size[1]} with padding {padding}; "

@@ -9,6 +9,7 @@ from pushpull.data import DataSplits, Preprocessing
 from pushpull.data.images import AS_IS
 from pushpull.errors import InputError
 from pushpull.tracing import one_line
+from pushpull.training.augment import check_crop
 from pushpull.training.recipe import AugmentConfig
 
 
@@ -26,6 +27,8 @@ def check_augment(config: AugmentConfig, splits: DataSplits) -> None:
     )
     if config.crop is None and splits.framing != AS_IS:
         raise InputError(f"the images of {splits.label} differ in size, so they need a crop: set {remedy}")
+    if config.crop is not None and config.resize is None and splits.framing == AS_IS:
+        check_crop(config.crop, config.padding, splits.image_size)
     if config.crop is not None and 2 * config.crop <= side:
         raise InputError(
             f"augment.crop={config.crop} is half of the images that are evaluated, or less "

@@ -19,7 +19,8 @@ def train_command(
         resume: continue the run that is in the output folder.
         overwrite: delete the run that is in the output folder first.
     """
-    data = recipe.data.name.rstrip("/").replace("\\", "/").split("/")[-1]
+    place = Path(recipe.data.name).expanduser()
+    data = (place.resolve() if place.is_dir() else place).name
     model = recipe.model.name.replace(":", "-")
     folder = Path(output or f"runs/{data}-{model}-{recipe.model.stem}-seed{recipe.seed}")
     train(recipe, folder, resume=resume, overwrite=overwrite)

@@ -36,6 +36,7 @@ class ImageData(L.LightningDataModule):
         # A resize needs the original; one resized copy in memory would fix the crop's framing for all epochs.
         resident = recipe.augment.resize is None and splits.framing == AS_IS and self.train.fits(AS_IS)
         self.images = self.train.resident(AS_IS) if resident else None
+        self._validation: ImageSplit | None = None
 
     @property
     def images_an_epoch(self) -> int:
@@ -86,9 +87,10 @@ class ImageData(L.LightningDataModule):
         assert trainer is not None
         if split is None:
             return []
-        mine = split.subset(torch.arange(trainer.global_rank, len(split), trainer.world_size))
-        mine = mine if trainer.world_size > 1 else split
-        return _Validation(mine, self.splits, self.recipe, trainer.strategy.root_device)
+        if self._validation is None:  # once: the share keeps its decoded images
+            share = torch.arange(trainer.global_rank, len(split), trainer.world_size)
+            self._validation = split.subset(share) if trainer.world_size > 1 else split
+        return _Validation(self._validation, self.splits, self.recipe, trainer.strategy.root_device)
 
 
 def _epoch_batches(images: int, recipe: Recipe, epoch: int, steps: int) -> list[Tensor]:

@@ -15,6 +15,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -27,6 +28,7 @@ from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runs import evaluate_run
 from pushpull.files import writable_folder, write_text
 from pushpull.models import create_model, default_input_style, load_weights, model_preprocessing
+from pushpull.tracing import one_line
 from pushpull.training.callbacks import KeepBest, Repeatable, StopAtBadLoss, progress_callbacks
 from pushpull.training.checks import check_augment, check_network
 from pushpull.training.loaders import ImageData
@@ -106,7 +108,13 @@ def train(
         recipe = replace(recipe, preprocessing=_preprocessing(recipe, model))
         _check(recipe, splits, model)
         data = ImageData(recipe, splits)
-        trainer = _trainer(recipe, folder, splits, progress)
+        try:
+            trainer = _trainer(recipe, folder, splits, progress)
+        except MisconfigurationException as error:
+            raise InputError(
+                f"accelerator={recipe.accelerator!r} with devices={recipe.devices} cannot be had here "
+                f"({one_line(error)}); try cpu or auto"
+            ) from error
         steps = data.steps_per_epoch(trainer.world_size) * recipe.epochs
         assert recipe.preprocessing is not None
         module = Classifier(model, recipe.preprocessing, recipe.optim, steps, recipe.channels_last)
