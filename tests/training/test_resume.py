@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pushpull.data import load_data
-from pushpull.errors import MissingFileError
+from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Results, evaluate
 from pushpull.evaluation.runs import evaluate_run
 from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, load_run, train
@@ -64,6 +64,11 @@ def test_resuming_a_finished_run_keeps_its_evaluation(few, recipe, tmp_path):
     before = Results.load(folder)
     train(recipe, folder, resume=True, progress=False, splits=few)
     assert Results.load(folder).corrupted == before.corrupted != {}
+
+
+def test_resume_and_overwrite_exclude_each_other(few, recipe, tmp_path):
+    with pytest.raises(InputError, match="give one of the two"):
+        train(recipe, tmp_path, resume=True, overwrite=True, splits=few)
 
 
 def test_a_run_killed_before_its_first_checkpoint_says_how_to_go_on(few, recipe, tmp_path):

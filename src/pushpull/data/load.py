@@ -58,7 +58,10 @@ class DataSplits:
         split: ImageSplit | None = getattr(self, purpose)
         if split is None:
             there = [f"{name} ({len(part)} images)" for name, part in self._parts().items()]
-            remedy = {"validation": "give validation_fraction > 0", "train": f"give {LAYOUT}"}
+            remedy = {
+                "validation": "give validation_fraction > 0",
+                "train": "give data with a train/ folder or split",
+            }
             raise InputError(
                 f"{self.config.name!r} has no {purpose} split, only {', '.join(there)}; "
                 f"{remedy.get(purpose, 'give data with a labelled test or validation split')}"

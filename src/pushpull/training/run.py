@@ -93,6 +93,8 @@ def train(
         InputError: a setting that does not fit, a folder in use, a missing or unreadable checkpoint, data
             that cannot be read, a loss that is no number.
     """
+    if resume and overwrite:
+        raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
     folder = Path(output)
     recipe = _anywhere(recipe)
     checkpoint, epochs_done = _checkpoint(folder) if resume else (None, 0)
