@@ -8,6 +8,8 @@ import json
 import logging
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -110,13 +112,8 @@ def train(
         recipe = replace(recipe, preprocessing=_preprocessing(recipe, model))
         _check(recipe, splits, model)
         data = ImageData(recipe, splits)
-        try:
+        with _devices_of(recipe):
             trainer = _trainer(recipe, folder, splits, progress)
-        except MisconfigurationException as error:
-            raise InputError(
-                f"accelerator={recipe.accelerator!r} with devices={recipe.devices} cannot be had here "
-                f"({one_line(error)}); try cpu or auto"
-            ) from error
         steps = data.steps_per_epoch(trainer.world_size) * recipe.epochs
         assert recipe.preprocessing is not None
         module = Classifier(model, recipe.preprocessing, recipe.optim, steps, recipe.channels_last)
@@ -289,6 +286,17 @@ def _filled(recipe: Recipe, resolved: Recipe) -> Recipe:
         model=replace(recipe.model, input_style=recipe.model.input_style or resolved.model.input_style),
         preprocessing=recipe.preprocessing or resolved.preprocessing,
     )
+
+
+@contextmanager
+def _devices_of(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise InputError(
+            f"accelerator={recipe.accelerator!r} with devices={recipe.devices} cannot be had here "
+            f"({one_line(error)}); try cpu or auto"
+        ) from error
 
 
 def _loggers(folder: Path, epochs_done: int) -> list[Logger]:
