@@ -171,9 +171,9 @@ def _file_name(naming: Naming) -> str:
 def _summary(results: Results) -> str:
     """Return the errors as lines of text, in percent."""
     data, corruption = results.data, results.corruption
+    how = f", {corruption['scale']} scale, seed {corruption['seed']}" if results.corrupted else ""
     lines = [
-        f"{results.label} on {data['label']}: error in percent, {data['images']} images, "
-        f"{corruption['scale']} scale, seed {corruption['seed']}",
+        f"{results.label} on {data['label']}: error in percent, {data['images']} images{how}",
         f"  {'clean':18} {100 * results.clean_error:5.1f}",
     ]
     for name, by_severity in results.corrupted.items():
