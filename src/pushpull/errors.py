@@ -39,3 +39,9 @@ def integer(what: str, value: object, remedy: str) -> int:
     except TypeError:
         pass
     raise InputError(f"{what}={value!r} is not an integer; {remedy}")
+
+
+def one_line(error: BaseException) -> str:
+    """Return the error's class and message in one line of at most 200 characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -18,8 +18,8 @@ from pushpull.evaluation.runs import evaluate_run
 from pushpull.reports import compare, write_report
 from pushpull.reports.terminal import print_comparison
 from pushpull.training import Recipe, read_recipe, train
+from pushpull.training.folder import is_finished
 from pushpull.training.recipe import packaged_recipe
-from pushpull.training.run import is_finished
 
 BASELINE = "plain"
 

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from pushpull.errors import InputError
+from pushpull.errors import InputError, one_line
 
 # timm's mixture of kernel sizes holds convolutions that each see a part of the channels: it counts as one.
 _ONE_UNIT = ("MixedConv2d",)
@@ -84,12 +84,6 @@ def first_convolution(model: nn.Module, example_input: Any = None) -> nn.Module:
             except _NotFoundError as failure:
                 failures.append(str(failure))
     raise InputError(f"the first convolution was not found: {failures[0]}")
-
-
-def one_line(error: BaseException) -> str:
-    """Return the error's class and message in one line of at most 200 characters."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _is_unit(module: nn.Module) -> bool:

@@ -10,9 +10,9 @@ from pushpull.data import DataConfig, ImageSplit, load_data
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Results
 from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, load_run, read_recipe, train
+from pushpull.training.folder import is_finished
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
-from pushpull.training.run import is_finished
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from torch import nn
 from pushpull.data import Preprocessing
 from pushpull.errors import InputError, MissingFileError, choice
 from pushpull.models import MODELS, STEMS, create_model, default_input_style, load_weights
+from pushpull.models.weights import read_metadata
 
 _LIBRARIES = ("timm:", "torchvision:")
 _WEIGHTS = (".safetensors", ".pth", ".pt")
@@ -159,7 +160,4 @@ def _notes(file: str | None) -> Mapping[str, str]:
     """Return what `pushpull train` writes into a file of weights; empty for other files."""
     if file is None or Path(file).suffix != ".safetensors":
         return {}
-    # It brings Lightning, as run folders do.
-    from pushpull.training.weights import read_metadata
-
     return read_metadata(Path(file))

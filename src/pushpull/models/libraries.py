@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from pushpull.errors import InputError
+from pushpull.errors import InputError, one_line
 from pushpull.models.timm_entry import PREFIX
-from pushpull.tracing import one_line
 
 
 def build_timm(name: str, num_classes: int, pretrained: bool) -> nn.Module:

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushpull.errors import InputError, MissingFileError
-from pushpull.tracing import one_line
+from pushpull.errors import InputError, MissingFileError, one_line
 
 _PICKLED = (".pth", ".pt")
 _WRAPPERS = ("state_dict", "model")

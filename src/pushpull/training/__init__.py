@@ -1,7 +1,8 @@
 """Training: a recipe in, a run folder out."""
 
+from pushpull.training.folder import LoadedRun, load_run
 from pushpull.training.recipe import AugmentConfig, ModelConfig, OptimConfig, Recipe, read_recipe
-from pushpull.training.run import LoadedRun, load_run, train
+from pushpull.training.run import train
 
 __all__ = [
     "AugmentConfig",

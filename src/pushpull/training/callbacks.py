@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
 from pushpull.errors import InputError
-from pushpull.training.weights import save_weights
+from pushpull.models.weights import save_weights
 
 
 class KeepBest(L.Callback):

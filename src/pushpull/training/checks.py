@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from pushpull.data import DataSplits, Preprocessing
 from pushpull.data.images import AS_IS
-from pushpull.errors import InputError
-from pushpull.tracing import one_line
+from pushpull.errors import InputError, one_line
 from pushpull.training.augment import check_crop
 from pushpull.training.recipe import AugmentConfig
 

@@ -1,16 +1,14 @@
-"""A training run: from a recipe to a run folder, and back."""
+"""A training run: from a recipe to a run folder."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import logging
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,47 +21,31 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
-from pushpull.data import DataConfig, DataSplits, Preprocessing, load_data
+from pushpull.data import DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from pushpull.errors import InputError, MissingFileError
+from pushpull.errors import InputError, one_line
 from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runs import evaluate_run
-from pushpull.files import writable_folder, write_text
-from pushpull.models import create_model, default_input_style, load_weights, model_preprocessing
-from pushpull.tracing import one_line
+from pushpull.files import write_text
+from pushpull.models import default_input_style, model_preprocessing
 from pushpull.training.callbacks import KeepBest, Repeatable, StopAtBadLoss, progress_callbacks
 from pushpull.training.checks import check_augment, check_network
+from pushpull.training.folder import (
+    LAST,
+    LOGS,
+    RECIPE,
+    RESULTS,
+    WEIGHTS,
+    build_model,
+    check_folder,
+    clear_folder,
+    digest,
+    read_checkpoint,
+    with_full_paths,
+)
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
-from pushpull.training.recipe import PRECISIONS, InputStyle, ModelConfig, Recipe, read_recipe
-from pushpull.training.weights import read_metadata
-
-RECIPE, WEIGHTS, LAST, LOGS = "recipe.yaml", "model.safetensors", "last.ckpt", "logs"
-RESULTS = "results.json"
-
-
-@dataclass(frozen=True)
-class LoadedRun:
-    """A trained network and what it needs to be used.
-
-    Args:
-        model: in evaluation mode, on the CPU.
-        data: what it was trained on.
-        preprocessing: mean, std and size that it expects.
-        name, stem: of the network.
-        seed: of the run.
-        classes: their names, in the order of the logits.
-        label: what tables call the run.
-    """
-
-    model: nn.Module
-    data: DataConfig
-    preprocessing: Preprocessing
-    name: str
-    stem: str
-    seed: int
-    classes: list[str]
-    label: str
+from pushpull.training.recipe import PRECISIONS, InputStyle, ModelConfig, Recipe
 
 
 def train(
@@ -98,11 +80,11 @@ def train(
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
     folder = Path(output)
-    recipe = _anywhere(recipe)
-    checkpoint, epochs_done = _checkpoint(folder) if resume else (None, 0)
+    recipe = with_full_paths(recipe)
+    checkpoint, epochs_done = read_checkpoint(folder) if resume else (None, 0)
     if is_first_process():  # the other processes start when the first has written there
-        _check_folder(folder, recipe, resume, overwrite)
-    before = _digest(folder / WEIGHTS) if resume else None
+        check_folder(folder, recipe, resume, overwrite)
+    before = digest(folder / WEIGHTS) if resume else None
     splits = splits if splits is not None else load_data(recipe.data)
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
@@ -119,14 +101,14 @@ def train(
         module = Classifier(model, recipe.preprocessing, recipe.optim, steps, recipe.channels_last)
         if trainer.is_global_zero:
             if not resume:
-                _clear(folder)
+                clear_folder(folder)
             write_text(folder / RECIPE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
         trainer.loggers = _loggers(folder, epochs_done)
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     # What was evaluated of the very same weights, corruptions included, stays.
-    evaluated = from_first_rank(lambda: (folder / RESULTS).is_file() and before == _digest(folder / WEIGHTS))
+    evaluated = from_first_rank(lambda: (folder / RESULTS).is_file() and before == digest(folder / WEIGHTS))
     if splits.test is not None and not evaluated:
         evaluate_run(folder, splits, corruptions=(), overwrite=True, progress=False)
     return folder
@@ -135,75 +117,6 @@ def train(
 def is_first_process() -> bool:
     """Whether this is the process that writes, of those that Lightning starts for several devices."""
     return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def is_finished(folder: Path | str, recipe: Recipe) -> bool:
-    """Whether `folder` holds a run of this recipe that went to its end, where the clean error is written."""
-    folder = Path(folder)
-    if not all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS)):
-        return False
-    resolved = read_recipe(folder / RECIPE)
-    return _filled(recipe, resolved) == resolved
-
-
-def load_run(folder: Path | str) -> LoadedRun:
-    """Load the network of a run folder; a missing or damaged file is an `InputError` that names it."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFileError(
-            f"run folder {folder} does not exist; give a folder that `pushpull train` wrote"
-        )
-    recipe = read_recipe(folder / RECIPE)
-    metadata = read_metadata(folder / WEIGHTS)
-    try:
-        classes = json.loads(metadata["classes"])
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"{folder / WEIGHTS} does not name its classes; it is not from `pushpull train`"
-        ) from error
-    with torch.random.fork_rng():  # the values that are drawn here are replaced at once
-        model = build_model(replace(recipe.model, pretrained=False, weights=None), len(classes))
-    load_weights(model, folder / WEIGHTS)
-    return LoadedRun(
-        model=model.eval(),
-        data=recipe.data,
-        preprocessing=recipe.preprocessing or Preprocessing(IMAGENET_MEAN, IMAGENET_STD),
-        name=recipe.model.name,
-        stem=recipe.model.stem,
-        seed=recipe.seed,
-        classes=classes,
-        label=f"{recipe.model.name} {recipe.model.stem} seed {recipe.seed}",
-    )
-
-
-def build_model(config: ModelConfig, classes: int) -> nn.Module:
-    """Build the network of a recipe, with the weights that it asks for."""
-    model = create_model(
-        config.name,
-        stem=config.stem,
-        input_style=config.input_style or default_input_style(config.name, 224),
-        num_classes=classes,
-        pretrained=config.pretrained,
-    )
-    if config.weights is not None:
-        load_weights(model, Path(config.weights))
-    return model
-
-
-def _anywhere(recipe: Recipe) -> Recipe:
-    """Return the recipe with full paths, so that the run folder means the same from everywhere."""
-    data, model = recipe.data, recipe.model
-    name = Path(data.name).expanduser()
-    full = str(name.resolve()) if name.exists() and data.name != "digits" else data.name
-    return replace(
-        recipe,
-        data=replace(data, name=full, classes=_full(data.classes)),
-        model=replace(model, weights=_full(model.weights)),
-    )
-
-
-def _full(path: str | None) -> str | None:
-    return str(Path(path).expanduser().resolve()) if path is not None else None
 
 
 def _styled(recipe: Recipe, splits: DataSplits) -> ModelConfig:
@@ -225,67 +138,6 @@ def _check(recipe: Recipe, splits: DataSplits, model: nn.Module) -> None:
 def _preprocessing(recipe: Recipe, model: nn.Module) -> Preprocessing:
     own = model_preprocessing(model) if recipe.model.pretrained else None
     return recipe.preprocessing or own or Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
-
-
-def _checkpoint(folder: Path) -> tuple[Path, int]:
-    """Return the checkpoint to resume from and its number of epochs: a broken one must not start afresh."""
-    path = folder / LAST
-    if not path.is_file():
-        raise MissingFileError(
-            f"{path} does not exist, so there is nothing to resume; "
-            + ("start again with overwrite" if (folder / RECIPE).exists() else "train without resume")
-        )
-    try:
-        return path, int(torch.load(path, map_location="cpu", weights_only=True)["epoch"]) + 1
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} is not a readable checkpoint ({reason}); restore it or train again"
-        ) from error
-
-
-def _digest(path: Path) -> str | None:
-    """Return the SHA-256 of a file, None without one."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that cannot be written, holds another run, or a run of another recipe."""
-    if resume:
-        before = read_recipe(folder / RECIPE)
-        now, there = _filled(recipe, before).to_dict(), before.to_dict()
-        changed = [key for key in there if now[key] != there[key]]
-        if changed:
-            raise InputError(
-                f"the run in {folder} was made with other settings ({', '.join(changed)}); "
-                "resume with its own recipe.yaml, or choose another output"
-            )
-        return
-    writable_folder(folder)
-    if not overwrite and any((folder / name).exists() for name in (RECIPE, WEIGHTS, LAST)):
-        raise InputError(
-            f"{folder} holds a run already; add --resume or --overwrite, or choose another output"
-        )
-
-
-def _clear(folder: Path) -> None:
-    """Remove the run that is to be overwritten."""
-    for name in (RECIPE, WEIGHTS, LAST, RESULTS):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / LOGS, ignore_errors=True)
-
-
-def _filled(recipe: Recipe, resolved: Recipe) -> Recipe:
-    """Return `recipe` with its open settings as in `resolved`, from a run folder."""
-    recipe = _anywhere(recipe)
-    return replace(
-        recipe,
-        model=replace(recipe.model, input_style=recipe.model.input_style or resolved.model.input_style),
-        preprocessing=recipe.preprocessing or resolved.preprocessing,
-    )
 
 
 @contextmanager
