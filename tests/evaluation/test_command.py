@@ -165,7 +165,7 @@ def test_another_sitting_continues_and_other_settings_are_refused(run_folder, ca
 
 
 def test_clean_images_alone_have_no_scale_and_no_seed(run_folder, capsys):
-    evaluate_command(str(run_folder), output="clean", **(FEW | {"corruptions": ("none",)}))
+    evaluate_command(str(run_folder[0]), output="clean", **(FEW | {"corruptions": ("none",)}))
     heading = capsys.readouterr().out.splitlines()[0]
     assert heading.endswith("20 images")
 
