@@ -4,7 +4,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
-if importlib.util.find_spec("pushpull") is None:
+_found = importlib.util.find_spec("pushpull")
+if _found is None or _found.origin is None:  # not installed; no origin: an empty folder of that name
     sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 dependencies = ["torch", "torchvision", "timm", "jaxtyping", "PIL", "safetensors"]
