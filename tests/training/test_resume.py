@@ -7,35 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from pushpull.data import load_data
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Results, evaluate
 from pushpull.evaluation.runs import evaluate_run
-from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, load_run, train
+from pushpull.training import load_run, train
 from pushpull.training.module import Classifier
 
 
-@pytest.fixture(scope="module")
-def few():
-    splits = load_data("digits")
-    return replace(
-        splits,
-        train=splits.train.subset(range(100)),
-        validation=splits.validation.subset(range(40)),
-        test=splits.test.subset(range(40)),
-    )
-
-
 @pytest.fixture
-def recipe():
-    return Recipe(
-        model=ModelConfig("resnet8", "pp3"),
-        augment=AugmentConfig(crop=32, padding=2, flip=False),
-        optim=OptimConfig(initial_lr=0.01, max_lr=0.05),
-        epochs=3,
-        batch_size=20,
-        accelerator="cpu",
-    )
+def recipe(recipe):
+    return replace(recipe, epochs=3)
 
 
 def test_a_resumed_run_keeps_the_log_of_the_epochs_before(few, recipe, tmp_path, monkeypatch):

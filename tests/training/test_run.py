@@ -6,41 +6,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from pushpull.data import DataConfig, ImageSplit, load_data
+from pushpull.data import DataConfig, ImageSplit
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Results
-from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, load_run, read_recipe, train
+from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, load_run, read_recipe, train
 from pushpull.training.folder import is_finished
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
-
-
-@pytest.fixture(scope="module")
-def splits():
-    return load_data("digits")
-
-
-@pytest.fixture(scope="module")
-def few(splits):
-    """A hundred training images: a step takes milliseconds."""
-    return replace(
-        splits,
-        train=splits.train.subset(range(100)),
-        validation=splits.validation.subset(range(40)),
-        test=splits.test.subset(range(40)),
-    )
-
-
-@pytest.fixture
-def recipe():
-    return Recipe(
-        model=ModelConfig("resnet8", "pp3"),
-        augment=AugmentConfig(crop=32, padding=2, flip=False),
-        optim=OptimConfig(initial_lr=0.01, max_lr=0.05),
-        epochs=2,
-        batch_size=20,
-        accelerator="cpu",
-    )
 
 
 def _weights(folder):

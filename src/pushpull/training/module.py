@@ -59,7 +59,7 @@ class Classifier(L.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the mean loss of the epoch and stop at a loss that is no number."""
+        """Log the mean loss of the epoch."""
         self.log("train_loss", self.train_loss.compute(), prog_bar=True)
         self.train_loss.reset()
 
