@@ -10,6 +10,7 @@ from pushpull.corruptions import SEVERITIES, corrupt
 from pushpull.corruptions.elastic import ElasticDraws, elastic_transform, inverse_affine, sample_elastic
 from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Elastic
+from pushpull.corruptions.types import Canvas
 from support import needs_shared
 
 
@@ -28,7 +29,7 @@ def smooth_images(count, height, width):
 def test_the_affine_part_is_opencv_s(height, width, affine_px):
     x = smooth_images(3, height, width)
     params = Elastic(0.0, 0.0, affine_px)
-    drawn = sample_elastic(draws(3), params, tuple(x.shape))
+    drawn = sample_elastic(draws(3), params, Canvas(*x.shape[2:]))
     assert drawn.noise is None
     ours = elastic_transform(x, params, drawn).permute(0, 2, 3, 1).numpy()
     for i, image in enumerate(x.permute(0, 2, 3, 1).numpy()):

@@ -1,12 +1,27 @@
 """`corrupt`: identity, types, sizes, and one clear line for each mistake; all 19 corruptions."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES, corrupt
+from pushpull.corruptions import (
+    CORRUPTIONS,
+    EXTRA_CORRUPTIONS,
+    SEVERITIES,
+    apply_corruption,
+    blur,
+    corrupt,
+    entry,
+    filters,
+    noise,
+    random,
+    sample_corruption,
+)
 from pushpull.errors import InputError
 
 ALL = CORRUPTIONS + EXTRA_CORRUPTIONS
@@ -49,19 +64,57 @@ def test_an_image_is_the_same_alone_in_another_batch_and_order(name, data):
     scale, severity = data.draw(st.sampled_from(sorted(SEVERITIES))), data.draw(st.integers(1, 5))
     index = torch.tensor(data.draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=5)))
     images = pictures(len(index), height, width, seed=height * width).float() / 255
-    whole = corrupt(images, name, severity, scale=scale, seed=5, index=index)
+    how = {"scale": scale, "seed": 5, "quantize": False}
+    whole = corrupt(images, name, severity, index=index, **how)
     cut = data.draw(st.integers(1, len(index) - 1))
     order = torch.tensor(data.draw(st.permutations(range(len(index)))))
     for part in (slice(0, cut), slice(cut, None), slice(0, 1), order):
-        again = corrupt(images[part], name, severity, scale=scale, seed=5, index=index[part])
+        again = corrupt(images[part], name, severity, index=index[part], **how)
         assert torch.equal(again, whole[part])
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_large_images_are_the_same_alone_and_in_a_batch(name):
-    images = pictures(2, 224, 200)
-    whole = corrupt(images, name, 3, index=[4, 5])
-    assert torch.equal(corrupt(images[1:2], name, 3, index=[5]), whole[1:2])
+@pytest.mark.parametrize(
+    ("size", "scale"), [((224, 200), "imagenet"), ((299, 135), "tiny"), ((65, 47), "cifar")]
+)
+def test_large_images_are_the_same_alone_and_in_a_batch(name, size, scale):
+    """Odd sizes too: planes then begin anywhere in memory, and libraries look at that."""
+    images = pictures(3, *size)
+    how = {"scale": scale, "quantize": False}
+    whole = corrupt(images, name, 2, index=[4, 5, 6], **how)
+    for i in range(3):
+        assert torch.equal(corrupt(images[i : i + 1], name, 2, index=[4 + i], **how), whole[i : i + 1])
+
+
+@pytest.fixture
+def torch_settings():
+    """Restore what the tests below change for the whole process."""
+    yield
+    torch.set_num_threads(THREADS)
+    torch.set_float32_matmul_precision("highest")
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+THREADS = torch.get_num_threads()
+SETTINGS = {
+    "threads": lambda: torch.set_num_threads(2 if THREADS == 1 else 1),
+    "matmul precision": lambda: torch.set_float32_matmul_precision("medium"),
+    "default dtype": lambda: torch.set_default_dtype(torch.float64),
+    "default device": lambda: torch.set_default_device("meta"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", ALL)
+def test_settings_of_torch_change_nothing(name, setting, torch_settings):
+    images = pictures(2, 64, 48)
+    how = {"scale": "imagenet", "index": [0, 1], "quantize": False}
+    expected = corrupt(images, name, 1, **how)
+    SETTINGS[setting]()
+    for table in (filters._line_blocks, random._mixed_counter, noise.alias_tables, blur.disk_kernel):
+        table.cache_clear()
+    assert torch.equal(corrupt(images, name, 1, **how), expected)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -93,13 +146,66 @@ def test_without_an_index_torchs_seed_governs():
 
 @pytest.mark.parametrize("name", ALL)
 def test_floats_agree_with_bytes(name):
-    """Float images come back in [0, 1], a level at most from the uint8 result, which is truncated."""
+    """Whole grey levels come back from floats too; unquantized ones lie less than a level above."""
     images = pictures(2, 32, 40)
+    levels = corrupt(images, name, 2, scale="tiny", index=[7, 8])
     ours = corrupt(images.float() / 255, name, 2, scale="tiny", index=[7, 8])
     assert ours.dtype == torch.float32
-    assert 0 <= ours.min() <= ours.max() <= 1
-    levels = corrupt(images, name, 2, scale="tiny", index=[7, 8])
-    assert ((ours * 255 - levels).abs() < 1.01).float().mean() > 0.999
+    # shot_noise draws once more for what floats have beyond whole levels: next to nothing here.
+    assert (ours * 255 == levels).float().mean() > 0.999
+    for batch in (images, images.float() / 255):
+        exact = corrupt(batch, name, 2, scale="tiny", index=[7, 8], quantize=False)
+        assert exact.dtype == torch.float32
+        assert 0 <= exact.min() <= exact.max() <= 1
+        excess = exact * 255 - levels
+        assert ((excess > -1e-2) & (excess < 1.01)).float().mean() > 0.999
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_sampling_and_applying_is_corrupting(name, kind):
+    images = pictures(3, 20, 37)
+    images = images if kind == torch.uint8 else images / 255
+    how = {"scale": "cifar", "jpeg_quality": 85}
+    expected = corrupt(images, name, 3, seed=9, index=[5, 6, 7], **how)
+    drawn = sample_corruption(
+        name, 3, (20, 37), scale="cifar", seed=9, index=[5, 6, 7], eight_bit=kind == torch.uint8
+    )
+    assert torch.equal(apply_corruption(images, name, 3, drawn, **how), expected)
+    assert (drawn is None) == (name in DETERMINISTIC)
+
+
+def test_drawn_parameters_can_be_changed_and_fed_back():
+    images = pictures(2, 32, 32)
+    angle = sample_corruption("motion_blur", 3, (32, 32), scale="cifar", index=[0, 1])
+    assert angle.shape == (2,)
+    assert angle.abs().max() <= 45
+    level, tilted = (
+        apply_corruption(images, "motion_blur", 3, torch.full((2,), float(deg)), scale="cifar")
+        for deg in (0, 40)
+    )
+    assert not torch.equal(level, tilted)
+    constant_rows = images[:, :, :, :1].expand_as(images).contiguous()
+    along_rows = apply_corruption(constant_rows, "motion_blur", 3, torch.zeros(2), scale="cifar")
+    assert torch.equal(along_rows, constant_rows)
+
+
+def test_a_batch_is_cut_into_parts_without_a_trace(monkeypatch):
+    images = pictures(5, 24, 24)
+    whole = {name: corrupt(images, name, 3, scale="cifar", index=range(5)) for name in ALL}
+    monkeypatch.setattr(entry, "_PIXELS_A_THREAD", 2 * 24 * 24 // torch.get_num_threads())
+    for name in ALL:
+        assert torch.equal(corrupt(images, name, 3, scale="cifar", index=range(5)), whole[name]), name
+
+
+@pytest.mark.parametrize("name", ["contrast", "fog"])
+def test_jpeg_quality_is_pillows(name):
+    images = pictures(2, 33, 40)
+    ours = corrupt(images, name, 2, index=[0, 1], jpeg_quality=85)
+    for image, plain in zip(ours, corrupt(images, name, 2, index=[0, 1]), strict=True):
+        file = io.BytesIO()
+        Image.fromarray(plain.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=85)
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(Image.open(file)))
 
 
 def test_float64_and_bfloat16_keep_their_type():
@@ -185,6 +291,10 @@ MISTAKES = [
     ({"images": torch.full((2, 3, 16, 16), 1.0 + 2**-20)}, r"spans 1\.000001\.\.1\.000001, outside \[0, 1\]"),
     ({"images": GOOD / 255 - 0.5}, r"outside \[0, 1\]"),
     ({"images": torch.full((2, 3, 16, 16), float("nan"))}, r"spans nan\.\.nan, outside \[0, 1\]"),
+    ({"jpeg_quality": 0}, r"jpeg_quality=0 is outside 1\.\.100"),
+    ({"jpeg_quality": 85.0}, r"jpeg_quality=85\.0 is not an integer"),
+    ({"jpeg_quality": 85, "quantize": False}, "jpeg_quality=85 goes through 8 bits"),
+    ({"quantize": 1}, "quantize=1 is neither True nor False"),
     ({"index": [0]}, r"index has the shape \(1,\), the batch 2 images"),
     ({"index": [[0, 1]]}, r"index has the shape \(1, 2\)"),
     ({"index": 3}, r"index has the shape \(\), the batch 2 images"),
@@ -201,3 +311,34 @@ def test_a_mistake_gets_one_clear_line(change, message):
     with pytest.raises(InputError, match=message) as caught:
         corrupt(**arguments)
     assert "\n" not in str(caught.value)
+
+
+DRAWN_MISTAKES = [
+    ("fog", None, "drawn is a NoneType, fog takes a FogDraws"),
+    ("contrast", torch.zeros(2), "drawn is a Tensor, contrast takes a NoneType"),
+    ("motion_blur", torch.zeros(1), r"drawn has \(1,\) float32 where motion_blur takes \(2,\) float32"),
+    ("motion_blur", torch.zeros(2, dtype=torch.int64), r"drawn has \(2,\) int64 where motion_blur"),
+    ("shot_noise", noise.ShotDraws(torch.zeros(2, 3, 24, 24), torch.zeros(2, 3, 24, 24)), "takes nothing"),
+    ("impulse_noise", torch.zeros(2, 3, 4, 4), r"drawn has \(2, 3, 4, 4\) float32 where impulse_noise takes"),
+]
+
+
+@pytest.mark.parametrize(("name", "drawn", "message"), DRAWN_MISTAKES)
+def test_what_was_not_drawn_for_these_images_is_refused(name, drawn, message):
+    with pytest.raises(InputError, match=message):
+        apply_corruption(GOOD, name, 3, drawn)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"index": 5}, "index=5 is no sequence"),
+        ({"index": None}, "index=None is no sequence"),
+        ({"size": 32}, r"size=32 is not \(height, width\)"),
+        ({"size": (32, 32.5)}, r"size=32\.5 is not an integer"),
+        ({"size": (8, 32)}, "images of 8x32 are too small"),
+    ],
+)
+def test_what_cannot_be_drawn_for_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        sample_corruption(**{"name": "fog", "severity": 3, "size": (32, 32), "index": [0], **change})

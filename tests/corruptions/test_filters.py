@@ -68,13 +68,3 @@ def test_correlate_is_opencvs_filter2d(size):
 )
 def test_fft_length(at_least, length):
     assert filters.fft_length(at_least) == length
-
-
-def test_every_level_survives_the_way_through_floats():
-    levels = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(filters.truncate_to_bytes(levels.float() / 255), levels)
-
-
-def test_bytes_are_truncated_and_clipped():
-    x = torch.tensor([-0.1, 0.99 / 255, 1.5 / 255, 254.99 / 255, 1.2])
-    assert filters.truncate_to_bytes(x).tolist() == [0, 0, 1, 254, 255]

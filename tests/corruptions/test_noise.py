@@ -18,7 +18,8 @@ def grey(level, count=64, size=64):
 
 
 def corrupt_float(images, name, severity=3):
-    return corrupt(images.double().div(255).float(), name, severity, index=range(len(images)))
+    index = range(len(images))
+    return corrupt(images.double().div(255).float(), name, severity, index=index, quantize=False)
 
 
 @pytest.mark.parametrize("photons", PHOTONS)

@@ -1,12 +1,16 @@
 """Where the pictures of frost come from, and how they are prepared."""
 
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
-from pushpull.corruptions import frost_procedural, textures
+from pushpull.corruptions import frost_download, frost_procedural, textures, weather
+from pushpull.corruptions.severities import Frost
 from pushpull.errors import InputError, MissingFileError
 
 CPU = torch.device("cpu")
@@ -28,7 +32,7 @@ def test_a_folder_named_by_the_environment(no_photographs, monkeypatch, tmp_path
     folder = write_photographs(tmp_path / "five")
     monkeypatch.setenv(textures.ENVIRONMENT_VARIABLE, str(folder))
     assert textures.frost_texture_source() == str(folder)
-    pixels, sizes = textures.frost_textures(1, 20, 30, CPU)
+    pixels, sizes, _ = textures.frost_textures(1, CPU)
     assert sizes.tolist() == [[60, 90]] * 5
     # Red comes first: read as RGB, not as OpenCV's BGR.
     np.testing.assert_allclose(pixels[0].mean((1, 2)), [20, 40, 60, 80, 100], atol=2)
@@ -40,12 +44,58 @@ def test_the_user_s_cache(no_photographs, tmp_path):
     assert textures.frost_texture_source() == str(folder)
 
 
+def add_package(monkeypatch, folder, name="breaks_on_import"):
+    """Make a package that has photographs and cannot be imported."""
+    write_photographs(folder / name / "frost")
+    (folder / name / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(textures, "PACKAGE", name)
+    return folder / name / "frost"
+
+
 def test_the_package_is_used_without_importing_it(no_photographs, monkeypatch, tmp_path):
-    write_photographs(tmp_path / "breaks_on_import" / "frost")
-    (tmp_path / "breaks_on_import" / "__init__.py").write_text("raise RuntimeError('imported')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(textures, "PACKAGE", "breaks_on_import")
-    assert textures.frost_texture_source() == "breaks_on_import"
+    folder = add_package(monkeypatch, tmp_path)
+    assert textures.frost_texture_source() == str(folder)
+
+
+def test_the_order_of_places(no_photographs, monkeypatch, tmp_path):
+    """Last to first: each place that is added comes before those that were there."""
+    found = []
+    monkeypatch.setattr(textures, "offline_variable", lambda: None)
+    monkeypatch.setattr(textures, "fetch_unasked", lambda: found.append("download"))
+    assert textures.frost_texture_source(download=False) == "procedural"
+    assert found == []
+    assert textures.frost_texture_source() == "procedural"
+    assert found == ["download"]
+    package = add_package(monkeypatch, tmp_path, "a_package_with_frost")
+    assert textures.frost_texture_source() == str(package)
+    cache = write_photographs(tmp_path / "pushpull" / "frost")
+    assert textures.frost_texture_source() == str(cache)
+    named = write_photographs(tmp_path / "named")
+    monkeypatch.setenv(textures.ENVIRONMENT_VARIABLE, str(named))
+    assert textures.frost_texture_source() == str(named)
+    assert found == ["download"]
+
+
+def test_what_is_downloaded_is_used_at_once(no_photographs, monkeypatch, tmp_path):
+    folder = tmp_path / "pushpull" / "frost"
+    monkeypatch.setattr(textures, "offline_variable", lambda: None)
+    monkeypatch.setattr(textures, "fetch_unasked", lambda: write_photographs(folder))
+    assert textures.frost_texture_source() == str(folder)
+
+
+def test_the_benchmark_s_photographs_have_one_name_wherever_they_are(no_photographs, monkeypatch, tmp_path):
+    named, cache = write_photographs(tmp_path / "named"), write_photographs(tmp_path / "pushpull" / "frost")
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(named.iterdir())}
+    monkeypatch.setattr(frost_download, "SHA256", sums)
+    assert textures.frost_texture_source() == "benchmark photographs"
+    monkeypatch.setenv(textures.ENVIRONMENT_VARIABLE, str(named))
+    assert textures.frost_texture_source() == "benchmark photographs"
+    Image.new("RGB", (90, 60)).save(named / "frost2.png")
+    assert textures.frost_texture_source() == str(named)
+    monkeypatch.delenv(textures.ENVIRONMENT_VARIABLE)
+    Image.new("RGB", (90, 60)).save(cache / "frost5.jpg")
+    assert textures.frost_texture_source() == str(cache)
 
 
 def test_a_named_folder_without_the_five_is_an_error(no_photographs, monkeypatch, tmp_path):
@@ -59,12 +109,12 @@ def test_a_broken_photograph_is_named(no_photographs, monkeypatch, tmp_path):
     (folder / "frost3.png").write_bytes(b"not a picture")
     monkeypatch.setenv(textures.ENVIRONMENT_VARIABLE, str(folder))
     with pytest.raises(InputError, match=r"frost3\.png"):
-        textures.frost_textures(1, 20, 30, CPU)
+        textures.frost_textures(1, CPU)
 
 
 @pytest.mark.parametrize(("scale", "off_by_one"), [(0.2, 0.0), (0.3, 0.15)])
 def test_resized_as_opencv_linear(scale, off_by_one, no_photographs):
-    pixels, sizes = textures.frost_textures(scale, 32, 32, CPU)
+    pixels, sizes, _ = textures.frost_textures(scale, CPU)
     for number, picture in enumerate(textures.draw_frost()):
         source = picture.permute(1, 2, 0).contiguous().numpy()
         theirs = cv2.resize(source, (0, 0), fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
@@ -75,9 +125,19 @@ def test_resized_as_opencv_linear(scale, off_by_one, no_photographs):
         assert (ours != theirs).mean() <= off_by_one
 
 
-def test_enlarged_to_cover_with_kept_proportions(no_photographs):
-    sizes = textures.frost_textures(0.2, 100, 110, CPU).sizes
-    assert sizes.tolist() == [[100, 150]] * 5
+@pytest.mark.parametrize(("height", "width", "covering"), [(100, 110, (100, 150)), (90, 301, (201, 301))])
+def test_frost_covers_large_images_with_kept_proportions(no_photographs, height, width, covering):
+    """Photographs of 80 x 120 (400 x 600 at 0.2), enlarged bilinearly to whole levels, then cut."""
+    params = Frost(0, 1, 0.2)
+    drawn = weather.FrostDraws(torch.tensor([3, 1]), torch.tensor([[0.0, 0.0], [0.5, 0.9]]))
+    ours = weather.frost(torch.zeros(2, 3, height, width), params, drawn) * 255
+    small = textures.frost_textures(0.2, CPU).pixels[:, [3, 1], :80, :120].transpose(0, 1)
+    large = F.interpolate(small, size=covering, mode="bilinear")
+    places = [max(side - wanted, 1) for side, wanted in zip(covering, (height, width), strict=True)]
+    for image, enlarged, corner in zip(ours, large, drawn.corner, strict=True):
+        top, left = (min(int(part * place), place - 1) for part, place in zip(corner, places, strict=True))
+        expected = enlarged[:, top : top + height, left : left + width]
+        assert (image - expected).abs().max() < 0.51
 
 
 def test_drawn_frost_is_always_the_same_and_five_different_pictures():

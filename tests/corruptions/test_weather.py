@@ -9,6 +9,7 @@ from oracles import weather as oracle
 from pushpull.corruptions import SEVERITIES, corrupt, textures, weather
 from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Snow
+from pushpull.corruptions.types import Canvas
 from support import needs_shared
 
 SHAPE = (2, 3, 40, 57)
@@ -30,7 +31,7 @@ def as_numpy(batch):
 @pytest.mark.parametrize("severity", [1, 3, 4, 5])
 def test_snow_is_the_description(scale, severity):
     x, params = images(), SEVERITIES[scale]["snow"][severity - 1]
-    drawn = weather.sample_snow(draws(), params, SHAPE)
+    drawn = weather.sample_snow(draws(), params, Canvas(*SHAPE[2:]))
     ours = as_numpy(weather.snow(x, params, drawn))
     for i, image in enumerate(as_numpy(x)):
         centre = drawn.field[i].double().numpy() * params.scale + params.loc
@@ -46,7 +47,7 @@ def test_snow_is_the_description(scale, severity):
 
 
 def test_snow_falls_downward_within_45_degrees():
-    angle = weather.sample_snow(draws(4000), SEVERITIES["cifar"]["snow"][0], (4000, 3, 16, 16)).angle_deg
+    angle = weather.sample_snow(draws(4000), SEVERITIES["cifar"]["snow"][0], Canvas(16, 16)).angle_deg
     assert -135 < angle.min() < -134.5
     assert -45.5 < angle.max() < -45
     assert abs(angle.mean() + 90) < 2
@@ -67,7 +68,7 @@ def test_zoom_to_fill_is_scipy_s_zoom_trimmed(zoom, height, width):
 def test_without_flakes_snow_only_whitens():
     x = images()
     params = Snow(0.0, 0.01, 1.0, 0.5, 8, 3, 0.6)
-    ours = weather.snow(x, params, weather.sample_snow(draws(), params, SHAPE))
+    ours = weather.snow(x, params, weather.sample_snow(draws(), params, Canvas(*SHAPE[2:])))
     gray = (0.299 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2])[:, None]
     torch.testing.assert_close(ours, 0.6 * x + 0.4 * torch.maximum(x, 1.5 * gray + 0.5))
 
@@ -89,7 +90,7 @@ def test_frost_is_the_description(scale, no_photographs):
 
 
 def test_frost_draws_each_of_five_pictures_and_every_corner():
-    drawn = weather.sample_frost(draws(5000), SEVERITIES["cifar"]["frost"][0], (5000, 3, 32, 32))
+    drawn = weather.sample_frost(draws(5000), SEVERITIES["cifar"]["frost"][0], Canvas(32, 32))
     counts = torch.bincount(drawn.photograph)
     assert len(counts) == 5
     assert counts.min() > 850
@@ -117,7 +118,7 @@ def test_plasma_is_diamond_square(decay):
 
 def test_fog_is_the_description():
     x, params = images() * 0.7, SEVERITIES["imagenet"]["fog"][2]
-    drawn = weather.sample_fog(draws(), params, SHAPE)
+    drawn = weather.sample_fog(draws(), params, Canvas(*SHAPE[2:]))
     assert drawn.noise.shape == (2, 64 * 64 - 1)
     ours = as_numpy(weather.fog(x, params, drawn))
     veils = weather.plasma(drawn.noise, params.wibble_decay)[:, : SHAPE[2], : SHAPE[3], None].numpy()

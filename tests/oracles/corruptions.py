@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 
 def gaussian_blur(image, sigma):
-    return np.stack([gaussian_filter(image[..., c], sigma, mode="nearest", truncate=4) for c in range(3)], -1)
+    return gaussian_filter(image, (sigma, sigma, 0), mode="nearest", truncate=4)
 
 
 def defocus_blur(image, radius, alias_sigma):
@@ -16,11 +16,14 @@ def defocus_blur(image, radius, alias_sigma):
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disk = (rows**2 + columns**2 <= radius**2).astype(np.float32)
     kernel = cv2.GaussianBlur(disk / disk.sum(), (size, size), alias_sigma)
-    return cv2.filter2D(image, -1, kernel)
+    return np.stack([cv2.filter2D(image[..., c], -1, kernel) for c in range(3)], -1)
 
 
 def glass_scan(image, offsets, delta):
-    """One scan as published; offsets (H, W, 2) of (dy, dx), read at the inner pixels alone."""
+    """One scan as published; offsets[h, w] is (dy, dx), read at the inner pixels alone, in the scan's order.
+
+    The rows of `image` are views: both positions end up with the pixel from (h + dy, w + dx).
+    """
     image = image.copy()
     height, width = image.shape[:2]
     for h in range(height - delta, delta, -1):

@@ -18,6 +18,6 @@ def affine(image, moves):
 def displace(image, noise, alpha, sigma):
     """`noise` (2, H, W), x first, in (-1, 1)."""
     dx, dy = (gaussian_filter(field, sigma, mode="reflect", truncate=3) * alpha for field in noise)
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
-    places = [rows + dy, columns + dx]
-    return np.stack([map_coordinates(image[..., c], places, order=1, mode="reflect") for c in range(3)], -1)
+    rows, columns, channels = np.mgrid[: image.shape[0], : image.shape[1], : image.shape[2]]
+    places = [rows + dy[..., None], columns + dx[..., None], channels]
+    return map_coordinates(image, places, order=1, mode="reflect")

@@ -9,13 +9,13 @@ from scipy.ndimage import zoom as spline_zoom
 from oracles.corruptions import motion_blur
 
 
-def snow(image, field, angle_deg, zoom, threshold, radius, sigma, mix):
-    """`field` is N(loc, scale), of the whole image's size."""
+def snow(image, field, angle_deg, zoom, threshold, radius, sigma, mix, blur=motion_blur):
+    """`field` is N(loc, scale), of the whole image's size; `blur` does the motion blur of the layer."""
     height, width = image.shape[:2]
     layer = centre_zoom(field, zoom)
     layer = np.where(layer < threshold, 0, layer)
     layer = (np.clip(layer, 0, 1) * 255).astype(np.uint8) / 255
-    layer = motion_blur(layer[..., None], radius, sigma, angle_deg)
+    layer = blur(layer[..., None], radius, sigma, angle_deg)
     gray = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY).reshape(height, width, 1)
     whitened = mix * image + (1 - mix) * np.maximum(image, gray * 1.5 + 0.5)
     return whitened + layer + np.rot90(layer, 2)
@@ -59,6 +59,27 @@ def plasma(noises, decay):
     return heights / heights.max()
 
 
+def plasma_by_octaves(noises, decay):
+    """The same map at the published program's cost: all cells of an octave at once, in place."""
+    side = 2 ** len(noises)
+    heights = np.zeros((side, side))
+    wibble, step = 100.0, side
+    for centre_noise, row_noise, column_noise in noises:
+        half, amplitude = step // 2, wibble * wibble
+        corners = heights[::step, ::step]
+        squares = corners + np.roll(corners, -1, 0)
+        squares = squares + np.roll(squares, -1, 1)
+        centres = squares / 4 + amplitude * centre_noise
+        heights[half::step, half::step] = centres
+        across = centres + np.roll(centres, 1, 0) + corners + np.roll(corners, -1, 1)
+        heights[::step, half::step] = across / 4 + amplitude * row_noise
+        down = centres + np.roll(centres, 1, 1) + corners + np.roll(corners, -1, 0)
+        heights[half::step, ::step] = down / 4 + amplitude * column_noise
+        step, wibble = half, wibble / decay
+    heights -= heights.min()
+    return heights / heights.max()
+
+
 def fog(image, noises, strength, decay):
-    veil = plasma(noises, decay)[: image.shape[0], : image.shape[1], None]
+    veil = plasma_by_octaves(noises, decay)[: image.shape[0], : image.shape[1], None]
     return (image + strength * veil) * image.max() / (image.max() + strength)

@@ -1,8 +1,42 @@
-"""The common corruptions of images, batched and repeatable: see `corrupt`."""
+"""The common corruptions of images, batched and repeatable: see `corrupt`.
 
-from pushpull.corruptions.entry import corrupt
+`Corrupt`, `RandomCorruption` and `CorruptedDataset` are loaded when first used: they need torchvision.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pushpull.corruptions.entry import apply_corruption, corrupt, sample_corruption
+from pushpull.corruptions.frost_download import fetch_frost
 from pushpull.corruptions.registry import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES, REGISTRY
 from pushpull.corruptions.severities import SEVERITIES
 from pushpull.corruptions.types import Corruption
 
-__all__ = ["CORRUPTIONS", "EXTRA_CORRUPTIONS", "FAMILIES", "REGISTRY", "SEVERITIES", "Corruption", "corrupt"]
+if TYPE_CHECKING:
+    from pushpull.corruptions.transforms import Corrupt, CorruptedDataset, RandomCorruption
+
+_TRANSFORMS = ("Corrupt", "CorruptedDataset", "RandomCorruption")
+
+__all__ = [
+    "CORRUPTIONS",
+    "EXTRA_CORRUPTIONS",
+    "FAMILIES",
+    "REGISTRY",
+    "SEVERITIES",
+    "Corrupt",
+    "CorruptedDataset",
+    "Corruption",
+    "RandomCorruption",
+    "apply_corruption",
+    "corrupt",
+    "fetch_frost",
+    "sample_corruption",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _TRANSFORMS:
+        return getattr(importlib.import_module("pushpull.corruptions.transforms"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from pushpull.corruptions import filters
 from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Elastic
-from pushpull.corruptions.types import Corruption
+from pushpull.corruptions.types import Canvas, Corruption
 
 _TRUNCATE = 3.0  # standard deviations after which the smoothing kernel is cut, as published
 
@@ -29,10 +29,10 @@ class ElasticDraws(NamedTuple):
     noise: Tensor | None
 
 
-def sample_elastic(draws: Draws, params: Elastic, shape: tuple[int, ...]) -> ElasticDraws:
+def sample_elastic(draws: Draws, params: Elastic, canvas: Canvas) -> ElasticDraws:
     """Draw the points' moves, U(-affine, affine) px, and, where alpha > 0, the displacements' noise."""
     corners = draws.uniform(3, 2, low=-params.affine_px, high=params.affine_px)
-    noise = draws.uniform(2, shape[-2], shape[-1], low=-1.0, high=1.0) if params.alpha_px else None
+    noise = draws.uniform(2, canvas.height, canvas.width, low=-1.0, high=1.0) if params.alpha_px else None
     return ElasticDraws(corners, noise)
 
 

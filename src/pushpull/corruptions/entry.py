@@ -1,20 +1,34 @@
-"""The one entry point: a batch of images in, the corrupted batch out."""
+"""The entry points: a batch of images in, the corrupted batch out, at once or in two steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull.corruptions import filters
+from pushpull.corruptions import grey
+from pushpull.corruptions.arguments import (
+    Level,
+    Output,
+    check_images,
+    checked_level,
+    checked_output,
+    checked_seed,
+    checked_size,
+    identities,
+)
+from pushpull.corruptions.jpeg import jpeg_compression
 from pushpull.corruptions.random import Draws
-from pushpull.corruptions.registry import REGISTRY
-from pushpull.corruptions.severities import SEVERITIES
-from pushpull.errors import InputError, choice, integer
+from pushpull.corruptions.types import Canvas
+from pushpull.errors import InputError
 
-SMALLEST_PX = 16
+# Images of so many pixels are corrupted together: on a CPU, for each thread, what a step leaves shall still
+# be in the cache at the next; an accelerator needs much work a step, and its memory bounds it.
+_PIXELS_A_THREAD = 4 * 224 * 224
+_PIXELS_ELSEWHERE = 256 * 224 * 224
 
 
 def corrupt(
@@ -25,6 +39,8 @@ def corrupt(
     scale: str = "imagenet",
     seed: int = 0,
     index: Tensor | Sequence[int] | None = None,
+    jpeg_quality: int | None = None,
+    quantize: bool = True,
 ) -> Tensor:
     """Corrupt a batch of images as the common-corruptions benchmark does.
 
@@ -39,95 +55,164 @@ def corrupt(
         seed: any integer, modulo 2^64; another seed is another drawing.
         index: (N,) integers, which images these are. None: new identities from torch's default generator, so
             that `torch.manual_seed` governs them.
+        jpeg_quality: 1..100: encode the corrupted image as JPEG (4:2:0) and decode it. 85 is what the files
+            of the published ImageNet-C went through; CIFAR-10-C was stored without (None).
+        quantize: True: clip and truncate to whole grey levels, as the published programs. False: only clip to
+            [0, 1]; images come back floating-point, uint8 ones as float32.
 
     Returns:
-        The same shape, dtype and device. uint8 is truncated, as the published program does; floating point is
-        clipped to [0, 1] and not rounded, except by a corruption that itself goes through 8 bits.
+        The same shape and device; the same dtype but for uint8 with `quantize=False`.
 
     Raises:
         InputError: for an argument that is not as above.
 
     Source: Hendrycks & Dietterich, ICLR 2019.
     """
-    corruption = REGISTRY[choice("corruption", name, REGISTRY)]
-    level, word = checked_severity(severity), checked_seed(seed)
-    params = SEVERITIES[choice("scale", scale, SEVERITIES)][name][level - 1]
-    _check_images(images)
-    identities = _identities(index, len(images), images.device)
-    if len(images) == 0:
-        return images.clone()
-    x = images.float().div_(255.0) if images.dtype == torch.uint8 else images.float()
-    x = x.contiguous()  # one result whatever the memory order, and flat views in the corruptions
-    draws = Draws(identities, seed=word, name=name, severity=level)
-    # Autocast would round the filters that are matrix products to half precision.
-    with torch.autocast(x.device.type, enabled=False):
-        corrupted = corruption.apply(x, params, corruption.sample(draws, params, tuple(x.shape)))
-    if images.dtype == torch.uint8:
-        return filters.truncate_to_bytes(corrupted)
-    return corrupted.clamp(0.0, 1.0).to(images.dtype)
+    level, output = checked_level(name, severity, scale), checked_output(quantize, jpeg_quality)
+    word = checked_seed(seed)
+    check_images(images)
+    rows = identities(index, len(images), images.device)
+    canvas = _canvas(images)
+    parts = [
+        _apply(images[part], level, _sample(level, word, rows[part], canvas), output)
+        for part in _parts(images)
+    ]
+    return _joined(parts)
 
 
-def checked_severity(severity: object) -> int:
-    """Return a severity of 1..5 as int, or raise."""
-    level = integer("severity", severity, "give one of 1..5")
-    if not 1 <= level <= 5:
-        raise InputError(f"severity={level} is outside 1..5; give one of 1, 2, 3, 4, 5")
-    return level
+def sample_corruption(
+    name: str,
+    severity: int,
+    size: tuple[int, int],
+    *,
+    scale: str = "imagenet",
+    seed: int = 0,
+    index: Tensor | Sequence[int],
+    eight_bit: bool = True,
+    device: torch.device | str = "cpu",
+) -> Any:
+    """Draw what is random in a corruption, for `apply_corruption`; together they are `corrupt`.
 
+    Args:
+        name, severity, scale, seed: as for `corrupt`.
+        size: (height, width) of the images, px.
+        index: (N,) integers, which images these are.
+        eight_bit: whether the images are uint8; shot_noise draws more for others.
+        device: where the images are.
 
-def checked_seed(seed: object) -> int:
-    """Return a seed as int, or raise."""
-    return integer("seed", seed, "give any whole number")
+    Returns:
+        None for a corruption without randomness, else a tensor or a named tuple of tensors with leading N:
+        each corruption's module (`pushpull.corruptions.noise`, ...) says what they are. They may be changed.
 
-
-def _check_images(images: Tensor) -> None:
-    """Raise unless `images` is a batch as `corrupt` takes it."""
-    if not isinstance(images, Tensor):
-        raise InputError(
-            f"images is a {type(images).__name__}, not a tensor; give a (N, 3, H, W) torch tensor"
-        )
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise InputError(
-            f"images has the shape {tuple(images.shape)}, not (N, 3, H, W); give a batch of RGB images"
-        )
-    if min(images.shape[2:]) < SMALLEST_PX:
-        height, width = images.shape[2:]
-        raise InputError(
-            f"images of {height}x{width} are too small; give at least {SMALLEST_PX}x{SMALLEST_PX}"
-        )
-    if images.dtype == torch.uint8:
-        return
-    if not images.is_floating_point():
-        raise InputError(
-            f"images has the dtype {images.dtype}; give uint8 in 0..255 or floating point in [0, 1]"
-        )
-    if images.numel() == 0:
-        return
-    low, high = (bound.item() for bound in images.detach().aminmax())
-    # Written so that NaN, for which every comparison is false, fails too.
-    if not (low >= 0.0 and high <= 1.0):
-        raise InputError(
-            f"images spans {low:.8g}..{high:.8g}, outside [0, 1]; corrupt before normalising, or give uint8"
-        )
-
-
-def _identities(index: Tensor | Sequence[int] | None, count: int, device: torch.device) -> Tensor:
-    """Return (N,) int64 on `device`: the given identities, or new ones."""
-    if index is None:
-        return torch.randint(0, 2**62, (count,)).to(device)
+    Raises:
+        InputError: for an argument that is not as above.
+    """
+    level, word = checked_level(name, severity, scale), checked_seed(seed)
+    canvas = Canvas(*checked_size(size), eight_bit)
     try:
-        # By way of a fresh array: torch takes neither backward views nor lists of numpy's uint64.
-        given = index if isinstance(index, Tensor) else torch.from_numpy(np.array(index, order="C"))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"index of type {type(index).__name__} holds no integers; give {count} integers"
-        ) from error
-    if given.numel() == 0 and count == 0:
-        return torch.zeros(0, dtype=torch.int64, device=device)
-    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-        raise InputError(f"index has the dtype {given.dtype}; give {count} integers, one an image")
-    if given.shape != (count,):
-        raise InputError(
-            f"index has the shape {tuple(given.shape)}, the batch {count} images; give ({count},) integers"
-        )
-    return given.to(device=device, dtype=torch.int64)
+        count = len(index)
+    except TypeError as error:
+        raise InputError(f"index={index!r} is no sequence; give one integer an image") from error
+    return _sample(level, word, identities(index, count, torch.device(device)), canvas)
+
+
+def apply_corruption(
+    images: Tensor,
+    name: str,
+    severity: int,
+    drawn: Any,
+    *,
+    scale: str = "imagenet",
+    jpeg_quality: int | None = None,
+    quantize: bool = True,
+) -> Tensor:
+    """Corrupt images with what `sample_corruption` drew; deterministic.
+
+    Args:
+        images, name, severity, scale, jpeg_quality, quantize: as for `corrupt`.
+        drawn: from `sample_corruption` for as many images of this size.
+
+    Raises:
+        InputError: for an argument that is not as above.
+    """
+    level, output = checked_level(name, severity, scale), checked_output(quantize, jpeg_quality)
+    check_images(images)
+    _check_drawn(drawn, level, images)
+    return _joined([_apply(images[part], level, _taken(drawn, part), output) for part in _parts(images)])
+
+
+def _canvas(images: Tensor) -> Canvas:
+    return Canvas(images.shape[2], images.shape[3], images.dtype == torch.uint8)
+
+
+def _parts(images: Tensor) -> Iterator[slice]:
+    """Yield slices that cover the batch; an empty batch has one, which is empty."""
+    on_cpu = images.device.type == "cpu"
+    pixels = _PIXELS_A_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
+    step = max(1, pixels // (images.shape[2] * images.shape[3]))
+    for start in range(0, max(len(images), 1), step):
+        yield slice(start, start + step)
+
+
+def _tables_on_the_host() -> AbstractContextManager[Any]:
+    """Undo `torch.set_default_device`: what names no device here is a table of the CPU."""
+    # Only then, because the context slows every operation down.
+    return torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Return the parts of a batch as one, without a copy where there is only one."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _sample(level: Level, seed: int, rows: Tensor, canvas: Canvas) -> Any:
+    with _tables_on_the_host():
+        draws = Draws(rows, seed=seed, name=level.corruption.name, severity=level.severity)
+        return level.corruption.sample(draws, level.params, canvas)
+
+
+def _apply(images: Tensor, level: Level, drawn: Any, output: Output) -> Tensor:
+    if len(images) == 0:
+        return images.clone() if output.quantize or images.is_floating_point() else images.float()
+    x = images.contiguous()  # one result whatever the memory order, and flat views in the corruptions
+    x = grey.to_bytes(x) if level.corruption.on_bytes else grey.to_floats(x)
+    with torch.autocast(x.device.type, enabled=False), _tables_on_the_host():
+        corrupted = level.corruption.apply(x, level.params, drawn)
+    kind = torch.float32 if images.dtype == torch.uint8 else images.dtype
+    if not output.quantize:
+        return grey.to_floats(corrupted).clamp(0.0, 1.0).to(kind)
+    levels = grey.truncate_to_bytes(corrupted)
+    if output.jpeg_quality is not None:
+        levels = jpeg_compression(levels, output.jpeg_quality)
+    return levels if images.dtype == torch.uint8 else levels.to(kind).div_(255.0)
+
+
+def _check_drawn(drawn: Any, level: Level, images: Tensor) -> None:
+    """Raise unless `drawn` has the form of what is drawn for these images."""
+    like = _sample(level, 0, torch.zeros(1, dtype=torch.int64), _canvas(images))
+    name = level.corruption.name
+    if type(drawn) is not type(like):
+        given, wanted = type(drawn).__name__, type(like).__name__
+        raise InputError(f"drawn is a {given}, {name} takes a {wanted}; draw it by sample_corruption")
+    pairs = zip(drawn, like, strict=True) if isinstance(like, tuple) else [(drawn, like)]
+    for mine, theirs in pairs:
+        found, wanted = _form(mine), _form(theirs, len(images))
+        if found != wanted:
+            raise InputError(
+                f"drawn has {found} where {name} takes {wanted}; draw for these images and severity"
+            )
+
+
+def _form(part: Any, count: int | None = None) -> str:
+    """Say what a part of what is drawn is: its shape (for `count` images) and type of number."""
+    if not isinstance(part, Tensor):
+        return "nothing" if part is None else type(part).__name__
+    shape = tuple(part.shape) if count is None else (count, *part.shape[1:])
+    return f"{shape} {str(part.dtype).removeprefix('torch.')}"
+
+
+def _taken(drawn: Any, part: slice) -> Any:
+    """Return what was drawn for a part of the batch."""
+    if drawn is None or isinstance(drawn, Tensor):
+        return None if drawn is None else drawn[part]
+    return type(drawn)(*(_taken(field, part) for field in drawn))

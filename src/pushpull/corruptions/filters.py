@@ -1,19 +1,23 @@
-"""Batched filters that several corruptions share: borders, Gaussians, correlation, 8 bits.
+"""Batched filters that several corruptions share: borders, Gaussians, correlation.
 
-All are pure functions of (..., H, W) tensors in which image i of the result depends on image i alone, bit for
-bit, whatever the batch.
+All are pure functions of (..., H, W) tensors in which image i of the result depends on image i alone,
+whatever the batch. Products and Fourier transforms run in double precision (float32 on a device without it):
+how the libraries order a sum depends on the batch, the number of threads and where in memory a plane begins,
+and in float32 that would reach the last bit of the result, and now and then a grey level.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pushpull.errors import choice
 
+_BLOCK = 32  # rows of a filter's matrix at a time; 16 and 56 are slower
 BORDERS = ("nearest", "reflect", "reflect101")
 
 
@@ -40,9 +44,18 @@ def border_index(positions: Tensor, size: int, border: str) -> Tensor:
 def pad(x: Tensor, top: int, bottom: int, left: int, right: int, border: str) -> Tensor:
     """Return (..., H + top + bottom, W + left + right), filled by `border`; pads may exceed the image."""
     height, width = x.shape[-2:]
-    rows = border_index(torch.arange(-top, height + bottom, device=x.device), height, border)
-    columns = border_index(torch.arange(-left, width + right, device=x.device), width, border)
-    return x.index_select(-2, rows).index_select(-1, columns)
+    padded = x.new_empty(*x.shape[:-2], top + height + bottom, left + width + right)
+    inner_rows = padded[..., top : top + height, :]
+    inner_rows[..., left : left + width] = x
+    # Only the margins are looked up, a fifth of the time of looking up all.
+    for part, size, before, after, dim in (
+        (inner_rows, width, left, right, -1),
+        (padded, height, top, bottom, -2),
+    ):
+        outside = torch.cat([torch.arange(-before, 0), torch.arange(size, size + after)])
+        source = (border_index(outside, size, border) + before).to(x.device)
+        part.index_copy_(dim, (outside + before).to(x.device), part.index_select(dim, source))
+    return padded
 
 
 def gaussian_taps(sigma: float, truncate: float = 4.0) -> tuple[float, ...]:
@@ -53,8 +66,6 @@ def gaussian_taps(sigma: float, truncate: float = 4.0) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # kept for calls that autograd may follow
 def _line_matrix(size: int, taps: tuple[float, ...], border: str) -> Tensor:
     """Return the (size, size) float32 matrix that filters a line of `size` values, border included."""
     radius = len(taps) // 2
@@ -62,14 +73,15 @@ def _line_matrix(size: int, taps: tuple[float, ...], border: str) -> Tensor:
     source = border_index(torch.arange(size)[:, None] + offsets, size, border)
     matrix = torch.zeros(size, size, dtype=torch.float64)
     matrix.scatter_add_(1, source, torch.tensor(taps, dtype=torch.float64).expand(size, -1))
-    return matrix.float()
+    return matrix
 
 
 def separable_filter(x: Tensor, taps: tuple[float, ...], border: str) -> Tensor:
     """Correlate rows and columns with the same odd-length `taps`: y = A x B^T, A and B banded matrices.
 
-    As matrices, because the cost then does not depend on the number of taps (1025 for the widest Gaussian of
-    elastic_transform) and any border is a change of the matrix.
+    As matrices, because any border is then a change of the matrix, and the widest Gaussian of
+    elastic_transform (1025 taps) costs no more than one of 150. Blocks of rows need only the matrix' band: 32
+    rows at a time, 9 taps at 224 pixels take a third of the time of the whole matrix.
 
     Args:
         x: (..., H, W) float32.
@@ -77,11 +89,49 @@ def separable_filter(x: Tensor, taps: tuple[float, ...], border: str) -> Tensor:
         border: see `border_index`.
     """
     height, width = x.shape[-2:]
-    planes = x.reshape(-1, height, width)
-    rows = _line_matrix(height, taps, border).to(x.device).expand(len(planes), -1, -1)
-    columns = _line_matrix(width, taps, border).to(x.device).t().expand(len(planes), -1, -1)
-    # bmm and not matmul: matmul folds the batch into one product whose blocking depends on the batch.
-    return torch.bmm(torch.bmm(rows, planes), columns).view(x.shape)
+    planes = x.reshape(-1, height, width).to(wide(x.device))
+    rows, columns = (_line_blocks(size, taps, border, x.device) for size in (height, width))
+    return _filter_columns(_filter_rows(planes, rows), columns).to(x.dtype).view(x.shape)
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """Return the type of number that sums are taken in."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+class _Block(NamedTuple):
+    """Some rows of a line's matrix: what they make, of which places of the line."""
+
+    matrix: Tensor
+    source: slice
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for calls that autograd may follow
+def _line_blocks(size: int, taps: tuple[float, ...], border: str, device: torch.device) -> tuple[_Block, ...]:
+    """Return the blocks of `_line_matrix` from top to bottom, without the zeros outside the band."""
+    matrix, reach = _line_matrix(size, taps, border).to(device, wide(device)), len(taps) // 2
+    span = min(size, _BLOCK + 2 * reach)
+    if 4 * span > 3 * size:
+        return (_Block(matrix, slice(0, size)),)
+    starts = range(0, size, _BLOCK)
+    sources = [min(max(start - reach, 0), size - span) for start in starts]
+    return tuple(
+        _Block(matrix[row : row + _BLOCK, first : first + span], slice(first, first + span))
+        for row, first in zip(starts, sources, strict=True)
+    )
+
+
+def _filter_rows(planes: Tensor, blocks: tuple[_Block, ...]) -> Tensor:
+    """Return A x for every plane x (P, H, W)."""
+    count = len(planes)
+    return torch.cat([torch.bmm(m.expand(count, -1, -1), planes[:, source]) for m, source in blocks], 1)
+
+
+def _filter_columns(planes: Tensor, blocks: tuple[_Block, ...]) -> Tensor:
+    """Return x B^T for every plane x (P, H, W)."""
+    count = len(planes)
+    return torch.cat([torch.bmm(planes[..., source], m.t().expand(count, -1, -1)) for m, source in blocks], 2)
 
 
 def gaussian_blur(x: Tensor, sigma: float, *, truncate: float = 4.0, border: str = "nearest") -> Tensor:
@@ -107,19 +157,23 @@ def fft_length(at_least: int) -> int:
         length += 1
 
 
-def circular_correlation(x: Tensor, kernel: Tensor) -> Tensor:
+def circular_correlation(x: Tensor, kernel: Tensor, height: int, width: int) -> Tensor:
     """y(r, c) = sum_(i, j) kernel(i, j) x(r + i, c + j), indices modulo the size; by FFT.
 
     One FFT filter of 21x21 taps at 224 pixels takes 3 ms an image on one core, 317 shifted additions 8 ms, a
     dense convolution 19 ms.
 
     Args:
-        x: (N, C, P, Q) float32, already padded.
-        kernel: (N or 1, 1, P, Q) float32; negative offsets stand at the end.
+        x: (N, C, P, Q) in `wide` numbers, already padded.
+        kernel: (N or 1, 1, P, Q) likewise; negative offsets stand at the end.
+        height, width: what is wanted of y.
+
+    Returns:
+        (N, C, height, width) float32, the upper left of y.
     """
     spectrum = torch.fft.rfft2(x)
     spectrum *= torch.fft.rfft2(kernel).conj()
-    return torch.fft.irfft2(spectrum, s=x.shape[-2:])
+    return torch.fft.irfft2(spectrum, s=x.shape[-2:])[..., :height, :width].float()
 
 
 def correlate(x: Tensor, kernel: Tensor, border: str) -> Tensor:
@@ -128,16 +182,8 @@ def correlate(x: Tensor, kernel: Tensor, border: str) -> Tensor:
     size = len(kernel)
     reach = size // 2
     rows, columns = fft_length(height + 2 * reach), fft_length(width + 2 * reach)
-    padded = pad(x, reach, rows - height - reach, reach, columns - width - reach, border)
-    spread = x.new_zeros(1, 1, rows, columns)
+    bottom, right = rows - height - reach, columns - width - reach
+    padded = pad(x.to(wide(x.device)), reach, bottom, reach, right, border)
+    spread = padded.new_zeros(1, 1, rows, columns)
     spread[..., :size, :size] = kernel
-    return circular_correlation(padded, spread)[..., :height, :width]
-
-
-def truncate_to_bytes(x: Tensor) -> Tensor:
-    """Turn float values in [0, 1] into uint8 as the reference does: clip, times 255, drop the fraction.
-
-    2^-13 of a level is added first: k / 255 in float32 times 255 may lie just under k, and would lose a level
-    that the reference, in double precision, keeps.
-    """
-    return x.clamp(0.0, 1.0).mul_(255.0).add_(2.0**-13).to(torch.uint8)
+    return circular_correlation(padded, spread, height, width)

@@ -91,16 +91,16 @@ def _ferns(draws: Draws, pane: _Pane) -> Tensor:
     bend = draws.uniform(count, low=-0.8, high=0.8)[0]
     length = pane.fern_px * draws.uniform(count, low=0.4, high=1.4)[0]
     light = draws.uniform(count, low=0.3, high=1.0)[0]
-    along = torch.linspace(0, 1, _BRANCHES)
+    along = torch.linspace(0, 1, _BRANCHES, dtype=torch.float32)
     stem_angle = angle[:, None] + bend[:, None] * along
     stem = root[:, None] + _direction(stem_angle) * (length[:, None] * along)[..., None]
-    side = torch.where(torch.arange(_BRANCHES) % 2 == 0, 1.0, -1.0) * (math.pi / 3)
+    side = (1.0 - 2.0 * (torch.arange(_BRANCHES) % 2).float()) * (math.pi / 3)
     branch_angle = torch.cat([stem_angle + side, stem_angle], dim=1)
     branch_length = torch.cat(
         [0.35 * length[:, None] * (1.1 - along), length[:, None].expand(-1, _BRANCHES) / 12], dim=1
     )
     start = torch.cat([stem, stem], dim=1)
-    out = torch.linspace(0, 1, _POINTS)
+    out = torch.linspace(0, 1, _POINTS, dtype=torch.float32)
     points = (
         start[:, :, None] + (_direction(branch_angle) * branch_length[..., None])[:, :, None] * out[:, None]
     )
@@ -117,7 +117,7 @@ def _splat(points: Tensor, weight: Tensor) -> Tensor:
     low = points.floor()
     part = points - low
     row, column = low.long().unbind(1)
-    canvas = torch.zeros(_HEIGHT * _WIDTH)
+    canvas = torch.zeros(_HEIGHT * _WIDTH, dtype=torch.float32)
     for dy in (0, 1):
         for dx in (0, 1):
             share = (part[:, 0] if dy else 1 - part[:, 0]) * (part[:, 1] if dx else 1 - part[:, 1])

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from pushpull.corruptions.random import Draws
-from pushpull.corruptions.types import Corruption
+from pushpull.corruptions.types import Canvas, Corruption
 
 
-def sample_normal(draws: Draws, params: float, shape: tuple[int, ...]) -> Tensor:
+def sample_normal(draws: Draws, params: float, canvas: Canvas) -> Tensor:
     """Draw a standard normal field."""
-    return draws.normal(*shape[1:])
+    return draws.normal(3, canvas.height, canvas.width)
 
 
 def gaussian_noise(x: Tensor, sigma: float, normal: Tensor) -> Tensor:
@@ -30,9 +30,9 @@ def speckle_noise(x: Tensor, sigma: float, normal: Tensor) -> Tensor:
     return torch.addcmul(x, x, normal, value=sigma)
 
 
-def sample_impulse_noise(draws: Draws, params: float, shape: tuple[int, ...]) -> Tensor:
+def sample_impulse_noise(draws: Draws, params: float, canvas: Canvas) -> Tensor:
     """Draw a uniform field."""
-    return draws.uniform(*shape[1:])
+    return draws.uniform(3, canvas.height, canvas.width)
 
 
 def impulse_noise(x: Tensor, share: float, uniform: Tensor) -> Tensor:
@@ -41,15 +41,16 @@ def impulse_noise(x: Tensor, share: float, uniform: Tensor) -> Tensor:
 
 
 class ShotDraws(NamedTuple):
-    """Two uniform fields: one for the whole grey levels, one for what float images have beyond them."""
+    """Two uniform fields: for the whole grey levels, and for what floating-point images have beyond them."""
 
     level: Tensor
-    rest: Tensor
+    rest: Tensor | None
 
 
-def sample_shot_noise(draws: Draws, params: float, shape: tuple[int, ...]) -> ShotDraws:
-    """Draw two uniform fields."""
-    return ShotDraws(draws.uniform(*shape[1:]), draws.uniform(*shape[1:]))
+def sample_shot_noise(draws: Draws, params: float, canvas: Canvas) -> ShotDraws:
+    """Draw a uniform field for 8-bit images, two for others."""
+    field = (3, canvas.height, canvas.width)
+    return ShotDraws(draws.uniform(*field), None if canvas.eight_bit else draws.uniform(*field))
 
 
 def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
@@ -59,10 +60,10 @@ def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
     Poisson variable of the small rest, which the additivity of the Poisson law makes exact.
     """
     level = (x * 255.0 + 1e-3).floor_()
-    # uint8 images have no rest, except the rounding of k / 255, which is dropped here.
-    rest = (x * 255.0).sub_(level).sub_(1e-3).clamp_(min=0.0)
-    counts = _poisson_by_table(level.int(), drawn.level, photons)
-    if bool(rest.any()):
+    counts = _poisson_by_table(level, drawn.level, photons)
+    if drawn.rest is not None:
+        # The rounding of k / 255 is no rest, and is dropped here.
+        rest = (x * 255.0).sub_(level).sub_(1e-3).clamp_(min=0.0)
         counts += _poisson_by_inversion(rest.mul_(photons / 255.0), drawn.rest, photons / 255.0)
     return counts / photons
 
@@ -71,16 +72,18 @@ def _poisson_by_table(level: Tensor, uniform: Tensor, photons: float) -> Tensor:
     """Draw Poisson(level photons / 255) by Walker's alias method: two look-ups a value, whatever the mean."""
     first, cells = (table.to(level.device) for table in alias_tables(photons))
     width = cells.shape[1]
-    scaled = uniform * width
-    # The product may round up to `width` itself.
-    column = scaled.int().clamp_(max=width - 1)
-    shape = level.shape
-    cell = cells.view(-1).index_select(0, (level * width + column).view(-1)).view(shape)
-    part = (scaled - column).mul_(1 << _KEEP_BITS).int()
-    column = torch.where(part < cell >> _ALIAS_BITS, column, cell & ((1 << _ALIAS_BITS) - 1))
-    return column.add_(first.index_select(0, level.view(-1)).view(shape)).float()
+    scaled = uniform * (width * (1.0 - 2.0**-22))  # the product must not round up to `width`
+    column = scaled.floor()
+    place = torch.add(column, level, alpha=width).int()
+    cell = cells.view(-1).index_select(0, place.view(-1)).view_as(place)
+    part = scaled.sub_(column).mul_(1 << _KEEP_BITS).int()
+    counts = torch.where(part < cell >> _ALIAS_BITS, column, cell.bitwise_and_((1 << _ALIAS_BITS) - 1))
+    if photons > _ALL_FROM_ZERO:
+        counts += first.index_select(0, level.int().view(-1)).view_as(place)
+    return counts
 
 
+_ALL_FROM_ZERO = 63.0  # up to this mean the columns of every level begin at 0: see alias_tables
 _KEEP_BITS, _ALIAS_BITS = 16, 12  # a cell of the alias table: 17 bits of probability above 12 bits of column
 
 

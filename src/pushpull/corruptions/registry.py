@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pushpull.corruptions import blur, digital, elastic, noise, spatter, weather
+from pushpull.corruptions import blur, colour, elastic, jpeg, noise, pixelate, spatter, weather
 from pushpull.corruptions.types import Corruption
 
 _STANDARD: tuple[Corruption, ...] = (
@@ -16,17 +16,17 @@ _STANDARD: tuple[Corruption, ...] = (
     weather.SNOW,
     weather.FROST,
     weather.FOG,
-    digital.BRIGHTNESS,
-    digital.CONTRAST,
+    colour.BRIGHTNESS,
+    colour.CONTRAST,
     elastic.ELASTIC_TRANSFORM,
-    digital.PIXELATE,
-    digital.JPEG_COMPRESSION,
+    pixelate.PIXELATE,
+    jpeg.JPEG_COMPRESSION,
 )
 _EXTRA: tuple[Corruption, ...] = (
     noise.SPECKLE_NOISE,
     blur.GAUSSIAN_BLUR,
     spatter.SPATTER,
-    digital.SATURATE,
+    colour.SATURATE,
 )
 
 REGISTRY: dict[str, Corruption] = {corruption.name: corruption for corruption in _STANDARD + _EXTRA}
@@ -43,3 +43,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     for family in dict.fromkeys(corruption.family for corruption in _STANDARD)
 }
 """The 15 by family: noise, blur, weather, digital."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "benchmark": CORRUPTIONS,
+    "extra": EXTRA_CORRUPTIONS,
+    "all": tuple(REGISTRY),
+    **FAMILIES,
+}
+"""Every name that stands for several corruptions."""

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from pushpull.corruptions import filters
 from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Spatter
-from pushpull.corruptions.types import Corruption
+from pushpull.corruptions.types import Canvas, Corruption
 
 _WATER = (175 / 255, 238 / 255, 238 / 255)  # pale turquoise
 _MUD = (63 / 255, 42 / 255, 20 / 255)
@@ -22,9 +22,9 @@ _STEP, _DIAGONAL, _KNIGHT = 1.0, 1.4, 2.1969
 _TAN_22_5, _TAN_67_5 = 0.41421356, 2.41421356
 
 
-def sample_spatter(draws: Draws, params: Spatter, shape: tuple[int, ...]) -> Tensor:
+def sample_spatter(draws: Draws, params: Spatter, canvas: Canvas) -> Tensor:
     """Draw the standard normal field (N, H, W) that becomes the liquid."""
-    return draws.normal(shape[-2], shape[-1])
+    return draws.normal(canvas.height, canvas.width)
 
 
 def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def chamfer_distance(edges: Tensor) -> Tensor:
     2.1969. That length is a norm, the largest of four linear forms in (|dx|, |dy|), and it grows with |dx|:
     so the nearest edge of each row suffices, and the result is a minimum over the rows within reach.
     """
-    row_distance = torch.where(edges, 0.0, float(2 * _REACH_PX))
+    row_distance = (~edges).float().mul_(2 * _REACH_PX)
     width, height = edges.shape[-1], edges.shape[-2]
     for shift in (1, 2, 4, 8, 16):  # the sums of these reach 31 px
         if shift < width:

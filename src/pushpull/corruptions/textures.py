@@ -4,9 +4,11 @@ The five photographs, `frost1.png`, `frost2.png`, `frost3.png`, `frost4.jpg`, `f
 benchmark's own repository and with the package `imagecorruptions`. They are looked for in this order:
 
 1. the folder named by the environment variable PUSHPULL_FROST_DIR;
-2. the installed package `imagecorruptions`, whose files are read without importing it (it does not import on
+2. the folder `pushpull/frost` in the user's cache ($XDG_CACHE_HOME, else ~/.cache);
+3. the installed package `imagecorruptions`, whose files are read without importing it (it does not import on
    today's libraries);
-3. the folder `pushpull/frost` in the user's cache ($XDG_CACHE_HOME, else ~/.cache).
+4. a download into the cache (`frost_download`), tried once a process unless PUSHPULL_OFFLINE or
+   HF_HUB_OFFLINE is set.
 
 Otherwise five textures are drawn (`frost_procedural`). `frost_texture_source()` says which, for the results.
 """
@@ -14,7 +16,6 @@ Otherwise five textures are drawn (`frost_procedural`). `frost_texture_source()`
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -24,11 +25,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pushpull.corruptions.frost_download import cache_folder, fetch_unasked, is_benchmark, offline_variable
 from pushpull.corruptions.frost_procedural import draw_frost
 from pushpull.errors import InputError, MissingFileError
 
 ENVIRONMENT_VARIABLE = "PUSHPULL_FROST_DIR"
 PACKAGE = "imagecorruptions"
+BENCHMARK = "benchmark photographs"
+PROCEDURAL = "procedural"
 PHOTOGRAPHS = 5  # the published index never reaches the sixth
 _STEMS = tuple(f"frost{number}" for number in range(1, PHOTOGRAPHS + 1))
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -41,71 +45,92 @@ class FrostTextures(NamedTuple):
         pixels: (3, 5, h, w) float32, RGB, 0..255; each picture in the upper left of its h x w, zeros
             elsewhere.
         sizes: (5, 2) int64, each picture's height and width.
+        smallest: the least of these.
     """
 
     pixels: Tensor
     sizes: Tensor
+    smallest: int
 
 
-def frost_texture_source() -> str:
-    """Say where frost comes from: "imagecorruptions", the path of a folder, or "procedural".
+def frost_texture_source(*, download: bool = True) -> str:
+    """Say which pictures frost is laid on with, for the results: equal pictures have equal names.
+
+    Args:
+        download: False: do not try to download them, where frost is not wanted.
+
+    Returns:
+        "benchmark photographs" where the five files are the benchmark's by their SHA-256, wherever they are;
+        the path of a folder with five others; or "procedural".
 
     Raises:
-        MissingFileError: PUSHPULL_FROST_DIR names a folder without the five photographs.
+        MissingFileError: PUSHPULL_FROST_DIR names a folder without five photographs.
     """
-    return _find()[0]
+    return _source(frost_photographs(download=download))
 
 
-def frost_textures(scale: float, height: int, width: int, device: torch.device) -> FrostTextures:
-    """Return the five pictures resized by `scale`, enlarged where they would not cover `height` x `width`.
+def frost_photographs(*, download: bool = True) -> tuple[Path, ...]:
+    """Return the files of the five photographs in their order, or () where textures are drawn instead.
 
-    Resized as OpenCV's INTER_LINEAR: bilinear, without antialiasing, rounded to whole grey levels (its
+    Arguments and errors as `frost_texture_source`.
+    """
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        paths = _five(Path(named).resolve())
+        if not paths:
+            raise MissingFileError(
+                f"{ENVIRONMENT_VARIABLE}={named!r} is not a folder with frost1 to frost5 (.png or .jpg): "
+                "name the benchmark's frost folder, or unset the variable"
+            )
+        return paths
+    paths = _five(cache_folder()) or _of_package()
+    if paths or not download or offline_variable():
+        return paths
+    fetch_unasked()
+    return _five(cache_folder())
+
+
+def frost_textures(scale: float, device: torch.device) -> FrostTextures:
+    """Return the five pictures resized by `scale`.
+
+    As OpenCV's INTER_LINEAR: bilinear, without antialiasing, rounded to whole grey levels (its
     8-bit arithmetic is coarser: at 0.3 it differs from this by a level on one value in eight).
 
     Raises:
         MissingFileError: as `frost_texture_source`.
         InputError: a photograph cannot be decoded.
     """
-    source, paths = _find()
-    smallest = min(min(picture.shape[1:]) for picture in _pictures(source, paths)) * scale
-    # Small images all share one entry of the cache, whatever their size.
-    cover = (0, 0) if max(height, width) <= int(smallest) else (height, width)
-    return _prepared(source, paths, scale, *cover, device)
+    return _prepared(frost_photographs(), scale, device)
 
 
-def _find() -> tuple[str, tuple[Path, ...]]:
-    """Return the source's name and its five files (none for "procedural")."""
-    named = os.environ.get(ENVIRONMENT_VARIABLE)
-    if named:
-        paths = _five(Path(named))
-        if paths is None:
-            raise MissingFileError(
-                f"{ENVIRONMENT_VARIABLE}={named!r} is not a folder with frost1 to frost5 (.png or .jpg): "
-                "name the benchmark's frost folder, or unset the variable"
-            )
-        return str(Path(named).resolve()), paths
+def _source(paths: tuple[Path, ...]) -> str:
+    if not paths:
+        return PROCEDURAL
+    return BENCHMARK if is_benchmark(paths) else str(paths[0].parent)
+
+
+def _of_package() -> tuple[Path, ...]:
+    """Return the files of the installed package, or ()."""
     spec = importlib.util.find_spec(PACKAGE)
-    for location in (spec.submodule_search_locations or ()) if spec else ():
-        paths = _five(Path(location) / "frost")
-        if paths:
-            return PACKAGE, paths
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushpull" / "frost"
-    paths = _five(cache)
-    return (str(cache), paths) if paths else ("procedural", ())
+    locations = (spec.submodule_search_locations or ()) if spec else ()
+    return next((paths for location in locations if (paths := _five(Path(location) / "frost"))), ())
 
 
-def _five(folder: Path) -> tuple[Path, ...] | None:
-    """Return the five photographs of a folder in their order, or None unless all are there."""
-    found = [
-        next((path for suffix in _SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
-        for stem in _STEMS
-    ]
+def _five(folder: Path) -> tuple[Path, ...]:
+    """Return the five photographs of a folder in their order, or () unless all are there."""
+    try:
+        found = [
+            next((path for suffix in _SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
+            for stem in _STEMS
+        ]
+    except OSError:  # a folder that may not be looked into has none
+        return ()
     paths = tuple(path for path in found if path is not None)
-    return paths if len(paths) == PHOTOGRAPHS else None
+    return paths if len(paths) == PHOTOGRAPHS else ()
 
 
 @lru_cache(maxsize=4)
-def _pictures(source: str, paths: tuple[Path, ...]) -> tuple[Tensor, ...]:
+def _pictures(paths: tuple[Path, ...]) -> tuple[Tensor, ...]:
     """Return five uint8 (3, h, w) RGB pictures."""
     return tuple(_read(path) for path in paths) if paths else draw_frost()
 
@@ -124,24 +149,15 @@ def _read(path: Path) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _prepared(
-    source: str, paths: tuple[Path, ...], scale: float, height: int, width: int, device: torch.device
-) -> FrostTextures:
-    pictures = [_cover(_resize(picture, scale), height, width) for picture in _pictures(source, paths)]
+def _prepared(paths: tuple[Path, ...], scale: float, device: torch.device) -> FrostTextures:
+    pictures = [_resize(picture, scale) for picture in _pictures(paths)]
     sizes = torch.tensor([picture.shape[1:] for picture in pictures])
-    pixels = torch.zeros(3, PHOTOGRAPHS, *sizes.amax(0).tolist())
+    smallest = min(min(picture.shape[1:]) for picture in pictures)
+    height, width = (max(picture.shape[dim] for picture in pictures) for dim in (1, 2))
+    pixels = torch.zeros(3, PHOTOGRAPHS, height, width, dtype=torch.float32)
     for number, picture in enumerate(pictures):
         pixels[:, number, : picture.shape[1], : picture.shape[2]] = picture
-    return FrostTextures(pixels.to(device), sizes.to(device))
-
-
-def _cover(picture: Tensor, height: int, width: int) -> Tensor:
-    """Enlarge a picture, keeping its proportions, until it covers height x width."""
-    enlarge = max(height / picture.shape[1], width / picture.shape[2])
-    if enlarge <= 1:
-        return picture
-    size = (math.ceil(picture.shape[1] * enlarge - 1e-6), math.ceil(picture.shape[2] * enlarge - 1e-6))
-    return F.interpolate(picture[None], size=size, mode="bilinear", align_corners=False)[0].round()
+    return FrostTextures(pixels.to(device), sizes.to(device), smallest)
 
 
 def _resize(picture: Tensor, scale: float) -> Tensor:

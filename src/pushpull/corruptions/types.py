@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from pushpull.corruptions.random import Draws
 
 
-def nothing_random(draws: Draws, params: Any, shape: tuple[int, ...]) -> None:
+class Canvas(NamedTuple):
+    """The images that a random part is drawn for: their size in px, and whether they have 8 bits."""
+
+    height: int
+    width: int
+    eight_bit: bool = True
+
+
+def nothing_random(draws: Draws, params: Any, canvas: Canvas) -> None:
     """Stand for the random part of a deterministic corruption."""
 
 
@@ -23,11 +31,15 @@ class Corruption:
         name: as in the benchmark and in `severities.SEVERITIES`.
         family: noise, blur, weather or digital.
         apply: (x, params, drawn) -> y; x float32 (N, 3, H, W) in [0, 1], y the same shape, clipped by the
-            caller. Deterministic, and image i of y depends on image i of x and of `drawn` alone.
-        sample: (draws, params, shape of x) -> drawn, tensors with leading N; None where nothing is random.
+            caller; with `on_bytes` both uint8. Deterministic, and image i of y depends on image i of x and of
+            `drawn` alone.
+        sample: (draws, params, canvas) -> drawn, a tensor or named tuple of tensors with leading N; None
+            where nothing is random.
+        on_bytes: whether it is one of 8-bit images, to which others are rounded before.
     """
 
     name: str
     family: str
     apply: Callable[[Tensor, Any, Any], Tensor]
-    sample: Callable[[Draws, Any, tuple[int, ...]], Any] = nothing_random
+    sample: Callable[[Draws, Any, Canvas], Any] = nothing_random
+    on_bytes: bool = False

@@ -12,7 +12,7 @@ from pushpull.corruptions.blur import motion_blur_apply
 from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Fog, Frost, Snow
 from pushpull.corruptions.textures import frost_textures
-from pushpull.corruptions.types import Corruption
+from pushpull.corruptions.types import Canvas, Corruption
 
 _GRAY = (0.299, 0.587, 0.114)  # OpenCV's RGB2GRAY, ITU-R BT.601
 _FIRST_WIBBLE = 100.0
@@ -30,10 +30,10 @@ class SnowDraws(NamedTuple):
     angle_deg: Tensor
 
 
-def sample_snow(draws: Draws, params: Snow, shape: tuple[int, ...]) -> SnowDraws:
+def sample_snow(draws: Draws, params: Snow, canvas: Canvas) -> SnowDraws:
     """Draw the centre of the noise field, ceil(size / zoom) on each side, and the direction of fall."""
     zoom = params.zoom
-    field = draws.normal(math.ceil(shape[-2] / zoom), math.ceil(shape[-1] / zoom))
+    field = draws.normal(math.ceil(canvas.height / zoom), math.ceil(canvas.width / zoom))
     return SnowDraws(field, draws.uniform(low=-135.0, high=-45.0))
 
 
@@ -98,9 +98,9 @@ class FrostDraws(NamedTuple):
     corner: Tensor
 
 
-def sample_frost(draws: Draws, params: Frost, shape: tuple[int, ...]) -> FrostDraws:
+def sample_frost(draws: Draws, params: Frost, canvas: Canvas) -> FrostDraws:
     """Draw which of the five photographs, and where its crop begins."""
-    return FrostDraws(draws.integers(0, 5), draws.uniform(2))
+    return FrostDraws(draws.integers(0, 5).long(), draws.uniform(2))
 
 
 def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
@@ -120,16 +120,54 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
     """
     image_weight, frost_weight, texture_scale = params
     height, width = x.shape[-2:]
-    textures = frost_textures(texture_scale, height, width, x.device)
-    places = (textures.sizes[drawn.photograph] - torch.tensor([height, width], device=x.device)).clamp_(min=1)
+    textures = frost_textures(texture_scale, x.device)
+    wanted = torch.tensor([height, width], device=x.device)
+    sizes = textures.sizes[drawn.photograph]
+    large = max(height, width) > textures.smallest
+    covering = _covering(sizes, wanted) if large else sizes
+    places = (covering - wanted).clamp_(min=1)
     corner = torch.minimum((drawn.corner * places).long(), places - 1)
     rows = corner[:, 0, None] + torch.arange(height, device=x.device)
     columns = corner[:, 1, None] + torch.arange(width, device=x.device)
-    stride = textures.pixels.shape[-1]
-    start = drawn.photograph * textures.pixels.shape[-2] * stride
-    index = start[:, None, None] + rows[:, :, None] * stride + columns[:, None, :]
-    crop = textures.pixels.flatten(1)[:, index].transpose(0, 1)
+    if large:
+        crop = _crop_enlarged(textures.pixels, drawn.photograph, sizes, covering, rows, columns)
+    else:
+        crop = _crop(textures.pixels, drawn.photograph, rows, columns)
     return image_weight * x + (frost_weight / 255) * crop
+
+
+def _crop(pixels: Tensor, photograph: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return (N, 3, H, W): rows (N, H) and columns (N, W) of photographs (N,) of `pixels` (3, 5, h, w)."""
+    stride = pixels.shape[-1]
+    start = photograph * (pixels.shape[-2] * stride)
+    index = start[:, None, None] + rows[:, :, None] * stride + columns[:, None, :]
+    return pixels.flatten(1)[:, index].transpose(0, 1)
+
+
+def _covering(sizes: Tensor, wanted: Tensor) -> Tensor:
+    """Return the sizes (N, 2) of photographs enlarged, in proportion, until they cover `wanted` (2,)."""
+    enlarge = (wanted / sizes).amax(dim=1, keepdim=True).clamp_(min=1.0)
+    return torch.maximum((sizes * enlarge - 1e-4).ceil().long(), wanted)
+
+
+def _crop_enlarged(
+    pixels: Tensor, photograph: Tensor, sizes: Tensor, covering: Tensor, rows: Tensor, columns: Tensor
+) -> Tensor:
+    """Return the crop of photographs enlarged from `sizes` to `covering`, bilinear, whole grey levels."""
+    scale = (sizes / covering).to(pixels.dtype)
+    near, far, weight = [], [], []
+    for dim, places in ((0, rows), (1, columns)):
+        source = ((places.to(pixels.dtype) + 0.5) * scale[:, dim, None] - 0.5).clamp_(min=0.0)
+        last = sizes[:, dim, None] - 1
+        near.append(torch.minimum(source.long(), last))
+        far.append(torch.minimum(near[-1] + 1, last))
+        weight.append(source - near[-1])
+    down, right = weight[0][:, None, :, None], weight[1][:, None, None, :]
+    upper, lower = (
+        torch.lerp(_crop(pixels, photograph, row, near[1]), _crop(pixels, photograph, row, far[1]), right)
+        for row in (near[0], far[0])
+    )
+    return torch.lerp(upper, lower, down).round_()
 
 
 class FogDraws(NamedTuple):
@@ -138,9 +176,9 @@ class FogDraws(NamedTuple):
     noise: Tensor
 
 
-def sample_fog(draws: Draws, params: Fog, shape: tuple[int, ...]) -> FogDraws:
+def sample_fog(draws: Draws, params: Fog, canvas: Canvas) -> FogDraws:
     """Draw the noise of every octave of a map whose side S is the power of two that covers the image."""
-    side = 1 << (max(shape[-2:]) - 1).bit_length()
+    side = 1 << (max(canvas.height, canvas.width) - 1).bit_length()
     return FogDraws(draws.uniform(side * side - 1, low=-1.0, high=1.0))
 
 

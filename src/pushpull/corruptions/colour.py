@@ -1,0 +1,66 @@
+"""Corruptions of colour: contrast, brightness, saturation. x is always (N, 3, H, W) float32 in [0, 1]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pushpull.corruptions import grey
+from pushpull.corruptions.severities import Saturate
+from pushpull.corruptions.types import Corruption
+
+
+def contrast(x: Tensor, factor: float, drawn: None) -> Tensor:
+    """(x - mean) factor + mean, the mean of each channel of each image."""
+    # In double precision: a float32 mean may depend on how the sum was split.
+    mean = x.double().mean(dim=(2, 3), keepdim=True).float()
+    return (x - mean) * factor + mean
+
+
+def brightness(x: Tensor, added: float, drawn: None) -> Tensor:
+    """Raise V of HSV (the largest channel) to min(V + added, 1) at fixed hue and saturation.
+
+    At fixed hue and saturation the three channels are proportional to V, so this is one factor a pixel.
+    """
+    value = x.amax(dim=1, keepdim=True)
+    # 0.2 is 51 levels: whole ones, which double precision sometimes misses.
+    raised = grey.from_double((grey.in_double(value) + added).clamp_(max=1.0))
+    return torch.where(x == value, raised, x * (raised / value))
+
+
+# Which of p, q, t, v (below) is red, green, blue in each sixth of the circle of hues.
+_SIXTHS = ((3, 2, 0), (1, 3, 0), (0, 3, 2), (0, 1, 3), (2, 0, 3), (3, 0, 1))
+
+
+def saturate(x: Tensor, params: Saturate, drawn: None) -> Tensor:
+    """Set S of HSV to clip(gain S + offset, 0, 1) at fixed hue and value.
+
+    With S = (V - min) / V, hue H in sixths of a turn and f its fraction, the channels are V,
+    p = V (1 - S), q = V (1 - f S) and t = V (1 - (1 - f) S). Grey pixels have hue 0, red.
+    """
+    # A gain of 2 makes whole levels of whole levels, of which double precision misses half.
+    exact = grey.in_double(x)
+    value, spread = exact.amax(dim=1, keepdim=True), exact.amax(dim=1, keepdim=True) - exact.amin(1, True)
+    saturation = torch.where(spread > 0, spread / value, 0.0).mul_(params.gain).add_(params.offset)
+    saturation.clamp_(0.0, 1.0)
+    turn = _hue(exact, value, spread) * 6.0
+    sixth = turn.floor()
+    fraction = turn - sixth
+    p, q, t = (value * (1.0 - part * saturation) for part in (1.0, fraction, 1.0 - fraction))
+    table = torch.tensor(_SIXTHS, device=x.device)
+    choice = table[sixth.long()[:, 0] % 6].movedim(-1, 1)
+    return grey.from_double(torch.cat([p, q, t, value], 1).gather(1, choice))
+
+
+def _hue(x: Tensor, value: Tensor, spread: Tensor) -> Tensor:
+    """Return (N, 1, H, W) hues in turns, in [0, 1); 0 for grey."""
+    red, green, blue = x.split(1, dim=1)
+    hue = (green - blue) / spread
+    hue = torch.where(green == value, 2.0 + (blue - red) / spread, hue)
+    hue = torch.where(blue == value, 4.0 + (red - green) / spread, hue)
+    return torch.where(spread > 0, (hue / 6.0).remainder(1.0), 0.0)
+
+
+CONTRAST = Corruption("contrast", "digital", contrast)
+BRIGHTNESS = Corruption("brightness", "weather", brightness)
+SATURATE = Corruption("saturate", "digital", saturate)

@@ -1,0 +1,56 @@
+"""Between the 256 grey levels and numbers in [0, 1], with the published programs' truncation.
+
+Those compute in double precision and drop the fraction at the end. What is mathematically a whole level then
+becomes that level or, half an ulp short, the one below. float32 cannot tell; where it matters (whole levels
+are common after brightness + 0.2, say) the functions here decide it as double precision does.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_FORGIVEN = 2.0**-13  # of a level: what float32 may fall short of a whole one
+_BELOW = 2.0**-11  # of a level: what is kept from a whole one that is not reached
+
+
+def to_floats(x: Tensor) -> Tensor:
+    """Return images, uint8 or floating-point, as float32 in [0, 1]."""
+    return x.float().div_(255.0) if x.dtype == torch.uint8 else x.float()
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """Return images, uint8 or floating-point in [0, 1], as uint8, rounded."""
+    return x if x.dtype == torch.uint8 else x.float().mul(255.0).round_().to(torch.uint8)
+
+
+def truncate_to_bytes(x: Tensor) -> Tensor:
+    """Turn values in [0, 1] into uint8 as the published programs do: clip, times 255, drop the fraction.
+
+    uint8 is returned as it is. 2^-13 of a level is added first: k / 255 in float32 times 255 may lie just
+    under k.
+    """
+    if x.dtype == torch.uint8:
+        return x
+    return torch.add(x.new_tensor(_FORGIVEN), x, alpha=255.0).clamp_(0.0, 255.0).to(torch.uint8)
+
+
+def in_double(x: Tensor) -> Tensor:
+    """Return float32 values as float64, k / 255 where they stand for it; as they are on a device without."""
+    if x.device.type == "mps":
+        return x
+    scaled = x.double() * 255.0
+    whole = scaled.round()
+    return torch.where((scaled - whole).abs() < _FORGIVEN, whole, scaled).div_(255.0)
+
+
+def from_double(x: Tensor) -> Tensor:
+    """Return float64 values in [0, 1] as float32 that `truncate_to_bytes` takes to the level of float64."""
+    scaled = x * 255.0
+    whole = scaled.floor()
+    return scaled.sub_(whole).clamp_(max=1.0 - _BELOW).add_(whole).div_(255.0).float()
+
+
+def short_of_whole(x: Tensor) -> Tensor:
+    """Return values of which those within 2^-13 of a whole level truncate to the one below; 0 stays 0."""
+    return x - 2.0 * _FORGIVEN / 255.0

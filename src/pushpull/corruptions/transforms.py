@@ -1,0 +1,352 @@
+"""The corruptions as torchvision v2 transforms: `Corrupt` for one, `RandomCorruption` for any of several.
+
+Both take what v2 transforms take: an RGB tensor (..., 3, H, W), uint8 or floating point in [0, 1], a
+`tv_tensors.Image` or `Video`, a PIL image of any mode but F (it comes back in RGB), or a structure of them,
+such as (image, label) or a dict. What is no image passes through unchanged: labels, and also boxes, masks and
+key points, though elastic_transform moves pixels by up to tens of px, glass_blur by a few, and zoom_blur and
+motion_blur smear them.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence, Set
+from numbers import Real
+from typing import Any, Protocol, final
+
+import torch
+from PIL.Image import Image as PILImage
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from pushpull.corruptions.arguments import (
+    check_images,
+    checked_level,
+    checked_output,
+    checked_seed,
+    checked_severity,
+    identities,
+)
+from pushpull.corruptions.entry import corrupt
+from pushpull.corruptions.random import Draws
+from pushpull.corruptions.registry import GROUPS, REGISTRY
+from pushpull.corruptions.textures import frost_texture_source
+from pushpull.data.decode import to_rgb
+from pushpull.errors import InputError, choice
+
+
+class _CorruptionTransform(v2.Transform):  # type: ignore[misc]
+    """What the two share: which inputs are images, and which identities these have."""
+
+    _index: Tensor | None = None
+
+    def forward(self, *inputs: Any, index: int | Sequence[int] | Tensor | None = None) -> Any:
+        """Corrupt the images of a sample; all else passes through.
+
+        Args:
+            inputs: an image, a batch, or any structure with them.
+            index: which images these are, an integer for one, (N,) for a batch of N: results then depend on
+                the index alone. None: new identities, from torch's default generator.
+
+        Returns:
+            The same structure.
+
+        Raises:
+            InputError: no image among the inputs, an image that is not RGB or under 16 px, values outside
+                [0, 1], or another number of integers than of images.
+        """
+        if not inputs:
+            raise self._without_image()
+        if index is None:
+            return super().forward(*inputs)
+        # A copy holds the index: forward changes no state, so that threads may share a transform.
+        indexed = copy.copy(self)
+        indexed._index = _flat(index)
+        return indexed.forward(*inputs)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Return the identities, on the CPU: two images of one sample share them, as all parameters in v2."""
+        counts = [_count(image) for image in flat_inputs if _is_image(image)]
+        if not counts:
+            raise self._without_image()
+        return {"index": identities(self._index, max(counts), torch.device("cpu"))}
+
+    def _without_image(self) -> InputError:
+        return InputError(
+            f"{type(self).__name__} got no image; give a (..., 3, H, W) tensor, a tv_tensors.Image or a "
+            "PIL image"
+        )
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Corrupt one input with its identities."""
+        if not _is_image(inpt):
+            return inpt
+        if isinstance(inpt, PILImage):
+            pixels = F.pil_to_tensor(_rgb(inpt))
+            return F.to_pil_image(self._corrupted(pixels[None], params["index"][:1])[0])
+        batch = inpt.as_subclass(Tensor).reshape(-1, *inpt.shape[-3:])
+        result = self._corrupted(batch, params["index"][: len(batch)]).reshape(inpt.shape)
+        return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else result
+
+    @abstractmethod
+    def _corrupted(self, images: Tensor, index: Tensor) -> Tensor:
+        """Return (N, 3, H, W) images corrupted; `index` is (N,) int64 on the CPU."""
+
+
+@final
+class Corrupt(_CorruptionTransform):
+    """Corrupt images as the common-corruptions benchmark does: `pushpull.corruptions.corrupt` as a transform.
+
+        transform = v2.Compose([v2.ToImage(), Corrupt("fog", 3), v2.ToDtype(torch.float32, scale=True)])
+        same_image_everywhere = Corrupt("fog", 3)(image, index=17)
+
+    It goes before normalisation. Inputs and outputs: see this module; dtypes are kept, and values are whole
+    grey levels. Without an index the random part follows torch's default generator, thus `torch.manual_seed`
+    and the seeds of a DataLoader's workers, as in other v2 transforms. With one (`forward`,
+    `CorruptedDataset`) the result is the same whatever the batch, worker or order.
+
+    Args:
+        name: one of `CORRUPTIONS` or `EXTRA_CORRUPTIONS`.
+        severity: 1..5.
+        scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64).
+        seed: any integer; another seed is another drawing.
+        jpeg_quality: 1..100: through JPEG afterwards; 85 is what the files of ImageNet-C went through.
+
+    Raises:
+        InputError: for an argument that is not as above.
+
+    Source: Hendrycks & Dietterich, ICLR 2019.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        severity: int,
+        *,
+        scale: str = "imagenet",
+        seed: int = 0,
+        jpeg_quality: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.severity = checked_level(name, severity, scale).severity
+        self.scale = scale
+        self.seed = checked_seed(seed)
+        self.jpeg_quality = checked_output(True, jpeg_quality).jpeg_quality
+        _find_frost((name,))
+
+    def _corrupted(self, images: Tensor, index: Tensor) -> Tensor:
+        return corrupt(
+            images,
+            self.name,
+            self.severity,
+            scale=self.scale,
+            seed=self.seed,
+            index=index,
+            jpeg_quality=self.jpeg_quality,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return f"{self.name!r}, {self.severity}, " + _options(self, ("scale", "seed", "jpeg_quality"))
+
+
+@final
+class RandomCorruption(_CorruptionTransform):
+    """Corrupt each image by one of several corruptions at one of several severities, drawn for each image.
+
+    Every pair of corruption and severity is equally likely; a name given twice counts twice. In a batch each
+    image has a draw of its own, and those that drew the same are corrupted together. Inputs, outputs and what
+    an index does: as for `Corrupt`; the draw, too, depends on index and seed alone.
+
+    A network trained on the benchmark's corruptions must not be compared on them with networks that were not:
+    for validation and for augmentation there are the four others, `corruptions="extra"`.
+
+    Args:
+        corruptions: names, of corruptions or of groups: "benchmark" (the 15), "extra" (the 4 others), "all",
+            or a family, "noise", "blur", "weather" or "digital".
+        severities: of 1..5.
+        p: probability that an image is corrupted at all, in [0, 1].
+        scale, seed, jpeg_quality: as for `Corrupt`; images that are not corrupted do not go through JPEG.
+
+    Raises:
+        InputError: for an argument that is not as above.
+    """
+
+    def __init__(
+        self,
+        corruptions: str | Iterable[str] = "benchmark",
+        severities: int | Iterable[int] = (1, 2, 3, 4, 5),
+        *,
+        p: float = 1.0,
+        scale: str = "imagenet",
+        seed: int = 0,
+        jpeg_quality: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.corruptions = _checked_names(corruptions)
+        self.severities = _checked_severities(severities)
+        for name in self.corruptions:
+            checked_level(name, self.severities[0], scale)
+        self.p = _checked_probability(p)
+        self.scale = scale
+        self.seed = checked_seed(seed)
+        self.jpeg_quality = checked_output(True, jpeg_quality).jpeg_quality
+        _find_frost(self.corruptions)
+
+    def _corrupted(self, images: Tensor, index: Tensor) -> Tensor:
+        check_images(images)  # those that are not drawn, too
+        result = images.clone()
+        for name, severity, rows in self._groups(index):
+            there = rows.to(images.device)
+            result[there] = corrupt(
+                images[there],
+                name,
+                severity,
+                scale=self.scale,
+                seed=self.seed,
+                index=index[rows],
+                jpeg_quality=self.jpeg_quality,
+            )
+        return result
+
+    def _groups(self, index: Tensor) -> Iterator[tuple[str, int, Tensor]]:
+        """Yield each corruption and severity that was drawn with the rows that drew it.
+
+        On the CPU: the groups' sizes are needed here, and asking a device for them would wait for it.
+        """
+        draws = Draws(index, seed=self.seed, name="random_corruption", severity=0)
+        chosen = draws.uniform() < self.p
+        pair = draws.integers(0, len(self.corruptions) * len(self.severities))
+        for number in pair[chosen].unique().tolist():
+            name, severity = divmod(number, len(self.severities))
+            rows = torch.nonzero(chosen & (pair == number)).ravel()
+            yield self.corruptions[name], self.severities[severity], rows
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        named = next((group for group, names in GROUPS.items() if names == self.corruptions), None)
+        options = _options(self, ("severities", "p", "scale", "seed", "jpeg_quality"))
+        return f"{named or list(self.corruptions)!r}, {options}"
+
+
+class _Sized(Protocol):
+    """A data set with numbered samples."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, item: int, /) -> Any: ...
+
+
+@final
+class CorruptedDataset(Dataset[Any]):
+    """A data set whose sample number i is corrupted with the index i: the same images at every reading.
+
+    Whatever the number of workers, their start method, the batch size and the order.
+
+        to_floats = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+        corrupted = CorruptedDataset(images_and_labels, Corrupt("fog", 3), then=to_floats)
+
+    Args:
+        dataset: samples by number, of any structure with PIL images or RGB tensors, not normalised.
+        corruption: a `Corrupt` or `RandomCorruption`.
+        then: what is done to a corrupted sample, such as a v2 transform; None: nothing.
+
+    Raises:
+        IndexError: for a number beyond its end.
+    """
+
+    def __init__(self, dataset: _Sized, corruption: Corrupt | RandomCorruption, then: Any = None) -> None:
+        self.dataset = dataset
+        self.corruption = corruption
+        self.then = then
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: int) -> Any:
+        number = range(len(self))[item]  # -1 is the last sample, and has its index
+        sample = self.corruption(self.dataset[number], index=number)
+        return sample if self.then is None else self.then(sample)
+
+
+def _is_image(value: Any) -> bool:
+    if isinstance(value, tv_tensors.TVTensor):
+        return isinstance(value, tv_tensors.Image | tv_tensors.Video)
+    return isinstance(value, Tensor | PILImage)
+
+
+def _count(image: Tensor | PILImage) -> int:
+    """Return how many RGB images these are, or raise."""
+    if isinstance(image, PILImage):
+        return 1
+    if image.ndim < 3 or image.shape[-3] != 3:
+        raise InputError(
+            f"an image has the shape {tuple(image.shape)}, not (..., 3, H, W); give RGB, as v2.RGB() makes "
+            "from grey, and the image before other tensors of a sample"
+        )
+    return image.shape[:-3].numel()
+
+
+def _flat(index: int | Sequence[int] | Tensor) -> Tensor:
+    """Return the index as a 1-d tensor; `identities` checks its dtype and length."""
+    try:
+        return torch.as_tensor(index).reshape(-1)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"index of type {type(index).__name__} holds no integers; give one an image"
+        ) from error
+
+
+def _rgb(image: PILImage) -> PILImage:
+    try:
+        return to_rgb(image)
+    except ValueError as error:
+        raise InputError(
+            f"a PIL image of mode {image.mode!r} cannot be corrupted ({error}); give one of 8 bits"
+        ) from error
+
+
+def _checked_names(corruptions: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the names that are meant; a string may hold several, separated by commas."""
+    if not isinstance(corruptions, Iterable):
+        raise InputError(f"corruptions={corruptions!r} names none; give one of {', '.join(GROUPS)}, or names")
+    words: list[Any] = []
+    for word in [corruptions] if isinstance(corruptions, str) else corruptions:
+        words.extend(filter(None, map(str.strip, word.split(","))) if isinstance(word, str) else [word])
+    allowed = (*GROUPS, *REGISTRY)
+    names = tuple(name for word in words for name in GROUPS.get(choice("corruption", word, allowed), (word,)))
+    if not names:
+        raise InputError(f"corruptions is empty; give at least one name, or one of {', '.join(GROUPS)}")
+    return tuple(sorted(names, key=list(REGISTRY).index)) if isinstance(corruptions, Set) else names
+
+
+def _checked_severities(severities: int | Iterable[int]) -> tuple[int, ...]:
+    try:
+        given: tuple[Any, ...] = tuple(severities)  # type: ignore[arg-type]
+    except TypeError:  # one, or an array of no dimension
+        given = (severities,)
+    levels = tuple(checked_severity(severity) for severity in given)
+    if not levels:
+        raise InputError("severities is empty; give at least one of 1, 2, 3, 4, 5")
+    return tuple(sorted(levels)) if isinstance(severities, Set) else levels
+
+
+def _checked_probability(p: float) -> float:
+    if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= p <= 1:
+        raise InputError(f"p={p!r} is not a probability; give a number in 0..1")
+    return float(p)
+
+
+def _find_frost(names: Sequence[str]) -> None:
+    """Look for frost's photographs once, before workers start: they would each try to download them."""
+    if "frost" in names:
+        frost_texture_source()
+
+
+def _options(transform: v2.Transform, names: Sequence[str]) -> str:
+    return ", ".join(f"{name}={getattr(transform, name)!r}" for name in names)
