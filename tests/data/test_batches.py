@@ -1,10 +1,14 @@
+import threading
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from data.made import image_folder
 from data.test_images import counted, from_table
 from pushpull.data.batches import StreamDataset, collate_readable, eval_batches
 from pushpull.data.decode import to_tensor
+from pushpull.data.load import load_data
 from pushpull.data.preprocessing import Framing
 from pushpull.errors import InputError
 
@@ -99,3 +103,16 @@ def test_what_a_transform_refuses_leaves_a_worker_as_one_line():
 def test_streamed_batches_are_laid_out_like_resident_ones():
     batches = [next(eval_batches(from_table(), Framing(), 3, **options)) for options in ({}, STREAM)]
     assert batches[0].images.stride() == batches[1].images.stride()
+
+
+def test_threads_stream_what_memory_holds_and_stop_when_nobody_asks(tmp_path):
+    split = load_data(str(image_folder(tmp_path, {"a": 30, "b": 25}))).required("test")
+    kept, streamed = (list(eval_batches(split, Framing(), 8, memory_limit_gib=limit)) for limit in (4.0, 0.0))
+    assert [len(batch.labels) for batch in streamed] == [8] * 6 + [7]
+    for one, other in zip(kept, streamed, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    before = threading.active_count()
+    batches = eval_batches(split, Framing(), 2, memory_limit_gib=0.0)
+    next(batches)
+    batches.close()
+    assert threading.active_count() == before

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from data.made import image_folder
@@ -27,6 +29,21 @@ def test_splits_and_classes_sorted_by_name(tmp_path):
     ]
     assert raw.splits["train"].image(2).getpixel((0, 0)) == (1, 1, 1)
     assert raw.splits["test"].index.tolist() == [0, 1]
+
+
+def test_tiny_imagenet_as_it_is_unpacked(tmp_path):
+    image_folder(tmp_path, {"train/b/images": 1, "train/a/images": 1, "val/images": 3, "test/images": 2})
+    listed = tmp_path / "val" / "val_annotations.txt"
+    listed.write_text("000.png\tb\t0\t0\t9\t9\n001.png\ta\t0\t0\t9\t9\n002.png\tb\t0\t0\t9\t9\n")
+    raw = load_folder(tmp_path)
+    assert raw.classes == ["a", "b"]
+    assert list(raw.splits) == ["train", "validation"]
+    assert raw.splits["validation"].labels.tolist() == [0, 1, 1]
+    assert [name for _, name in names(raw.splits["validation"])] == ["001.png", "000.png", "002.png"]
+    assert raw.remarks == ["test/ has no class folders: unlabelled, not used"]
+    listed.write_text("000.png b\n")
+    with pytest.raises(InputError, match=r"val_annotations.txt has the line '000.png b', not FILE<tab>CLASS"):
+        load_folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Validation"])
@@ -83,3 +100,12 @@ def test_no_images_in_class_folders(tmp_path, layout):
     with pytest.raises(InputError, match="no images in class folders") as caught:
         load_folder(image_folder(tmp_path, layout))
     assert "train/, val/ and test/" in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere have no such names")
+@pytest.mark.parametrize("name", ["caf\udce9", "cat/caf\udce9.png"], ids=["class", "file"])
+def test_names_that_are_not_utf8_are_refused(tmp_path, name):
+    image_folder(tmp_path, {"cat": 1, "dog": 1}, size=(16, 16))
+    (tmp_path / ("dog" if "/" not in name else "cat/000.png")).rename(tmp_path / name)
+    with pytest.raises(InputError, match=r"caf\\udce9.*' is not UTF-8.*; rename it"):
+        load_folder(tmp_path)

@@ -6,7 +6,7 @@ from torch import nn
 
 from pushpull.corruptions.random import Draws
 from pushpull.data import ImageSplit
-from pushpull.evaluation import runner
+from pushpull.evaluation import conditions
 
 
 class SmallNet(nn.Module):
@@ -45,10 +45,11 @@ class Corruptor:
     """Stands for `corrupt`: adds noise that depends on all of its key; can fail at a given call."""
 
     def __init__(self):
-        self.calls, self.fail_at = [], None
+        self.calls, self.fail_at, self.qualities = [], None, set()
 
-    def __call__(self, images, name, severity, *, scale, seed, index):
+    def __call__(self, images, name, severity, *, scale, seed, index, jpeg_quality=None):
         assert images.dtype == torch.uint8
+        self.qualities.add(jpeg_quality)
         self.calls.append((name, severity, scale, seed, index.tolist()))
         if len(self.calls) == self.fail_at:
             raise KeyboardInterrupt
@@ -60,5 +61,5 @@ class Corruptor:
 @pytest.fixture
 def corruptor(monkeypatch):
     fake = Corruptor()
-    monkeypatch.setattr(runner, "corrupt", fake)
+    monkeypatch.setattr(conditions, "corrupt", fake)
     return fake

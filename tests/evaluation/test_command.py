@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from data.made import image_folder
 from pushpull.cli import main
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError
@@ -139,14 +140,31 @@ def test_a_library_network_with_its_published_weights(monkeypatch, tmp_path):
         evaluate_command("timm:other", data="digits", **FEW)
 
 
-def test_the_order_of_classes_is_checked(run_folder):
+def test_classes_in_another_order_are_mapped(run_folder):
     folder, loaded = run_folder
-    loaded.classes = [*DIGITS[1:], "0"]
-    with pytest.raises(InputError, match=r"has the classes of digits .* in another order"):
-        evaluate_command(str(folder), **FEW)
+    straight = evaluate_command(str(folder), **FEW).clean
+    turned = create_model("resnet8", stem="pp3", input_style="cifar", num_classes=10)
+    turned.load_state_dict(loaded.model.state_dict())
+    with torch.no_grad():
+        for parameter in turned.get_submodule("fc").parameters():
+            parameter.copy_(parameter.roll(-1, 0))
+    loaded.model, loaded.classes = turned, [*DIGITS[1:], "0"]
+    found = evaluate_command(str(folder), output="turned", **FEW)
+    assert found.clean.class_errors == straight.class_errors
     loaded.classes = [f"digit {n}" for n in range(10)]
     with pytest.warns(UserWarning, match="other class names"):
-        evaluate_command(str(folder), **FEW)
+        evaluate_command(str(folder), output="others", **FEW)
+
+
+def test_a_folder_too_high_and_a_class_too_few(model, tmp_path):
+    file = weights(model, tmp_path / "a.safetensors")
+    options = {"model_name": "resnet8", "stem": "pp3", **FEW}
+    image_folder(tmp_path / "up", {f"sketch/{name}": 1 for name in DIGITS}, size=(32, 32))
+    with pytest.raises(InputError, match=r"up has 1 class \('sketch'\); .*, give up/sketch"):
+        evaluate_command(file, data="up", **options)
+    (tmp_path / "up" / "sketch" / "7").rename(tmp_path / "7")
+    with pytest.raises(InputError, match=r"\(for 9 classes: 0, 1, 2, \.\.\.\)"):
+        evaluate_command(file, data="up/sketch", **options)
 
 
 def test_another_sitting_continues_and_other_settings_are_refused(run_folder, capsys):
@@ -253,3 +271,25 @@ def test_help_explains_every_option(capsys):
         "workers",
     ):
         assert f"--{option}" in printed
+
+
+def test_weights_of_imagenet_on_a_subset_of_its_classes(tmp_path, capsys):
+    wnids = ["n01440764", "n01443537", "n02123045"]
+    image_folder(tmp_path / "imagenet-r", dict.fromkeys(wnids, 2), size=(32, 32))
+    whole = create_model("resnet8", input_style="cifar", num_classes=1000)
+    torch.save(whole.state_dict(), tmp_path / "whole.pth")
+    options = FEW | {"corruptions": ("none",)}
+    results = evaluate_command("resnet8", data="imagenet-r", weights="whole.pth", **options)
+    assert results.data["logits"] == "subset of 1000"
+    assert "logits of the data's 3 classes: subset of 1000" in capsys.readouterr().out
+    image_folder(tmp_path / "others", dict.fromkeys(["a", "b"], 2), size=(32, 32))
+    with pytest.raises(InputError, match="does not fit the model"):
+        evaluate_command("resnet8", data="others", weights="whole.pth", **options)
+
+
+def test_quality_and_precision_from_the_command_line(run_folder, capsys):
+    words = "--corruptions fog --severities 1 --limit 12 --device cpu --quiet --jpeg_quality 85"
+    assert main(["evaluate", str(run_folder[0]), *words.split(), "--precision", "bf16"]) == 0
+    results = Results.load(run_folder[0])
+    assert (results.corruption["jpeg_quality"], results.precision) == (85, "bf16")
+    assert "seed 0, JPEG quality 85" in capsys.readouterr().out

@@ -2,16 +2,24 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from pushpull.data import ImageSplit, Preprocessing
+from pushpull.data import DataConfig, ImageSplit, Preprocessing, load_data
 from pushpull.errors import InputError
-from pushpull.evaluation import Results, evaluate, runner
-from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, rank, sum_over_ranks, world_size
+from pushpull.evaluation import Results, conditions, evaluate
+from pushpull.evaluation.ranks import (
+    from_all_ranks,
+    from_first_rank,
+    on_all_ranks,
+    rank,
+    sum_over_ranks,
+    world_size,
+)
 
 
 class Brightness(nn.Module):
@@ -49,6 +57,7 @@ def worker(number, folder):
         results = run(f"{folder}/two")
         assert results == Results.load(f"{folder}/two")
         assert run(f"{folder}/two").clean == results.clean
+        unreadable(folder)
         # An error of rank 0 stops every rank: rank 1 alone would see another file, or none.
         with pytest.raises(InputError, match="cannot be written"):
             run(f"{folder}/rendezvous/x" if number == 0 else f"{folder}/fine")
@@ -56,12 +65,39 @@ def worker(number, folder):
         dist.destroy_process_group()
 
 
+def skipping(folder, limit):
+    data = load_data(DataConfig(f"{folder}/clean", unreadable_limit=limit))
+    options = {"corruptions": (), "preprocessing": Preprocessing(), "progress": False}
+    return evaluate(Brightness(), data, **options)
+
+
+def unreadable(folder):
+    """The limit is of all images: a rank that has the only broken one of 20 has 1 of 10."""
+    with pytest.warns() if rank() == 0 else nullcontext():
+        found = skipping(folder, 0.05)
+    assert (found.clean.images, len(found.data["skipped"])) == (19, 1)
+    with pytest.raises(InputError, match=r"1 unreadable of 20 images of .*more than the 0 that"):
+        skipping(folder, 0.04)
+    # A rank that has stopped stops the other, which waits for it.
+    with pytest.raises(InputError, match="only one"):
+        on_all_ranks(one_fails)
+
+
+def one_fails():
+    if rank() == 1:
+        raise InputError("only one")
+
+
 def errors(results):
-    conditions = [results.clean, *(c for by in results.corrupted.values() for c in by.values())]
-    return [(c.top1_error, c.top5_error, c.class_errors, c.images) for c in conditions]
+    measured = [results.clean, *(c for by in results.corrupted.values() for c in by.values())]
+    return [(c.top1_error, c.top5_error, c.class_errors, c.images) for c in measured]
 
 
 def test_two_processes_give_the_results_of_one(tmp_path):
+    from data.made import image_folder  # the children find no other test module
+
+    image_folder(tmp_path / "clean", dict.fromkeys("0123456789", 2), size=(32, 32))
+    (tmp_path / "clean" / "0" / "000.png").write_bytes(b"")
     # Not torch.multiprocessing: its children cannot import a test module by name.
     commands = [[sys.executable, __file__, str(number), str(tmp_path)] for number in range(2)]
     children = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
@@ -75,7 +111,7 @@ def test_two_processes_give_the_results_of_one(tmp_path):
 
 
 def test_more_processes_than_images_are_refused(monkeypatch):
-    monkeypatch.setattr(runner, "world_size", lambda: 22)
+    monkeypatch.setattr(conditions, "world_size", lambda: 22)
     with pytest.raises(InputError, match="21 images for 22 processes"):
         run(None)
 

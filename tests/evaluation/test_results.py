@@ -148,3 +148,25 @@ def test_keys_of_later_versions_are_ignored(tmp_path):
     value = broken(colour="red")
     value["clean"]["ece"] = 0.1
     assert Results.from_json(value) == example()
+
+
+def test_files_from_before_precision_and_quality_can_be_read(tmp_path):
+    path = example().save(tmp_path)
+    text = json.loads(path.read_text())
+    del text["precision"]
+    assert "jpeg_quality" not in text["corruption"]
+    path.write_text(json.dumps(text))
+    assert Results.load(path) == example()
+    path.write_text(json.dumps(text | {"precision": 16}))
+    with pytest.raises(InputError, match="precision=16 is not str"):
+        Results.load(path)
+
+
+def test_a_set_on_disk_has_no_seed(tmp_path):
+    corruption = {"scale": "none", "seed": None, "source": "on disk", "frost_textures": "as on disk"}
+    corruption |= {"name": "C-bar", "layout": "npy", "files": {"sparkles": "ab"}}
+    results = example(corruption=corruption)
+    assert Results.load(results.save(tmp_path)) == results
+    path = example(corruption=corruption | {"files": ["sparkles"]}).save(tmp_path)
+    with pytest.raises(InputError, match=r"files=.*'sparkles'.* is not dict"):
+        Results.load(path)

@@ -175,11 +175,19 @@ def test_another_evaluation_is_not_continued(network, split, corruptor, tmp_path
     assert list(Results.load(tmp_path).corrupted) == ["snow"] == list(results.corrupted)
 
 
-def test_a_clean_error_alone_gives_way_to_another_evaluation(network, split, corruptor, tmp_path):
-    run(network, split, output=tmp_path, corruptions=())
-    results = run(network, split, output=tmp_path, limit=20, corruptions="fog")
+def test_a_clean_error_that_training_left_gives_way(network, split, corruptor, tmp_path):
+    run(network, split, output=tmp_path, corruptions=(), source=str(tmp_path))
+    results = run(network, split, output=tmp_path, limit=20, corruptions="fog", source=str(tmp_path))
     assert results.clean.images == results.corrupted["fog"][1].images == 20
     assert Results.load(tmp_path) == results
+
+
+def test_another_clean_error_is_not_replaced(network, split, corruptor, tmp_path):
+    first = run(network, split, output=tmp_path, corruptions=())
+    with pytest.raises(InputError, match=r"data.images is 53 there, 52 now.*--overwrite replaces it"):
+        run(network, split.subset(range(52)), output=tmp_path, corruptions=())
+    assert Results.load(tmp_path) == first
+    assert run(network, split, output=tmp_path, corruptions="fog", seed=3).clean == first.clean
 
 
 def test_other_weights_data_and_textures_are_not_continued(network, split, corruptor, tmp_path, monkeypatch):
@@ -188,8 +196,10 @@ def test_other_weights_data_and_textures_are_not_continued(network, split, corru
     images[0, 0, 0, 0] += 1
     with pytest.raises(InputError, match=r"data.sha256"):
         run(network, ImageSplit.from_tensors(images, split.labels), output=tmp_path)
-    monkeypatch.setattr("pushpull.evaluation.runner.frost_texture_source", lambda: "elsewhere")
-    with pytest.raises(InputError, match=r"corruption.frost_textures is '.*' there, 'elsewhere' now"):
+    monkeypatch.setattr("pushpull.evaluation.conditions.frost_texture_source", lambda **_: "elsewhere")
+    assert run(network, split, output=tmp_path, corruptions="fog,frost").corruption["frost_textures"]
+    monkeypatch.setattr("pushpull.evaluation.conditions.frost_texture_source", lambda **_: "here")
+    with pytest.raises(InputError, match=r"corruption.frost_textures is 'elsewhere' there, 'here' now"):
         run(network, split, output=tmp_path)
     monkeypatch.undo()
     with torch.no_grad():
@@ -292,7 +302,6 @@ def test_top5_only_with_more_than_five_classes(split, corruptor):
         ({"severities": "1,2"}, "severity='1' is not an integer"),
         ({"severities": (1, 2.0)}, r"severity=2\.0 is not an integer"),
         ({"severities": None}, "severity=None is not an integer"),
-        ({"corruptions": None}, "corruption=None is not one of"),
         ({"corruptions": ("fog", 3)}, "corruption=3 is not one of"),
         ({"seed": 1.5}, r"seed=1\.5 is not an integer"),
         ({"limit": 2.5}, r"limit=2\.5 is not an integer"),
@@ -420,3 +429,41 @@ def test_the_real_corruptions_all_fifteen(network, split):
     assert timeless(results.to_json()) == timeless(again.to_json())
     with pytest.raises(InputError, match="lacks severity 2, 3, 4"):
         metrics.mean_corruption_error(results.errors())
+
+
+def test_jpeg_quality_reaches_the_corruption_and_is_recorded(network, split, corruptor, tmp_path):
+    options = {"corruptions": "contrast", "severities": (1,)}
+    plain = run(network, split, **options)
+    results = run(network, split, jpeg_quality=10, output=tmp_path, **options)
+    assert plain.corruption["jpeg_quality"] is None
+    assert Results.load(tmp_path).corruption["jpeg_quality"] == 10
+    assert results.errors()["contrast"][0] == plain.errors()["contrast"][0]  # the stand-in has no JPEG
+    assert corruptor.qualities == {None, 10}
+    with pytest.raises(InputError, match=r"corruption.jpeg_quality is 10 there, None now"):
+        run(network, split, output=tmp_path, **options)
+    with pytest.raises(InputError, match=r"jpeg_quality=0 is outside 1\.\.100"):
+        run(network, split, jpeg_quality=0)
+
+
+def test_precision_is_of_the_network_alone_recorded_and_decisive(network, split, corruptor, tmp_path):
+    seen = []
+    network.conv.register_forward_hook(lambda module, given, output: seen.append(output.dtype))
+    results = run(network, split, corruptions="fog", severities=1, precision="bf16", output=tmp_path)
+    assert set(seen) == {torch.bfloat16}
+    assert not torch.is_autocast_enabled("cpu")
+    assert results.precision == "bf16" == Results.load(tmp_path).precision
+    assert results.clean_error == pytest.approx(run(network, split, corruptions=()).clean_error, abs=5 / 53)
+    with pytest.raises(InputError, match="precision is bf16 there, fp32 now"):
+        run(network, split, corruptions="fog", output=tmp_path)
+    with pytest.raises(InputError, match="precision='int8' is not one of fp32, bf16, fp16"):
+        run(network, split, precision="int8")
+
+
+def test_compile_compiles_the_network(network, split, corruptor, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    plain = run(network, split, corruptions="fog", severities=1)
+    results = run(network, split, corruptions="fog", severities=1, compile=True)
+    assert compiled == [network]
+    assert results.precision == "fp32, compiled"
+    assert results.errors()["fog"][0] == plain.errors()["fog"][0]

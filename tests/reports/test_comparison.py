@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation.baselines import ALEXNET
-from pushpull.reports import Entry, compare
+from pushpull.reports import Entry, compare, write_report
 
 # Bennabhaktula et al., ICPR 2024: E, mCE (the plain mean), R_net of ResNet-50 on ImageNet.
 PUBLISHED = [
@@ -226,3 +227,63 @@ def test_mixed_versions_are_said(results):
     other = dataclasses.replace(results("pp3"), versions={"pushpull": "0.2.0", "torch": "2.6.0"})
     comparison = compare(Entry.of([results()]), [Entry.of([other])])
     assert note(comparison, "Results of different package versions").endswith("pushpull 0.1.0, 0.2.0.")
+
+
+def test_a_set_of_other_corruptions_has_a_mean_of_its_own(results, tmp_path):
+    bar = {"plasma_noise": [0.1, 0.2, 0.3, 0.4, 0.5], "sparkles": [0.5] * 5}
+    both = compare(Entry.of([results(errors=bar)]), [Entry.of([results("pp3", errors=bar)])])
+    titles = [column.title for column in both.columns]
+    assert titles == ["E (clean)", "mean of the set", "plasma noise", "sparkles"]
+    assert both.rows[0].values["mean_of_set"].mean == pytest.approx(0.4)
+    notes = " ".join(both.footnotes)
+    assert "none of the benchmark's 15" in notes
+    assert "speckle" not in notes
+    assert len(write_report(both, tmp_path)) == 9
+    extra = {"speckle_noise": [0.5] * 5, "fog": [0.4] * 5}
+    titles = [column.title for column in compare(*pair(results, errors=extra)).columns]
+    assert titles == ["E (clean)", "fog", "speckle noise"]
+
+
+def pair(results, **options):
+    return Entry.of([results(**options)]), [Entry.of([results("pp3", **options)])]
+
+
+DISK = {"source": "on disk", "seed": None, "frost_textures": "as on disk", "name": "CIFAR-10-C", "files": {}}
+
+
+def test_images_on_disk_and_in_memory_are_compared_and_named(results):
+    memory, disk = results(), results("pp3", corruption=DISK)
+    for first, second in ((memory, disk), (disk, memory)):
+        both = compare(Entry.of([first]), [Entry.of([second])])
+        facts = dict(both.setting.summary())
+        assert facts["Corrupted images"] == "in memory and on disk (CIFAR-10-C)"
+        assert facts["Corruption seed"] == "0"
+        assert any(
+            "not the same for all" in note and "pp3 seed 0: on disk" in note for note in both.footnotes
+        )
+    same = {"label": "resnet14"}
+    disk, memory = results(model=same, corruption=DISK), results("pp3", model=same)
+    both = compare(Entry.of([disk], source="a"), [Entry.of([memory], source="b")])
+    assert any("resnet14: on disk; resnet14: in memory" in note for note in both.footnotes)
+    alone = compare(*pair(results, corruption=DISK))
+    facts = dict(alone.setting.summary())
+    assert (facts["Corrupted images"], facts["Corruption seed"]) == ("on disk (CIFAR-10-C)", "none")
+    assert not any("not the same for all" in note for note in alone.footnotes)
+
+
+def test_other_sets_and_other_seeds_beside_a_set_are_refused(results):
+    fog, other = ({**DISK, "files": {"fog": digest}} for digest in "ab")
+    first, second = results(corruption=fog), results("pp3", corruption=other)
+    with pytest.raises(InputError, match=r"list of the set's files is .* there"):
+        compare(Entry.of([first]), [Entry.of([second])])
+    memory = [Entry.of([results(stem, corruption={"seed": n})]) for n, stem in enumerate(("pp0", "pp3"))]
+    with pytest.raises(InputError, match="corruption seed is 1 there and 0 here"):
+        compare(Entry.of([first]), memory)
+    with pytest.raises(InputError, match="jpeg quality is 85 there and None here"):
+        compare(Entry.of([results()]), [Entry.of([results("pp3", corruption={"jpeg_quality": 85})])])
+
+
+def test_precisions_that_differ_are_noted(results):
+    half = dataclasses.replace(results("pp3"), precision="bf16")
+    both = compare(Entry.of([results()]), [Entry.of([half])])
+    assert "Networks computed in different precisions: bf16; fp32." in both.footnotes

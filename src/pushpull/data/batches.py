@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from pushpull.data.decode import UnreadableImageError
 from pushpull.data.images import ImageSplit
 from pushpull.data.preprocessing import Framing
+from pushpull.data.resident import decoding_threads
 from pushpull.data.unreadable import SkipLimit
 from pushpull.errors import InputError
 
@@ -131,7 +134,7 @@ def eval_batches(
         split: the images.
         framing: resize and crop.
         batch_size: images a batch, >= 1.
-        workers: processes that decode where the split is streamed; 0 decodes in this one.
+        workers: processes that decode where the split is streamed; 0: threads of this one.
         device: where the batches go.
         memory_limit_gib: the largest decoded size to keep; None takes the split's own.
 
@@ -159,16 +162,37 @@ def _resident_batches(split: ImageSplit, framing: Framing, batch_size: int) -> I
 
 def _streamed(split: ImageSplit, framing: Framing, batch_size: int, workers: int) -> Iterator[Batch]:
     limit = SkipLimit(f"the {split.name} split", len(split), split.unreadable_limit)
+    data = _FramedDataset(split, framing, split.framed_size(framing))
+    for batch in _by_processes(data, batch_size, workers) if workers else _by_threads(data, batch_size):
+        limit.admit(batch.errors)
+        split.note_skipped(batch.unreadable)
+        if len(batch.labels):
+            yield Batch(batch.images, batch.labels, batch.index)
+
+
+def _by_processes(data: _FramedDataset, batch_size: int, workers: int) -> Iterator[StreamBatch]:
     loader: DataLoader[Any] = DataLoader(
-        _FramedDataset(split, framing, split.framed_size(framing)),
+        data,
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=collate_readable,
         # Without its own generator a loader draws its workers' seed from the global one.
         generator=torch.Generator(),
     )
-    for batch in loader:
-        limit.admit(batch.errors)
-        split.note_skipped(batch.unreadable)
-        if len(batch.labels):
-            yield Batch(batch.images, batch.labels, batch.index)
+    yield from loader
+
+
+def _by_threads(data: _FramedDataset, batch_size: int) -> Iterator[StreamBatch]:
+    """Decode in threads, a batch ahead of the one that is used: decoders let other threads run."""
+    with ThreadPoolExecutor(max_workers=decoding_threads()) as pool:
+        ahead: deque[list[Future[Sample | InputError]]] = deque()
+        try:
+            for start in range(0, len(data), batch_size):
+                positions = range(start, min(start + batch_size, len(data)))
+                ahead.append([pool.submit(data.__getitem__, position) for position in positions])
+                if len(ahead) > 1:
+                    yield collate_readable([task.result() for task in ahead.popleft()])
+            for tasks in ahead:
+                yield collate_readable([task.result() for task in tasks])
+        finally:
+            pool.shutdown(cancel_futures=True)

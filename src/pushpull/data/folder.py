@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,22 +16,24 @@ _EXTENSIONS = frozenset(
     f".{name}"
     for name in "jpg jpeg jpe jp2 png bmp gif webp tif tiff ppm pgm pbm".split()  # noqa: SIM905
 )
+_IMAGES = "images"
 LAYOUT = "train/, val/ and test/ with a folder of images for each class, or only folders of classes"
 
 
 def load_folder(root: Path) -> RawData:
     """Return the splits of an image folder; `index` is the row of a listing sorted by class and path.
 
-    Class folders sorted by name are the labels; the list comes from train/ (without one, from all splits),
-    so a class folder that another split lacks shifts nothing. Without split folders the whole is the test
-    split.
+    Class folders sorted by name (by number where they are "0" to "n-1") are the labels; the list comes from
+    train/ (without one, from all splits), so a class folder that another split lacks shifts nothing. Without
+    split folders the whole is the test split.
 
     Raises:
         InputError: no images, images outside class folders, a class that train/ does not have.
     """
     folders, remarks = _split_folders(root)
-    members = {split: _classes_of(path) for split, path in folders.items()}
-    if "test" in members and not members["test"] and len(members) > 1:
+    members = {split: _members(path) for split, path in folders.items()}
+    # Tiny ImageNet's test images lie in test/images/.
+    if "test" in members and set(members["test"]) <= {_IMAGES} and len(members) > 1:
         remarks.append(f"{folders['test'].name}/ has no class folders: unlabelled, not used")
         del members["test"]
     for split, found in members.items():
@@ -38,7 +41,7 @@ def load_folder(root: Path) -> RawData:
             raise InputError(
                 f"{folders[split]} has no images in class folders and no parquet files; give {LAYOUT}"
             )
-    classes = sorted(members["train"] if "train" in members else set().union(*members.values()))
+    classes = in_class_order(members["train"] if "train" in members else set().union(*members.values()))
     splits = {}
     for split, found in members.items():
         unknown = sorted(set(found) - set(classes))
@@ -47,8 +50,26 @@ def load_folder(root: Path) -> RawData:
                 f"{folders[split] / unknown[0]} is a class that {folders['train']} does not have; "
                 f"rename or remove it ({len(classes)} classes: {', '.join(classes[:4])} ...)"
             )
-        splits[split] = _split(split, found, classes)
+        splits[split] = folder_split(split, found, classes)
     return RawData(classes, splits, remarks)
+
+
+def _members(folder: Path) -> dict[str, list[str]]:
+    """Return class -> image paths of a split: by class folders, or by Tiny ImageNet's list.
+
+    Raises:
+        InputError: a line of the list that is not FILE<tab>CLASS and maybe more.
+    """
+    listed = folder / "val_annotations.txt"
+    if not listed.is_file():
+        return class_folders(folder)
+    found: dict[str, list[str]] = {}
+    for line in listed.read_text(encoding="utf-8").splitlines():
+        file, *rest = line.split("\t")
+        if not rest:
+            raise InputError(f"{listed} has the line {line[:40]!r}, not FILE<tab>CLASS; fetch it again")
+        found.setdefault(rest[0], []).append(str(folder / _IMAGES / file))
+    return {label: sorted(files) for label, files in sorted(found.items())}
 
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
@@ -70,10 +91,34 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     return {split: folders[split] for split in SPLITS if split in folders}, remarks
 
 
-def _classes_of(folder: Path) -> dict[str, list[str]]:
-    """Return class -> image paths, sorted, in folders at any depth below the class's."""
+def in_class_order(names: Iterable[str]) -> list[str]:
+    """Return class names sorted: as text, but "0", "1", ..., "n-1" (as ImageNetV2 has them) as numbers."""
+    ordered = sorted(names)
+    by_number = [str(number) for number in range(len(ordered))]
+    return by_number if sorted(by_number) == ordered else ordered
+
+
+def class_folders(folder: Path) -> dict[str, list[str]]:
+    """Return class -> image paths, sorted, in folders at any depth below the class's.
+
+    Raises:
+        InputError: a name that is not UTF-8.
+    """
     children = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return {child.name: _images_below(child) for child in children}
+    found = {child.name: _images_below(child) for child in children}
+    _check_utf8(path for child in children for path in (str(child), *found[child.name]))
+    return found
+
+
+def _check_utf8(paths: Iterable[str]) -> None:
+    """Raise for a name that Python could only read with surrogates: no table or list can hold it."""
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{path!a} is not UTF-8, as names of files and classes must be; rename it"
+            ) from None
 
 
 def _images_below(folder: Path) -> list[str]:
@@ -85,7 +130,8 @@ def _images_below(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _split(name: str, found: dict[str, list[str]], classes: list[str]) -> ImageSplit:
+def folder_split(name: str, found: Mapping[str, list[str]], classes: list[str]) -> ImageSplit:
+    """Return the images of class -> paths as a split; row i is the i-th image by class and path."""
     from datasets import Dataset, Features, Image
 
     paths = [path for label in classes for path in found.get(label, ())]

@@ -87,6 +87,20 @@ class TableSource:
         """Return the path of an image file, or the split and the row."""
         return self._cell(row)[1]
 
+    def file_name(self, row: int) -> str | None:
+        """Return the path that the image has or had, None where the table knows none; reads no image."""
+        value = self._rows[int(row)].column(self._column)[0]
+        names = [field.name for field in value.type] if hasattr(value, "keys") else []
+        return value["path"].as_py() if "path" in names else None
+
+    def encoded(self, row: int) -> bytes:
+        """Return the stored file of one image; raises `UnreadableImageError`."""
+        content, name = self._content(row)
+        try:
+            return content.read_bytes() if isinstance(content, Path) else content
+        except OSError as error:
+            raise UnreadableImageError(name, error.strerror or str(error)) from error
+
     def open(self, row: int) -> Image.Image:
         """Decode one image."""
         return open_rgb(*self._content(row))
@@ -180,8 +194,8 @@ class ImageSplit:
         if framing.output_size((image.height, image.width)) != size:
             raise InputError(
                 f"{self.image_name(position)} is {image.height} x {image.width} px, "
-                f"the first is {size[0]} x {size[1]} once framed; give a resize and a crop, such as "
-                "Framing(256, 224), so that all agree"
+                f"the first is {size[0]} x {size[1]} once framed, but all must agree; replace or remove it "
+                "(from Python, clean images may be given a framing such as Framing(256, 224))"
             )
         return to_tensor(framing.apply(image, lambda: self.image_name(position)))
 

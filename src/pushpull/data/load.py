@@ -110,14 +110,7 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
     raw = _find(config.name)
     splits = _labelled(raw, config.name)
     if config.classes is not None:
-        numbers = class_numbers(read_class_list(config.classes), raw.classes)
-        splits = {name: only_classes(split, numbers) for name, split in splits.items()}
-        bare = [name for name, split in splits.items() if not len(split)]
-        if bare:
-            raise InputError(
-                f"the {bare[0]} split of {config.name!r} has no image of the classes in {config.classes!r}; "
-                "name others"
-            )
+        splits = _of_classes(splits, config.classes, raw.classes, config.name)
     for split in splits.values():
         split.unreadable_limit, split.memory_limit_gib = config.unreadable_limit, config.memory_limit_gib
     train, validation, test = _roles(splits, config)
@@ -170,6 +163,20 @@ def _labelled(raw: RawData, name: str) -> dict[str, ImageSplit]:
     if not splits:
         raise InputError(f"{name!r} has no labelled image; give data with labels")
     return splits
+
+
+def _of_classes(
+    splits: dict[str, ImageSplit], file: str, classes: list[str], name: str
+) -> dict[str, ImageSplit]:
+    """Return the splits with the classes alone that a file lists."""
+    numbers = class_numbers(read_class_list(file), classes)
+    chosen = {role: only_classes(split, numbers) for role, split in splits.items()}
+    bare = [role for role, split in chosen.items() if not len(split)]
+    if bare:
+        raise InputError(
+            f"the {bare[0]} split of {name!r} has no image of the classes in {file!r}; name others"
+        )
+    return chosen
 
 
 def _roles(

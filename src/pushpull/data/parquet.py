@@ -25,7 +25,9 @@ def find_parquet(folder: Path) -> dict[str, list[Path]]:
         InputError: parquet files that belong to no split, or a shard that is missing.
     """
     places = [folder, folder / "data", *(path for path in sorted(folder.iterdir()) if path.is_dir())]
-    found = [(place, files) for place in dict.fromkeys(places) if (files := sorted(place.glob("*.parquet")))]
+    found = [
+        (place, files) for place in dict.fromkeys(places) if (files := sorted(place.glob("[!.]*.parquet")))
+    ]
     if not found:
         return {}
     by_folder = {split_called(place.name): files for place, files in found if split_called(place.name)}

@@ -16,6 +16,7 @@ from torch import Tensor
 from pushpull.errors import InputError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MOST_PX = 50_000_000  # of an image that is resized: 150 MB, and in floating point four times that
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -63,9 +64,18 @@ class Framing:
         return (longer, self.resize) if height >= width else (self.resize, longer)
 
     def apply(self, image: Image.Image, name: Callable[[], str] = lambda: "the image") -> Image.Image:
-        """Return `image` resized and cropped; an error calls it `name()` where it is below the crop."""
+        """Return `image` resized and cropped.
+
+        Raises:
+            InputError: it is below the crop, or would have more than 50 megapixels resized; called `name()`.
+        """
         height, width = self._resized((image.height, image.width))
         if (height, width) != (image.height, image.width):
+            if height * width > _MOST_PX:
+                raise InputError(
+                    f"resize={self.resize} would make {name()} {height} x {width} px, above "
+                    f"{_MOST_PX // 10**6} megapixels; give a smaller resize"
+                )
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         if self.crop is None:
             return image

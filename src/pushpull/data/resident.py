@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from pushpull.cores import usable_cores
 from pushpull.data.decode import UnreadableImageError
 from pushpull.data.preprocessing import Framing
 from pushpull.data.unreadable import SkipLimit
@@ -63,7 +63,7 @@ def decode_resident(split: ImageSplit, framing: Framing) -> ResidentImages:
 
     limit = SkipLimit(f"the {split.name} split", count, split.unreadable_limit)
     lost: list[int] = []
-    with ThreadPoolExecutor(max_workers=_threads()) as pool:
+    with ThreadPoolExecutor(max_workers=decoding_threads()) as pool:
         tasks = [pool.submit(decode, start) for start in range(0, count, _CHUNK)]
         try:
             for task in _with_progress(tasks, f"reading {split.name}"):
@@ -76,8 +76,9 @@ def decode_resident(split: ImageSplit, framing: Framing) -> ResidentImages:
     return ResidentImages(images[: len(kept)], split.labels[kept], split.index[kept], limit.names)
 
 
-def _threads() -> int:
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def decoding_threads() -> int:
+    """Return how many threads decode: one a processor that this process may use, up to 16."""
+    return min(16, usable_cores())
 
 
 def _close_gaps(images: Tensor, lost: list[int]) -> Int64[Tensor, " kept"]:

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -90,14 +91,9 @@ def class_numbers(wanted: list[str], classes: list[str]) -> list[int]:
     """
     known = {name: number for number, name in enumerate(classes)}
     known |= {match[0]: number for number, name in enumerate(classes) if (match := _WNID.match(name))}
-    if len(classes) == _IMAGENET_CLASSES and any(
-        name not in known and _WNID.fullmatch(name) for name in wanted
-    ):
-        from timm.data import ImageNetInfo
-
-        known |= {
-            wnid: number for number, wnid in enumerate(ImageNetInfo().label_names()) if wnid not in known
-        }
+    if any(name not in known and _WNID.fullmatch(name) for name in wanted):
+        order = imagenet_wnids(len(classes)) or []
+        known |= {wnid: number for number, wnid in enumerate(order) if wnid not in known}
     unknown = [name for name in wanted if name not in known]
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.5) or list(known)[:3]
@@ -111,6 +107,35 @@ def class_numbers(wanted: list[str], classes: list[str]) -> list[int]:
         same = [name for name, other in zip(wanted, numbers, strict=True) if other == number]
         raise InputError(f"{' and '.join(same)} name the same class; name each class once")
     return numbers
+
+
+def matched_classes(wanted: Sequence[str], classes: Sequence[str]) -> list[int | None]:
+    """Return the position in `classes` of each wanted class, None where it has none.
+
+    Two names mean the same class if they are equal or begin with the same wnid. Of 1000 classes without
+    wnids the order is taken to be ImageNet-1k's where the other side has wnids.
+    """
+    there, asked = _keys(classes), _keys(wanted)
+    if any(map(_WNID.fullmatch, asked)) and not any(map(_WNID.fullmatch, there)):
+        there = imagenet_wnids(len(there)) or there
+    elif any(map(_WNID.fullmatch, there)) and not any(map(_WNID.fullmatch, asked)):
+        asked = imagenet_wnids(len(asked)) or asked
+    places = {name: number for number, name in enumerate(there)}
+    return [places.get(name) for name in asked]
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    """Return each name's wnid, or the name where it has none."""
+    return [match[0] if (match := _WNID.match(name)) else name for name in names]
+
+
+def imagenet_wnids(count: int) -> list[str] | None:
+    """Return ImageNet-1k's wnids in the usual order (timm's list) if `count` is 1000, else None."""
+    if count != _IMAGENET_CLASSES:
+        return None
+    from timm.data import ImageNetInfo
+
+    return list(ImageNetInfo().label_names())
 
 
 def only_classes(split: ImageSplit, numbers: list[int]) -> ImageSplit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pushpull.data.decode import UnreadableImageError
 from pushpull.errors import InputError
@@ -41,11 +41,21 @@ class SkipLimit:
             if error.name in self.names:
                 continue
             self.names.append(error.name)
-            if len(self.names) > self.allowed:
-                shown = ", ".join(self.names[:3]) + (", ..." if len(self.names) > 3 else "")
-                raise InputError(
-                    f"{len(self.names)} unreadable of {self.total} images of {self.what} "
-                    f"({shown}: {error.reason}), more than the {self.allowed} that "
-                    f"unreadable_limit={self.share:g} allows; repair or remove them, or raise the limit"
-                )
+            self.check(self.names, error.reason)
             warnings.warn(f"skipped: {error}", stacklevel=2)
+
+    def check(self, names: Sequence[str], reason: str = "") -> None:
+        """Raise `InputError` if these are more than may be skipped.
+
+        Args:
+            names: of unreadable images.
+            reason: why the last one could not be read.
+        """
+        if len(names) <= self.allowed:
+            return
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") + (f": {reason}" if reason else "")
+        raise InputError(
+            f"{len(names)} unreadable of {self.total} images of {self.what} ({shown}), more than the "
+            f"{self.allowed} that unreadable_limit={self.share:g} allows; repair or remove them, "
+            "or raise the limit"
+        )

@@ -23,7 +23,7 @@ _DECISIVE = {
     "model": ("weights_sha256",),
     "data": ("split", "images", "image_size", "framing", "limit", "sha256"),
     "preprocessing": ("mean", "std", "size"),
-    "corruption": ("scale", "seed", "source", "frost_textures"),
+    "corruption": ("scale", "seed", "source", "frost_textures", "jpeg_quality"),
     "versions": ("pushpull",),
 }
 
@@ -65,36 +65,63 @@ def continued(fresh: Results, path: Path, *, overwrite: bool) -> Results:
         overwrite: True: ignore what it holds.
 
     Raises:
-        InputError: the file has corrupted conditions of an evaluation that differs in what decides the
-            numbers, or cannot be read.
+        InputError: the file is of an evaluation that differs in what decides the numbers, and is not the
+            clean error that training has left there; or it cannot be read.
     """
     if overwrite or not path.exists():
         return fresh
     found = Results.load(path)
     differences = "; ".join(_differences(found, fresh))
-    if differences and not found.corrupted:
-        return fresh  # the clean error alone, as training leaves it, is made again in seconds
+    if differences and not found.corrupted and _left_by_training(found, fresh, path):
+        return fresh  # the clean error alone is made again in seconds
     if differences:
         raise InputError(
             f"{path} holds another evaluation ({differences}); "
             "--overwrite replaces it, another --output keeps both"
         )
     data = {**fresh.data, "classes": found.data["classes"], "skipped": found.data["skipped"]}
+    if "logits" in found.data:
+        data["logits"] = found.data["logits"]
+    corruption = {**fresh.corruption}
+    if "files" in fresh.corruption:
+        corruption["files"] = _files(found) | _files(fresh)
     return replace(
         fresh,
         data=data,  # type: ignore[arg-type]
+        corruption=corruption,  # type: ignore[arg-type]
         created=found.created,
         clean=found.clean,
         corrupted=found.corrupted,
     )
 
 
+def _left_by_training(found: Results, fresh: Results, path: Path) -> bool:
+    """Whether the file stands in the run folder of its own network, and is of the same data."""
+    source = found.model["source"]
+    of_run = source is not None and Path(source).resolve() == path.parent.resolve()
+    return of_run and found.data["name"] == fresh.data["name"]
+
+
 def _differences(found: Results, fresh: Results) -> Iterator[str]:
     for section, keys in _DECISIVE.items():
         there, now = getattr(found, section), getattr(fresh, section)
         for key in keys:
+            if section == "corruption" and not found.corrupted:
+                continue  # nothing that is there was made with it
+            if key == "frost_textures" and "frost" not in found.corrupted:
+                continue  # likewise
             if there.get(key) != now.get(key):
                 yield f"{section}.{key} is {_short(there.get(key))} there, {_short(now.get(key))} now"
+    if found.precision != fresh.precision:
+        yield f"precision is {found.precision} there, {fresh.precision} now"
+    # Corruptions may be fetched one after another: only of those in both must the files agree.
+    for name in sorted(_files(found).keys() & _files(fresh).keys()):
+        if _files(found)[name] != _files(fresh)[name]:
+            yield f"the files of {name} are others"
+
+
+def _files(results: Results) -> dict[str, str]:
+    return results.corruption.get("files", {})
 
 
 def _short(value: Any) -> str:

@@ -17,6 +17,8 @@ from pushpull.data import (
     UnreadableImageError,
     load_data,
 )
+from pushpull.data.images import AS_IS
+from pushpull.data.published import PublishedSet
 from pushpull.errors import InputError, integer
 from pushpull.evaluation.results import DataInfo
 
@@ -32,17 +34,21 @@ class EvalImages:
 
     Args:
         split: what is evaluated, after `limit`.
+        whole: what there is before `limit`.
         framing: resize and crop before anything else.
         size: (height, width) after it.
         info: what the results say of them.
         classes: how many logits a network must have; None where the data does not know.
+        of_set: whether they are images of a corrupted set, because there are no clean ones.
     """
 
     split: ImageSplit
+    whole: ImageSplit
     framing: Framing
     size: tuple[int, int]
     info: DataInfo
     classes: int | None
+    of_set: bool = False
 
 
 def eval_images(data: EvalData, *, limit: int | None = None, framing: Framing | None = None) -> EvalImages:
@@ -57,26 +63,54 @@ def eval_images(data: EvalData, *, limit: int | None = None, framing: Framing | 
     Raises:
         InputError: no test split, no images, labels below 0, or a limit below 1.
     """
-    split, name, label, note, own_framing = _named(data)
-    total = len(split)
-    split = _limited(split, label, limit)
+    whole, name, label, note, own_framing = _named(data)
+    total = len(whole)
+    split = limited(whole, label, limit)
     framing = framing or own_framing
     size = split.framed_size(framing)
-    info: DataInfo = {
-        "name": name,
-        "label": label,
+    info = _info(split, framing, size)
+    info |= {"name": name, "label": label, "limit": len(split) if len(split) < total else None, "note": note}
+    # Labels alone do not tell how many classes there are: the highest may not occur.
+    classes = None if isinstance(data, tuple) else len(split.classes)
+    return EvalImages(split, whole, framing, size, info, classes)
+
+
+def images_of_set(published: PublishedSet, name: str, severity: int, *, limit: int | None) -> EvalImages:
+    """Return the images of one condition of a corrupted set, where there are no clean ones.
+
+    Args:
+        published: the set.
+        name, severity: of the condition.
+        limit: as for `eval_images`.
+
+    Raises:
+        InputError: no images with labels, or a limit below 1.
+    """
+    whole = published.split(name, severity)
+    split = limited(whole, whole.name, limit)
+    size = split.framed_size(AS_IS)
+    info = _info(split, AS_IS, size, of_pixels=False)
+    label = published.root.resolve().name
+    number = len(split) if len(split) < len(whole) else None
+    info |= {"name": str(published.root), "label": label, "split": "corrupted", "limit": number}
+    classes = None if published.numbered else len(split.classes)
+    return EvalImages(split, whole, AS_IS, size, info, classes, of_set=True)
+
+
+def _info(split: ImageSplit, framing: Framing, size: tuple[int, int], *, of_pixels: bool = True) -> DataInfo:
+    return {
+        "name": split.name,
+        "label": split.name,
         "split": split.name,
         "images": len(split),
         "image_size": list(size),
         "classes": list(split.classes),
         "skipped": [],
-        "limit": len(split) if len(split) < total else None,
-        "note": note,
+        "limit": None,
+        "note": None,
         "framing": {"resize": framing.resize, "crop": framing.crop},
-        "sha256": _data_digest(split, framing, size),
+        "sha256": _data_digest(split, framing, size, of_pixels=of_pixels),
     }
-    # Labels alone do not tell how many classes there are: the highest may not occur.
-    return EvalImages(split, framing, size, info, None if isinstance(data, tuple) else len(split.classes))
 
 
 def _named(data: EvalData) -> tuple[ImageSplit, str, str, str | None, Framing]:
@@ -95,8 +129,17 @@ def _named(data: EvalData) -> tuple[ImageSplit, str, str, str | None, Framing]:
     )
 
 
-def _limited(split: ImageSplit, label: str, limit: int | None) -> ImageSplit:
-    """Return the images that are evaluated, or raise if there are none with labels."""
+def limited(split: ImageSplit, label: str, limit: int | None) -> ImageSplit:
+    """Return the images that are evaluated.
+
+    Args:
+        split: all images.
+        label: what errors call them.
+        limit: at most so many, the same share of every class; None: all.
+
+    Raises:
+        InputError: no images, labels below 0, or a limit below 1.
+    """
     if len(split) == 0:
         raise InputError(f"{label} holds no images; give a data set that has some")
     lowest = int(split.labels.min())
@@ -134,12 +177,15 @@ def stratified_positions(split: ImageSplit, count: int) -> Tensor:
     return by_class[place_in_class < quota.repeat_interleave(sizes)].sort().values
 
 
-def _data_digest(split: ImageSplit, framing: Framing, size: tuple[int, int]) -> str:
-    """Digest of labels, row numbers, class names and the first readable image: tells data sets apart."""
+def _data_digest(split: ImageSplit, framing: Framing, size: tuple[int, int], *, of_pixels: bool) -> str:
+    """Digest of labels, row numbers, class names and the first readable image: tells data sets apart.
+
+    Without the image where every condition has its own.
+    """
     digest = hashlib.sha256("\n".join(split.classes).encode())
     for values in (split.labels, split.index):
         digest.update(values.cpu().contiguous().numpy().tobytes())
-    for position in range(len(split)):
+    for position in range(len(split) if of_pixels else 0):
         try:
             digest.update(split.framed(position, framing, size).numpy().tobytes())
             break

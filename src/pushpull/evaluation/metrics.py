@@ -97,10 +97,8 @@ def relative_mce(
     if baseline_clean_error is None:
         raise InputError("baseline_clean_error is missing; give the baseline's error on clean images")
     base = _baseline_errors(baseline)
-    clean, base_clean = (
-        _fraction(clean_error, "clean_error"),
-        _fraction(baseline_clean_error, "baseline_clean_error"),
-    )
+    clean = _fraction(clean_error, "clean_error")
+    base_clean = _fraction(baseline_clean_error, "baseline_clean_error")
     return fmean(
         _ratio(
             _mean_error(errors, name) - clean,

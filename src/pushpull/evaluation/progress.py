@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Progress(Protocol):
@@ -56,20 +56,22 @@ def progress_bar(conditions: int, images: int, *, enabled: bool) -> Iterator[Pro
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=Console(stderr=True)) as rich:
-        task = rich.add_task("", total=conditions * images, done=0, conditions=conditions)
+        yield _Bar(rich, rich.add_task("", total=conditions * images, done=0, conditions=conditions), images)
 
-        class Bar:
-            done = 0
 
-            def begin(self, title: str) -> None:
-                rich.update(task, description=title)
+class _Bar:
+    """One bar for all conditions."""
 
-            def advance(self, images: int) -> None:
-                rich.advance(task, images)
+    def __init__(self, rich: Any, task: Any, images: int) -> None:
+        self.rich, self.task, self.images, self.done = rich, task, images, 0
 
-            def finish(self) -> None:
-                self.done += 1
-                # Unreadable images are not counted by advance: the bar still ends full.
-                rich.update(task, done=self.done, completed=self.done * images)
+    def begin(self, title: str) -> None:
+        self.rich.update(self.task, description=title)
 
-        yield Bar()
+    def advance(self, images: int) -> None:
+        self.rich.advance(self.task, images)
+
+    def finish(self) -> None:
+        self.done += 1
+        # Unreadable images are not counted by advance: the bar still ends full.
+        self.rich.update(self.task, done=self.done, completed=self.done * self.images)

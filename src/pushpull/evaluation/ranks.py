@@ -51,6 +51,25 @@ def from_first_rank(make: Callable[[], T]) -> T:
     return outcome[0]
 
 
+def on_all_ranks(make: Callable[[], T]) -> T:
+    """Return what this rank's `make()` returns; where it raises `InputError` on any rank, raise on every one.
+
+    For work that ranks do apart: the others would wait for ever for one that has stopped.
+    """
+    if not _running():
+        return make()
+    made: list[T] = []
+    error: InputError | None = None
+    try:
+        made.append(make())
+    except InputError as caught:
+        error = caught
+    texts = [text for text in from_all_ranks(None if error is None else str(error)) if text is not None]
+    if texts:
+        raise error or InputError(texts[0])
+    return made[0]
+
+
 def from_all_ranks(value: T) -> list[T]:
     """Return every rank's `value`, in the order of ranks."""
     if not _running():

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+from pushpull.data.published_arrays import SEVERITIES as SEVERITIES
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation.schema import check_types
 from pushpull.files import read_json, write_json
 
 SCHEMA = "pushpull-results/1"
 FILE_NAME = "results.json"
-SEVERITIES = (1, 2, 3, 4, 5)
 
 
 class ModelInfo(TypedDict):
@@ -30,10 +30,14 @@ class ModelInfo(TypedDict):
 
 
 class _DataIdentity(TypedDict, total=False):
-    """What tells data sets apart; results from elsewhere may lack it."""
+    """What tells data sets apart; results from elsewhere may lack it.
+
+    `logits`: "subset of 1000" where only the logits of the data's classes count.
+    """
 
     framing: dict[str, int | None]
     sha256: str
+    logits: str | None
 
 
 class DataInfo(_DataIdentity):
@@ -58,11 +62,20 @@ class PreprocessingInfo(TypedDict):
     size: list[int] | int | None
 
 
-class CorruptionInfo(TypedDict):
-    """Which constants and random numbers the corruptions had."""
+class _CorruptionDetails(TypedDict, total=False):
+    """`jpeg_quality`: of images made in memory; `name`, `layout`, `files` (digests): of a set on disk."""
+
+    jpeg_quality: int | None
+    name: str
+    layout: str
+    files: dict[str, str]
+
+
+class CorruptionInfo(_CorruptionDetails):
+    """Which constants and random numbers the corruptions had; a set on disk has its own (seed None)."""
 
     scale: str
-    seed: int
+    seed: int | None
     source: str
     frost_textures: str
 
@@ -74,6 +87,7 @@ class _Frame(TypedDict):
     device: str
     created: str
     complete: bool
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -112,6 +126,8 @@ class Results:
         clean: the uncorrupted images; None until they are done.
         corrupted: corruption -> severity (1..5) -> condition.
         complete: whether everything that was asked for is there.
+        precision: how the network computed: "fp32" (as its weights are), "bf16", "fp16", or these with
+            ", compiled".
     """
 
     model: ModelInfo
@@ -124,6 +140,7 @@ class Results:
     clean: Condition | None
     corrupted: dict[str, dict[int, Condition]]
     complete: bool
+    precision: str = "fp32"
 
     @property
     def label(self) -> str:
@@ -170,7 +187,8 @@ class Results:
         }
         fields = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         clean = asdict(self.clean) if self.clean else None
-        return {"schema": SCHEMA, **fields, "clean": clean, "corrupted": corrupted, "complete": self.complete}
+        end = {"complete": self.complete, "precision": self.precision}
+        return {"schema": SCHEMA, **fields, "clean": clean, "corrupted": corrupted, **end}
 
     @classmethod
     def from_json(cls, value: Any, origin: str = "these results") -> Results:
@@ -197,7 +215,8 @@ class Results:
             by = _mapping(value["corrupted"][name], where)
             corrupted[name] = {_severity(key, where): _condition(record, where) for key, record in by.items()}
         clean = _condition(value["clean"], f"{origin}: clean") if value["clean"] is not None else None
-        fields = {name: value[name] for name in _PLAIN_FIELDS}
+        # Files from before there was a choice have no precision.
+        fields = {name: value[name] for name in (*_PLAIN_FIELDS, "precision") if name in value}
         return cls(**fields, clean=clean, corrupted=corrupted, complete=value["complete"])
 
     def save(self, path: Path | str) -> Path:

@@ -46,4 +46,5 @@ def evaluate_run(
         stem=subject.stem,
         source=subject.source,
         model_seed=subject.seed,
+        model_classes=subject.classes,
     )

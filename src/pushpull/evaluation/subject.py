@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from pushpull.data import Preprocessing
+from pushpull.data.subsets import imagenet_wnids, matched_classes
 from pushpull.errors import InputError, MissingFileError, choice
 from pushpull.models import MODELS, STEMS, create_model, default_input_style, load_weights
 from pushpull.models.weights import read_metadata
@@ -88,11 +89,11 @@ class Naming:
         if given:
             raise InputError(f"{self.spec} is a run folder and knows its model: leave out {', '.join(given)}")
 
-    def load(self, classes: int, side_px: int) -> Subject:
+    def load(self, classes: Sequence[str], side_px: int) -> Subject:
         """Return the network.
 
         Args:
-            classes: how many the data has.
+            classes: of the data; the network's own where the weights name them.
             side_px: longer side of the images.
         """
         file = self.weights if Path(self.spec).suffix not in _WEIGHTS else self.spec
@@ -105,8 +106,8 @@ class Naming:
             model = _published(name, stem)
         else:
             style = self.input_style or notes.get("input_style") or default_input_style(name, side_px)
-            model = create_model(name, stem=stem, input_style=style, num_classes=classes)
-            load_weights(model, file)
+            known = json.loads(notes.get("classes", "null")) or classes
+            model = _with_weights(name, stem, style, known, file)
         preprocessing = json.loads(notes.get("preprocessing", "null"))
         return Subject(
             model=model,
@@ -154,6 +155,22 @@ def _published(name: str, stem: str) -> nn.Module:
         # create_model has given it an untrained head of 1000.
         raise InputError(f"{name} was published with {outputs} classes, not with 1000; choose other weights")
     return model
+
+
+def _with_weights(name: str, stem: str, style: str, classes: Sequence[str], file: str) -> nn.Module:
+    """Return the network with an output a class; with 1000 where that fits and the classes are wnids."""
+
+    def built(outputs: int) -> nn.Module:
+        return load_weights(create_model(name, stem=stem, input_style=style, num_classes=outputs), file)
+
+    try:
+        return built(len(classes))
+    except InputError as error:
+        order = imagenet_wnids(1000) or []
+        if len(classes) == len(order) or None in matched_classes(classes, order):
+            shown = ", ".join(classes[:3]) + (", ..." if classes[3:] else "")
+            raise InputError(f"{error} (for {len(classes)} classes: {shown})") from error
+    return built(len(order))
 
 
 def _notes(file: str | None) -> Mapping[str, str]:

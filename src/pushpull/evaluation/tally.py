@@ -12,14 +12,12 @@ from pushpull.evaluation.ranks import sum_over_ranks
 from pushpull.evaluation.results import Condition
 
 
-def checked_logits(output: Any, images: int, classes: int | None, highest_label: int) -> Tensor:
-    """Return a network's output if it is (images, classes) floating-point logits.
+def checked_logits(output: Any, images: int) -> Tensor:
+    """Return a network's output if it is (images, any number) floating-point logits.
 
     Args:
         output: what the network returned.
         images: how many it was given.
-        classes: how many logits there must be; None: any number that has the highest label.
-        highest_label: of the data.
 
     Raises:
         InputError: it is anything else, with what to do.
@@ -34,17 +32,16 @@ def checked_logits(output: Any, images: int, classes: int | None, highest_label:
         raise InputError(
             f"the model returned {shape} for {images} images; need float logits ({images}, classes)"
         )
-    if classes is not None and output.shape[1] != classes:
+    return output
+
+
+def check_labels_fit(logits: Tensor, highest_label: int) -> None:
+    """Raise `InputError` unless there is a logit for the data's highest label."""
+    if logits.shape[1] <= highest_label:
         raise InputError(
-            f"the model has {output.shape[1]} outputs, the data {classes} classes; "
-            "evaluate on the data it was trained for, or give it a head of that size"
-        )
-    if output.shape[1] <= highest_label:
-        raise InputError(
-            f"the model has {output.shape[1]} outputs, the data the label {highest_label}; "
+            f"the model has {logits.shape[1]} outputs, the data the label {highest_label}; "
             "labels count from 0 and must be below the number of outputs"
         )
-    return output
 
 
 class Tally:

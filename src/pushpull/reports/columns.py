@@ -46,6 +46,15 @@ MEAN_CORRUPTION_ERROR = Column(
     "The convention of CIFAR-10-C and of the push-pull paper's mCE. Not divided by AlexNet's errors: "
     "not to be set beside the usual ImageNet-C mCE.",
 )
+MEAN_OF_SET = Column(
+    "mean_of_set",
+    "mean of the set",
+    "main",
+    "Mean top-1 error over the corruptions of the set (not the benchmark's 15, not AlexNet-normalised)",
+    "mean over the set's corruptions c and 5 severities s of E[c,s]",
+    "For sets such as ImageNet-C-bar, whose corruptions are none of the benchmark's 15. "
+    "Not to be set beside the mean corruption error.",
+)
 MCE_ALEXNET = Column(
     "mce_alexnet",
     "mCE vs AlexNet",
@@ -115,7 +124,9 @@ def corruption_column(name: str, severities: Sequence[int]) -> Column:
         "extra" if extra else "corruption",
         f"Top-1 error, {title(name)} (mean over {span}, not AlexNet-normalised)",
         f"mean over {span} of E[c,s]",
-        "An extra corruption: it enters no mean of the 15." if extra else f"Top-1 error under {title(name)}.",
+        "Not one of the benchmark's 15: it enters no mean of them."
+        if extra
+        else f"Top-1 error under {title(name)}.",
     )
 
 

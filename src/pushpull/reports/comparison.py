@@ -13,7 +13,7 @@ from pushpull.reports.entries import UNNAMED, Entry, load_entry
 from pushpull.reports.estimate import Estimate
 from pushpull.reports.measures import Trial, curves, select_columns, trials, value
 from pushpull.reports.notes import footnotes, pairing
-from pushpull.reports.setting import Setting, require_same, setting_of
+from pushpull.reports.setting import Setting, both, require_same, setting_of
 
 SCHEMA = "pushpull-comparison/1"
 
@@ -191,17 +191,18 @@ def _row(baseline: Entry, entry: Entry, label: str, figures: _Figures) -> Row:
 
 def _common_setting(entries: Sequence[Entry]) -> Setting:
     """The setting that all results share; others are refused, the first difference named."""
-    reference: Setting | None = None
-    reference_name = ""
+    named = []
     for entry in entries:
         for result in entry.results:
             name = f"{entry.source} ({result.label})"
-            setting = setting_of(result, name)
-            if reference is None:
-                reference, reference_name = setting, name
-            require_same(reference, reference_name, setting, name)
-    assert reference is not None
-    return reference
+            named.append((name, setting_of(result, name)))
+            # Not against the first alone: two runs in memory must agree though a set on disk came first.
+            for earlier_name, earlier in named[:-1]:
+                require_same(earlier, earlier_name, named[-1][1], name)
+    common = named[0][1]
+    for _, setting in named[1:]:
+        common = both(common, setting)
+    return common
 
 
 def _unique_labels(entries: Sequence[Entry]) -> list[str]:

@@ -104,6 +104,7 @@ def _net_reduction(trial: Trial) -> float:
 _MAIN: dict[str, Callable[[Trial], float]] = {
     define.CLEAN_ERROR.key: lambda trial: _clean(trial.own),
     define.MEAN_CORRUPTION_ERROR.key: lambda trial: metrics.mean_corruption_error(trial.own.errors),
+    define.MEAN_OF_SET.key: lambda trial: metrics.mean_corruption_error(trial.own.errors, trial.own.errors),
     define.MCE_ALEXNET.key: lambda trial: metrics.mce(trial.own.errors, "alexnet"),
     define.MCE_BASELINE.key: lambda trial: metrics.mce(trial.own.errors, trial.mean.errors),
     define.RELATIVE_MCE_BASELINE.key: lambda trial: metrics.relative_mce(
@@ -149,6 +150,8 @@ def _candidates(setting: Setting) -> tuple[list[Column], list[str]]:
             "mCE vs AlexNet is not shown: it is defined for ImageNet-C only (severity scale imagenet, "
             f"1000 classes); here the scale is {setting.scale} and there are {len(setting.classes)} classes."
         )
+    if whole and not set(CORRUPTIONS) & set(setting.corruptions):
+        found.append(define.MEAN_OF_SET)
     if whole:
         found += [
             define.family_column(name) for name in FAMILIES if set(FAMILIES[name]) <= set(setting.corruptions)

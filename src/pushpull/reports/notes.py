@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pushpull.corruptions import EXTRA_CORRUPTIONS
 from pushpull.reports import columns as define
 from pushpull.reports.columns import Column
 from pushpull.reports.entries import Entry
@@ -23,12 +24,29 @@ def footnotes(
         notes.append(
             "Frost is laid on with procedural textures, so its figures are not those of published tables."
         )
-    if any(column.group == "extra" for column in columns):
+    notes += _sources(entries)
+    if any(column.key in EXTRA_CORRUPTIONS for column in columns):
         notes.append(
             "Extra corruptions (speckle noise, gaussian blur, spatter, saturate) enter no mean of the 15."
         )
     notes += _versions(entries)
     return tuple(notes)
+
+
+def _sources(entries: Sequence[Entry]) -> list[str]:
+    """Whose corrupted images came from where, and whose network computed how, where rows differ in it."""
+    notes = []
+    # Not by label: a network's rows on disk and in memory may be called the same.
+    sources = [(entry.label, entry.results[0].corruption["source"]) for entry in entries]
+    if len({source for _, source in sources}) > 1:
+        whose = "; ".join(f"{label}: {source}" for label, source in sources)
+        notes.append(
+            f"The corrupted images are not the same for all ({whose}): differences are partly theirs."
+        )
+    precisions = {result.precision for entry in entries for result in entry.results}
+    if len(precisions) > 1:
+        notes.append(f"Networks computed in different precisions: {'; '.join(sorted(precisions))}.")
+    return notes
 
 
 def _conventions(columns: Sequence[Column]) -> list[str]:
@@ -37,6 +55,11 @@ def _conventions(columns: Sequence[Column]) -> list[str]:
         notes.append(
             "Mean corruption error: the plain mean of the errors over 15 corruptions x 5 severities, "
             "NOT AlexNet-normalised."
+        )
+    if define.MEAN_OF_SET in columns:
+        notes.append(
+            "Mean of the set: the plain mean over all corruptions of this set, which are none of the "
+            "benchmark's 15: not to be set beside the mean corruption error."
         )
     if define.MCE_ALEXNET in columns:
         notes.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pushpull.errors import InputError
@@ -17,7 +17,8 @@ class Setting:
 
     `counts` holds the number of images by corruption and severity, `clean_images` that of the clean pass
     (None where clean images were not measured), `data` the data's SHA-256 where the result has
-    it, else its name. The network's own preprocessing is not part of it.
+    it, else its name. `set_name` and `files` (a digest a corruption) tell a set on disk. The network's own
+    preprocessing is not part of it.
     """
 
     label: str
@@ -30,11 +31,14 @@ class Setting:
     classes: tuple[str, ...]
     skipped: tuple[str, ...]
     scale: str
-    corruption_seed: int
+    corruption_seed: int | None
     source: str
     frost_textures: str
     clean_images: int | None
     counts: Mapping[str, Mapping[int, int]]
+    jpeg_quality: int | None = None
+    set_name: str | None = None
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def corruptions(self) -> tuple[str, ...]:
@@ -54,14 +58,17 @@ class Setting:
         if self.skipped:
             images += f", {len(self.skipped)} unreadable skipped"
         size = "" if self.image_size is None else f", {' x '.join(map(str, self.image_size))} pixels"
+        seed = "none" if self.corruption_seed is None else str(self.corruption_seed)
+        jpeg = "" if self.jpeg_quality is None else f", then JPEG of quality {self.jpeg_quality}"
+        on_disk = "" if self.set_name is None else f" ({self.set_name})"
         return [
             ("Data", self.label),
             ("Images", images + size),
             ("Classes", str(len(self.classes))),
             ("Corruptions", f"{len(self.counts)}, {severities_text(self.severities)}"),
             ("Severity scale", self.scale),
-            ("Corruption seed", str(self.corruption_seed)),
-            ("Corrupted images", self.source),
+            ("Corruption seed", seed),
+            ("Corrupted images", f"{self.source}{on_disk}{jpeg}"),
             ("Frost textures", self.frost_textures),
         ]
 
@@ -99,6 +106,13 @@ def setting_of(results: Results, source: str) -> Setting:
         frost_textures=corruption["frost_textures"],
         clean_images=None if results.clean is None else results.clean.images,
         counts=_counts(results.corrupted, source),
+        jpeg_quality=corruption.get("jpeg_quality"),
+        set_name=corruption.get("name"),
+        files=tuple(
+            (name, digest)
+            for name, digest in sorted(corruption.get("files", {}).items())
+            if name in results.corrupted
+        ),
     )
 
 
@@ -120,8 +134,14 @@ def _counts(corrupted: Mapping[str, Mapping[int, Condition]], source: str) -> di
 
 
 def require_same(reference: Setting, reference_name: str, other: Setting, other_name: str) -> None:
-    """Raise `InputError` that names the first difference between two settings, if there is one."""
+    """Raise `InputError` that names the first difference between two settings, if there is one.
+
+    Images of a set on disk and images corrupted in memory may be compared, however either were made.
+    """
+    mixed = {reference.source, other.source} == {"in memory", "on disk"}
     for field in fields(Setting):
+        if mixed and field.name in _HOW_MADE:
+            continue
         first, second = getattr(reference, field.name), getattr(other, field.name)
         if first != second:
             name = _NAMES.get(field.name, field.name.replace("_", " "))
@@ -132,6 +152,15 @@ def require_same(reference: Setting, reference_name: str, other: Setting, other_
             )
 
 
+def both(reference: Setting, other: Setting) -> Setting:
+    """Return one setting for two that may be compared, with the sources of both."""
+    if other.source in reference.source:
+        return reference
+    made, on_disk = (reference, other) if other.source == "on disk" else (other, reference)
+    return replace(made, source="in memory and on disk", set_name=on_disk.set_name, files=on_disk.files)
+
+
+_HOW_MADE = ("source", "corruption_seed", "frost_textures", "jpeg_quality", "set_name", "files")
 _NAMES = {
     "label": "data label",
     "images": "number of images",
@@ -139,6 +168,8 @@ _NAMES = {
     "scale": "severity scale",
     "source": "source of the corrupted images",
     "clean_images": "number of clean images",
+    "set_name": "name of the set on disk",
+    "files": "list of the set's files",
     "counts": "the set of corruptions and severities",
 }
 
