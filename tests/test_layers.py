@@ -47,8 +47,8 @@ def unit(*args: Any, seed: int = 0, **kwargs: Any) -> PushPullConv2d:
 
 
 def trained(module: PushPullConv2d) -> nn.Parameter:
-    """The parameter itself; the attribute is the strength that acts."""
-    return dict(module.named_parameters())["alpha"]
+    """The parameter itself; `strength` is what acts."""
+    return module.get_parameter("alpha")
 
 
 def run(module: nn.Module, x: Tensor) -> list[Tensor]:
@@ -172,7 +172,17 @@ def test_fixed_alpha_is_a_checked_number() -> None:
     for wrong in (-1, float("nan"), float("inf"), True, "1", torch.ones(3)):
         with pytest.raises(InputError, match="alpha="):
             module.alpha = wrong
-    assert module.alpha == 2.0
+    assert module.alpha == module.strength == 2.0
+
+
+def test_trained_alpha_is_a_parameter_like_any_other() -> None:
+    model = nn.Sequential(unit(2, 3, 3, trainable_alpha=True))
+    assert model.get_parameter("0.alpha") is dict(model.named_parameters())["0.alpha"] is model[0].alpha
+    with pytest.raises(InputError, match=r"alpha=2\.0 cannot be set: it trains"):
+        model[0].alpha = 2
+    replaced = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    model[0].alpha = replaced
+    assert model.get_parameter("0.alpha") is replaced
 
 
 def test_trained_alpha_never_acts_below_zero() -> None:
@@ -186,16 +196,16 @@ def test_trained_alpha_never_acts_below_zero() -> None:
     parameter.grad = -slope
     torch.optim.SGD([parameter], lr=1e6).step()
     assert (parameter < -1e5).all()
-    assert isinstance(module.alpha, Tensor)
-    assert torch.equal(module.alpha, parameter.abs())
+    assert isinstance(module.strength, Tensor)
+    assert torch.equal(module.strength, parameter.abs())
     assert_near(module(x), push_pull_conv2d(x, module.weight, module.bias, alpha=parameter.detach().abs()))
 
 
 def test_trained_alpha_leaves_zero() -> None:
     module = unit(2, 3, 3, trainable_alpha=True)
     trained(module).data.zero_()
-    assert isinstance(module.alpha, Tensor)
-    (slope,) = torch.autograd.grad(module.alpha.sum(), trained(module))
+    assert isinstance(module.strength, Tensor)
+    (slope,) = torch.autograd.grad(module.strength.sum(), trained(module))
     assert slope.tolist() == [1.0, 1.0, 1.0]
 
 
@@ -285,7 +295,7 @@ def test_exports() -> None:
     module = unit(4, 6, 3, 2, 1, trainable_alpha=True)
     x = random_tensor(2, 4, 9, 8)
     program = torch.export.export(module, (x,))
-    assert torch.equal(program.module()(x), module(x))
+    assert_near(program.module()(x), module(x))
 
 
 def test_repr() -> None:

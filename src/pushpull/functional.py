@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from pushpull.chunks import Steps, applies, inhibited, inhibited_in_chunks, mean
 from pushpull.errors import InputError
 
 IntOrPair = int | Sequence[int]
@@ -88,17 +89,14 @@ def push_pull_conv2d(
         )
         return y[0]
 
+    if applies(x, weight, bias, alpha):
+        return _in_chunks(x, weight, bias, window, groups, alpha, avg_kernel_size)
     push = F.conv2d(x, weight, None, window.stride, window.padding_argument, window.dilation, groups)
     wide = _WIDER.get(push.dtype, push.dtype)
-    response = push.to(wide)
-    pull = _per_filter(_contrast(weight.to(wide))) * _box_sum(x.to(wide), window, groups, weight.shape[0])
-    pull = pull - response
-    if avg_kernel_size > 1:
-        pull = F.avg_pool2d(pull, avg_kernel_size, 1, avg_kernel_size // 2, count_include_pad=False)
-    strength = _per_filter(alpha.to(wide)) if isinstance(alpha, Tensor) else alpha
-    y = F.relu(response) - strength * F.relu(pull)
-    if bias is not None:
-        y = y + _per_filter(bias.to(wide))
+    box = _box_mean(x.to(wide), window, groups, weight.shape[0], avg_kernel_size)
+    strength = alpha.to(wide) if isinstance(alpha, Tensor) else alpha
+    added = None if bias is None else bias.to(wide)
+    y = inhibited(push.to(wide), _contrast(weight.to(wide)), box, strength, added, avg_kernel_size)
     return y.to(push.dtype)
 
 
@@ -185,26 +183,58 @@ def _contrast(weight: Float[Tensor, "o i kh kw"]) -> Float[Tensor, " o"]:
     return weight.amax(dim=(1, 2, 3)) + weight.amin(dim=(1, 2, 3))
 
 
-def _per_filter(value: Tensor) -> Tensor:
-    """(C,) or a scalar, to be broadcast over (N, C, H, W)."""
-    return value.reshape(-1, 1, 1)
+def _in_chunks(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    window: _Window,
+    groups: int,
+    alpha: float | Tensor,
+    avg_kernel_size: int,
+) -> Tensor:
+    """The unit on the CPU, some images at a time; autocast and uneven padding are seen to here."""
+    convolved, kernels = _as_autocast(x), _as_autocast(weight)
+    wide = _WIDER.get(convolved.dtype, convolved.dtype)
+    (top, bottom), (left, right) = window.sides
+    if top == bottom and left == right:
+        padding = (top, left)
+    else:
+        padding = (0, 0)
+        convolved = F.pad(convolved, (left, right, top, bottom))
+    steps = Steps(window.stride, padding, window.dilation, groups, avg_kernel_size, wide)
+    box = _box_mean(x.to(wide), window, groups, weight.shape[0], avg_kernel_size)
+    strength = alpha.to(wide).expand(weight.shape[0]) if isinstance(alpha, Tensor) else alpha
+    added = None if bias is None else bias.to(wide)
+    return inhibited_in_chunks(convolved, kernels, _contrast(weight.to(wide)), box, strength, added, steps)
 
 
-def _box_sum(x: Tensor, window: _Window, groups: int, out_channels: int) -> Tensor:
-    """Sum of x over the window and a group's channels: (N, 1, H, W), or (N, C_out, H, W) for several groups.
+def _as_autocast(t: Tensor) -> Tensor:
+    """The tensor as a convolution under autocast takes it."""
+    if torch.is_autocast_enabled("cpu") and t.dtype != torch.float64:
+        return t.to(torch.get_autocast_dtype("cpu"))
+    return t
 
-    Shifted slices instead of a convolution with ones: autocast cannot round it, and its cost is kh + kw
-    passes over one channel.
+
+def _box_mean(x: Tensor, window: _Window, groups: int, out_channels: int, avg_kernel_size: int) -> Tensor:
+    """The box sum, averaged as the pull response is: (N, 1, H, W), or (N, C_out, H, W) for several groups."""
+    box = mean(_box_sum(x, window, groups), avg_kernel_size)
+    return box if groups == 1 else box.repeat_interleave(out_channels // groups, dim=1)
+
+
+def _box_sum(x: Tensor, window: _Window, groups: int) -> Tensor:
+    """Sum of x over the window and a group's channels: (N, groups, H, W).
+
+    Windows of a strided view, one side after the other, instead of a convolution with ones: autocast cannot
+    round it, its cost is kh + kw additions a pixel of one channel, and its size is the convolution's by the
+    same formula, so that torch.export proves them equal for every height, width and stride.
     """
     total = x.sum(1, keepdim=True) if groups == 1 else x.unflatten(1, (groups, -1)).sum(2)
     (top, bottom), (left, right) = window.sides
     total = F.pad(total, (left, right, top, bottom))
-    height, width = window.output_size(x.shape[-2:])
     (kh, kw), (dh, dw), (sh, sw) = window.kernel, window.dilation, window.stride
-    tall, wide = (height - 1) * sh + 1, (width - 1) * sw + 1
-    total = torch.stack([total[..., i : i + tall : sh, :] for i in range(0, kh * dh, dh)]).sum(0)
-    total = torch.stack([total[..., i : i + wide : sw] for i in range(0, kw * dw, dw)]).sum(0)
-    return total if groups == 1 else total.repeat_interleave(out_channels // groups, dim=1)
+    total = total.unfold(-2, dh * (kh - 1) + 1, sh)[..., ::dh].sum(-1)
+    total = total.unfold(-1, dw * (kw - 1) + 1, sw)[..., ::dw].sum(-1)
+    return total
 
 
 def _check(

@@ -39,15 +39,15 @@ class PushPullConv2d(nn.Module):
             the image's size.
         padding_mode: "zeros", "reflect", "replicate" or "circular", for push and pull alike.
         alpha: inhibition strength, finite and >= 0; where a trained one starts.
-        trainable_alpha: train one strength a channel. The parameter is called `alpha`. The strength that acts
-            is its absolute value, so that it cannot change sign; `pushpull.parameter_groups` keeps it out of
+        trainable_alpha: train one strength a channel. The parameter is called `alpha`. What acts is its
+            absolute value (`strength`), which cannot change sign; `pushpull.parameter_groups` keeps it out of
             weight decay.
         avg_kernel_size: side of the pull response's average pooling, 0 (none) or odd.
         weight_eps: None, or standardise each filter (mean 0, variance 1, this epsilon) before use.
 
     Attributes:
-        alpha: the strength in effect: a float, or a tensor (C_out,) where it trains. The parameter itself is
-            `dict(unit.named_parameters())["alpha"]`; `get_parameter("alpha")` meets the attribute instead.
+        alpha: the fixed strength, a float that may be set, or the parameter (C_out,) where it trains.
+        strength: the strength in effect, never negative: alpha, or the parameter's absolute value.
 
     Raises:
         InputError: a ValueError that names the argument and what is allowed.
@@ -95,12 +95,10 @@ class PushPullConv2d(nn.Module):
         self.register_parameter(
             "bias", nn.Parameter(torch.empty(self.out_channels, **placed)) if bias else None
         )
-        self._fixed_alpha: float | None = None
         self._initial_alpha = _strength(alpha)
-        if trainable_alpha:
-            self.register_parameter("alpha", nn.Parameter(torch.empty(self.out_channels, **placed)))
-        else:
-            self._fixed_alpha = self._initial_alpha
+        self.alpha: float | nn.Parameter = (
+            nn.Parameter(torch.empty(self.out_channels, **placed)) if trainable_alpha else self._initial_alpha
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -118,19 +116,20 @@ class PushPullConv2d(nn.Module):
         return self._parameters.get("alpha") is not None
 
     @property
-    def alpha(self) -> float | Tensor:
-        """The inhibition strength in effect, never negative."""
-        trained = self._parameters.get("alpha")
-        if trained is not None:
-            # |alpha|, with slope 1 at 0, where abs() has none and would never leave.
-            return torch.where(trained < 0, -trained, trained)
-        if self._fixed_alpha is None:
-            raise AttributeError("alpha is not set yet")
-        return self._fixed_alpha
+    def strength(self) -> float | Tensor:
+        """The strength in effect, never negative: a float, or a tensor (C_out,) where it trains."""
+        if not isinstance(self.alpha, Tensor):
+            return self.alpha
+        # |alpha|, with slope 1 at 0, where abs() has none and would never leave.
+        return torch.where(self.alpha < 0, -self.alpha, self.alpha)
 
-    @alpha.setter
-    def alpha(self, value: float) -> None:
-        self._fixed_alpha = _strength(value)
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a strength that is set; all else is as in `nn.Module`."""
+        if name == "alpha" and not isinstance(value, nn.Parameter):
+            value = _strength(value)
+            if self._parameters.get("alpha") is not None:
+                raise InputError(f"alpha={value} cannot be set: it trains; fill the parameter instead")
+        super().__setattr__(name, value)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited response to x (N, C_in, H, W) or (C_in, H, W)."""
@@ -143,7 +142,7 @@ class PushPullConv2d(nn.Module):
             padding,
             self.dilation,
             self.groups,
-            alpha=self.alpha,
+            alpha=self.strength,
             avg_kernel_size=self.avg_kernel_size,
         )
 
@@ -234,6 +233,8 @@ def _tf_same_padding(
     """(before, after) zeros, vertical then horizontal, so that the output is ceil(size / stride)."""
     sides = []
     for n, k, s, d in zip(size, kernel, stride, dilation, strict=True):
-        total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
+        span = (k - 1) * d + 1
+        # A window as long as the step never needs less than nothing: without max(), sizes may stay symbols.
+        total = span - s + -n % s if span >= s else max(span - s + -n % s, 0)
         sides.append((total // 2, total - total // 2))
     return sides

@@ -1,0 +1,132 @@
+"""The command `pushpull export`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pushpull.errors import InputError
+from pushpull.evaluation.subject import Naming
+from pushpull.export.check import TOLERANCE, Agreement
+from pushpull.export.formats import SUFFIXES
+from pushpull.export.source import Source, Wishes, open_source
+from pushpull.export.write import ExportOptions, export_model
+from pushpull.files import writable_folder
+
+_RUN_FILE = "export"
+
+
+def export_command(
+    model: str,
+    *,
+    format: str = "onnx",
+    output: str | None = None,
+    data: str | None = None,
+    classes: str | None = None,
+    weights: str | None = None,
+    model_name: str | None = None,
+    stem: str | None = None,
+    input_style: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: Sequence[int] | None = None,
+    resize: int | None = None,
+    crop: int | None = None,
+    batch_size: int | None = None,
+    dynamic_size: bool = False,
+    opset: int | None = None,
+    tolerance: float = TOLERANCE,
+    overwrite: bool = False,
+) -> Path:
+    """Write a model as one file for other programs, checked against PyTorch before it is put in place.
+
+    Args:
+        model: A run folder; timm:NAME or torchvision:NAME (with their published weights unless --weights is
+            given); a name of ours with --weights; or a file of weights (.safetensors, .pth), with
+            --model_name unless `pushpull train` wrote it.
+        format: onnx, exported-program (torch.export) or safetensors (weights only). The first two take
+            float images in [0, 1] and normalise them inside.
+        output: The file. By default export.onnx, export.pt2 or export.safetensors in the run folder, else
+            runs/export-NAME with that suffix.
+        data: digits, a folder of parquet files, an image folder, or owner/name of the hub: images to check
+            with. By default the run's own if they are on this machine, and random ones always.
+        classes: A text file with one class name a line, in the order of the model's outputs. By default what
+            the weights say, else those of --data, else ImageNet-1k's.
+        weights: A file of weights for a model that is given by name.
+        model_name: The name, where the model is given as a file of weights.
+        stem: The first layer: plain, pp0, pp3, pp5, pp0_alpha, pp3_alpha or pp5_alpha. By default what the
+            weights say, else plain.
+        input_style: imagenet or cifar, for names of ours. By default what the weights say, else cifar for
+            images of up to 64 pixels.
+        mean: Red, green and blue mean that the model expects its images, in [0, 1], to be normalised with. By
+            default what the model brings, else 0 0 0.
+        std: Likewise the standard deviations. By default what the model brings, else 1 1 1.
+        size: Side, or height and width, in pixels of the images that the model gets. By default what the
+            model or its data say.
+        resize: Shorter side in pixels that images are brought to first; a note in the file. By default what
+            the data or the published weights say.
+        crop: Side in pixels of the square that is kept of the middle after that; likewise.
+        batch_size: The file takes exactly so many images. By default any number.
+        dynamic_size: The file takes images of any height and width.
+        opset: Version of ONNX's operators. By default what PyTorch's exporter chooses.
+        tolerance: Largest difference from PyTorch's logits that is accepted, as a share of the largest logit.
+        overwrite: Replace the file that is there.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: something that does not exist or does not fit, or a file that differs from PyTorch, in one
+            line; nothing is written then.
+    """
+    options = ExportOptions(format, batch_size, dynamic_size, opset, tolerance)
+    path = _free_path(model, format, output, overwrite)
+    source = open_source(
+        Naming(model, weights, model_name, stem, input_style),
+        Wishes(data, classes, mean, std, size, resize, crop),
+    )
+    agreement = export_model(source.model, path, source.card, options, images=source.images)
+    print(_summary(source, options, path, agreement))
+    return path
+
+
+def _free_path(model: str, format: str, output: str | None, overwrite: bool) -> Path:
+    """Return the file to write, after trying its folder: before long work, not after."""
+    suffix = SUFFIXES[format]
+    if output is not None:
+        path = Path(output)
+        if path.suffix != suffix:
+            raise InputError(f"output={output} must end in {suffix} for --format {format}")
+    elif Path(model).is_dir():
+        path = Path(model) / f"{_RUN_FILE}{suffix}"
+    else:
+        name = Path(model).stem if Path(model).is_file() else re.sub(r"[^\w.]+", "-", model).strip("-")
+        path = Path("runs") / f"export-{name}{suffix}"
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the path of a file")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; add --overwrite or choose another --output")
+    writable_folder(path.parent)
+    return path
+
+
+def _summary(source: Source, options: ExportOptions, path: Path, agreement: Agreement) -> str:
+    card = source.card
+    any_size = " and any size" if options.dynamic_size else ""
+    takes = "any number" if options.batch_size is None else str(options.batch_size)
+    height, width = card.size
+    megabytes = path.stat().st_size / 1e6
+    inside = ", not yet normalised" if options.format != "safetensors" else ", normalised as its header says"
+    checked = (
+        f"images of {source.images_of} and random ones" if source.images is not None else "random images"
+    )
+    return "\n".join(
+        [
+            f"{card.label} as {options.format}: {megabytes:.1f} MB, {len(card.classes)} classes",
+            f"  takes {takes} of images 3 x {height} x {width}{any_size}, RGB in [0, 1]{inside}",
+            f"  checked with {agreement.images} images ({checked}): logits within {agreement.difference:.1e} "
+            f"of their scale of PyTorch's, the same class for {agreement.same_class}",
+            f"Written to {path.resolve()}",
+        ]
+    )

@@ -1,0 +1,200 @@
+"""The forms of file: how each is written, and how it is run again to be checked."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from pushpull.errors import InputError, MissingFileError, integer, one_line
+from pushpull.export.card import INPUT, OUTPUT
+from pushpull.models.weights import read_metadata
+
+Runner = Callable[[Tensor], Tensor]
+
+SUFFIXES = {"onnx": ".onnx", "exported-program": ".pt2", "safetensors": ".safetensors"}
+FORMATS = tuple(SUFFIXES)
+_CARD = "pushpull.json"
+_SAFE_LOADING = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+_ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+# Below 18 the exporter has no operators; above 25 it cannot write a file.
+_OPSETS = range(18, 26)
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """An exported file, ready to run.
+
+    Args:
+        run: maps (N, 3, H, W) float32 in [0, 1] to logits (N, classes).
+        metadata: the strings that the file carries.
+    """
+
+    run: Runner
+    metadata: Mapping[str, str]
+
+
+def check_onnx_installed() -> None:
+    """Raise `InputError` where a package that ONNX files need is not installed."""
+    missing = [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"--format onnx needs {', '.join(missing)}; pip install 'pushpull-net[onnx]', "
+            "or choose exported-program"
+        )
+
+
+def checked_opset(opset: int | None) -> int | None:
+    """Return a version of ONNX's operators that can be written, None for the exporter's own choice."""
+    if opset is None:
+        return None
+    remedy = f"give one of {_OPSETS.start}..{_OPSETS.stop - 1}, or leave it out"
+    opset = integer("opset", opset, remedy)
+    if opset not in _OPSETS:
+        raise InputError(f"opset={opset} cannot be written; {remedy}")
+    return opset
+
+
+def write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str], opset: int | None) -> None:
+    """Write an ONNX file with the weights inside; the metadata are its `metadata_props`."""
+    with _quiet():
+        try:
+            exported: Any = torch.onnx.export(
+                program,
+                dynamo=True,
+                dynamic_shapes={INPUT: _open_axes(program)},
+                opset_version=opset,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                verbose=False,
+            )
+        except Exception as error:
+            raise InputError(
+                f"the network cannot be written as ONNX ({one_line(error)}); "
+                "choose --format exported-program, or another --opset"
+            ) from error
+        written = exported.model.opset_imports[""]
+        if opset is not None and written != opset:
+            raise InputError(
+                f"the network cannot be written with opset={opset}, only {written}; leave --opset out"
+            )
+        for node in exported.model.graph:
+            node.metadata_props.clear()  # the exporter's notes, with paths of this machine
+        exported.model.metadata_props.update(metadata)
+        exported.save(path, external_data=False)
+
+
+def _open_axes(program: ExportedProgram) -> dict[int, str]:
+    """Return the names of the sizes that the graph leaves open, as the file will call them."""
+    (images,) = [node for node in program.graph.nodes if node.name == INPUT]
+    names = {0: "batch", 2: "height", 3: "width"}
+    return {axis: name for axis, name in names.items() if not isinstance(images.meta["val"].shape[axis], int)}
+
+
+def load_onnx(path: Path) -> LoadedFile:
+    """Return an ONNX file in onnxruntime, on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+
+    return LoadedFile(run, session.get_modelmeta().custom_metadata_map)
+
+
+def write_program(program: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write torch.export's archive; the metadata are its extra file `pushpull.json`."""
+    with _quiet():
+        torch.export.save(program, path, extra_files={_CARD: json.dumps(dict(metadata), ensure_ascii=False)})
+
+
+def load_program(path: Path | str) -> LoadedFile:
+    """Return what `pushpull export --format exported-program` wrote, without unpickling anything of it.
+
+    Raises:
+        InputError: a missing or broken file, or an archive without our metadata.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f"{path} does not exist; give a file of pushpull export")
+    extra = {_CARD: ""}
+    try:
+        with _quiet(), _tensors_only():
+            program = torch.export.load(path, extra_files=extra)
+    except Exception as error:
+        raise InputError(
+            f"{path} could not be read as an exported program ({one_line(error)}); export it again"
+        ) from error
+    if not extra[_CARD]:
+        raise InputError(f"{path} is not from `pushpull export`; load it with torch.export.load")
+    module = program.module()
+
+    def run(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return module(images)
+
+    return LoadedFile(run, json.loads(extra[_CARD]))
+
+
+def load_weights_file(path: Path) -> LoadedFile:
+    """Return the network of a safetensors file of ours, built by its name and normalised by its header."""
+    from pushpull.evaluation.subject import Naming
+    from pushpull.export.trace import Normalised
+
+    metadata = read_metadata(path)
+    height, width = json.loads(metadata["size"])
+    subject = Naming(str(path)).load(json.loads(metadata["classes"]), max(height, width))
+    assert subject.preprocessing is not None
+    module = Normalised(subject.model.eval(), subject.preprocessing)
+
+    def run(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return module(images)
+
+    return LoadedFile(run, metadata)
+
+
+LOADERS: dict[str, Callable[[Path], LoadedFile]] = {
+    "onnx": load_onnx,
+    "exported-program": load_program,
+    "safetensors": load_weights_file,
+}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks on its own internals from the user's screen; errors are raised."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Have torch.load refuse what would run code; torch.export.load has no argument for it."""
+    before = os.environ.get(_SAFE_LOADING)
+    os.environ[_SAFE_LOADING] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_LOADING]
+        else:
+            os.environ[_SAFE_LOADING] = before

@@ -1,0 +1,124 @@
+"""The unit where PyTorch's tools take a model apart, wrap it, count it or average it."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from pushpull.layers import PushPullConv2d
+from support import assert_near, random_tensor
+
+STEM = {"stride": 2, "padding": 3, "bias": True}
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    """A stem with a trained strength, and a head."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unit = PushPullConv2d(3, 8, 7, **STEM, trainable_alpha=True)
+        return nn.Sequential(unit, nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+
+
+def images(seed: int = 0) -> Tensor:
+    return random_tensor(4, 3, 17, 20, seed=seed, dtype=torch.float32)
+
+
+def step(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """The gradients of one step, by the parameter's name."""
+    model.zero_grad()
+    model(x).square().sum().backward()
+    return {name.removeprefix("module."): p.grad.clone() for name, p in model.named_parameters()}
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_process")
+def test_distributed_data_parallel_has_the_same_gradients() -> None:
+    model = network()
+    wrapped = DistributedDataParallel(copy.deepcopy(model))
+    expected, got = step(model, images()), step(wrapped, images())
+    assert got.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert_near(got[name], gradient)
+
+
+def test_activation_checkpointing_has_the_same_gradients() -> None:
+    model, again = network(), network()
+    y = checkpoint(again, images(), use_reentrant=False)
+    assert isinstance(y, Tensor)
+    y.square().sum().backward()
+    for parameter, gradient in zip(again.parameters(), step(model, images()).values(), strict=True):
+        assert parameter.grad is not None
+        assert_near(parameter.grad, gradient)
+
+
+def test_averaged_models_average_weights_and_strengths() -> None:
+    timm_ema = pytest.importorskip("timm.utils").ModelEmaV3
+    model, other = network(0), network(1)
+    with torch.no_grad():
+        other.get_parameter("0.alpha").fill_(3.0)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.75))
+    ema = timm_ema(model, decay=0.75)
+    averaged.update_parameters(model)  # the first one copies
+    averaged.update_parameters(other)
+    ema.update(other)
+    for twin in (averaged.module, ema.module):
+        assert_near(twin.get_parameter("0.alpha"), torch.full((8,), 1.5))
+        expected = 0.75 * model.get_parameter("0.weight") + 0.25 * other.get_parameter("0.weight")
+        assert_near(twin.get_parameter("0.weight"), expected)
+        assert torch.isfinite(twin.eval()(images())).all()
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_flop_counter_counts_the_one_convolution(groups: int) -> None:
+    conv = nn.Conv2d(3, 12, 7, **STEM, groups=groups)
+    unit = PushPullConv2d(3, 12, 7, **STEM, groups=groups)
+    counts = []
+    for module in (conv, unit):
+        x = images().requires_grad_()
+        with FlopCounterMode(display=False) as counter:
+            y = module(x)
+        forward = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            y.sum().backward()
+        counts.append((forward, y.shape))
+    # 2 operations a tap, 4 images of 9 x 10 positions; sums, poolings and rectifications count for nothing.
+    assert counts[0] == counts[1] == (2 * 4 * 9 * 10 * 12 * (3 // groups) * 49, (4, 12, 9, 10))
+
+
+def test_flop_counter_counts_a_training_step() -> None:
+    counts = []
+    for module in (nn.Conv2d(3, 12, 7, **STEM), PushPullConv2d(3, 12, 7, **STEM)):
+        with FlopCounterMode(display=False) as counter:
+            module(images().requires_grad_()).sum().backward()
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
+
+
+def test_a_plain_convolution_takes_the_weights_back() -> None:
+    unit = network()[0]
+    conv = nn.Conv2d(3, 8, 7, **STEM)
+    conv.load_state_dict({k: v for k, v in unit.state_dict().items() if k != "alpha"}, strict=True)
+    back = PushPullConv2d(3, 8, 7, **STEM)
+    back.load_state_dict(conv.state_dict(), strict=True)
+    assert torch.equal(back.weight, unit.weight)
+    # With the pull kernel's constant at zero, no pooling and full strength the unit is the convolution.
+    flat = PushPullConv2d(3, 8, 7, **STEM, avg_kernel_size=0)
+    half = conv.weight.detach()[:, :, :, :3]
+    opposed = torch.cat([half, torch.zeros(8, 3, 7, 1), -half], dim=3)
+    flat.load_state_dict({"weight": opposed, "bias": conv.bias}, strict=True)
+    conv.load_state_dict(flat.state_dict())
+    assert_near(flat(images()), conv(images()))
