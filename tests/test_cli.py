@@ -88,6 +88,21 @@ def test_mistakes_are_one_line(capsys, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["corrupt", "--jpeg_quality", "85.5"], "--jpeg_quality 85.5 is not a whole number; see "),
+        (["corrupt", "--limit", "1e9"], "--limit 1e9 is not a whole number; see "),
+        (["corrupt", "--limit", "many"], "--limit many is not a whole number; see "),
+        (["corrupt", "--seed", "x"], "--seed x is not a whole number; see "),
+        (["corrupt", "--severities", "1", "b"], "--severities b is not a whole number; see "),
+        (["train", "--optim.max_lr", "high"], "--optim.max_lr high is not a number; see "),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_said_in_plain_words(capsys, arguments, text):
+    assert text in _error(capsys, *arguments)
+
+
 def test_the_program_is_installed():
     done = subprocess.run(
         [sys.executable, "-m", "pushpull", "--version"], capture_output=True, text=True, check=True

@@ -13,7 +13,7 @@ HEAVY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("use", ["", "pushpull.PushPullConv2d(3, 8, 3); dir(pushpull)"])
+@pytest.mark.parametrize("use", ["", "pushpull.PushPullConv2d(3, 8, 3); pushpull.corrupt; dir(pushpull)"])
 def test_import_loads_nothing_heavy(use: str) -> None:
     code = f"import sys, pushpull\n{use}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run(

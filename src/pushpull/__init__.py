@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pushpull._version import __version__
 
 if TYPE_CHECKING:
-    from pushpull import corruptions, data, evaluation, functional, models, reports, training
+    from pushpull import corruptions, data, evaluation, export, functional, models, reports, training
+    from pushpull.corruptions import Corrupt, RandomCorruption, corrupt
     from pushpull.data import DataConfig, Preprocessing, load_data
     from pushpull.errors import InputError
     from pushpull.evaluation import Results, evaluate
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
     from pushpull.training import Recipe, load_run, train
 
 _ATTRIBUTES = {
+    "Corrupt": "pushpull.corruptions",
     "DataConfig": "pushpull.data",
     "InputError": "pushpull.errors",
     "Preprocessing": "pushpull.data",
     "PushPullConv2d": "pushpull.layers",
+    "RandomCorruption": "pushpull.corruptions",
     "Recipe": "pushpull.training",
     "Replacement": "pushpull.surgery",
     "Results": "pushpull.evaluation",
     "compare": "pushpull.reports",
+    "corrupt": "pushpull.corruptions",
     "create_model": "pushpull.models",
     "evaluate": "pushpull.evaluation",
     "load_data": "pushpull.data",
@@ -39,23 +43,27 @@ _ATTRIBUTES = {
     "replace_first_conv": "pushpull.surgery",
     "train": "pushpull.training",
 }
-_MODULES = ("corruptions", "data", "evaluation", "functional", "models", "reports", "training")
+_MODULES = ("corruptions", "data", "evaluation", "export", "functional", "models", "reports", "training")
 
 __all__ = [
+    "Corrupt",
     "DataConfig",
     "InputError",
     "Preprocessing",
     "PushPullConv2d",
+    "RandomCorruption",
     "Recipe",
     "Replacement",
     "Results",
     "__version__",
     "compare",
+    "corrupt",
     "corruptions",
     "create_model",
     "data",
     "evaluate",
     "evaluation",
+    "export",
     "functional",
     "load_data",
     "load_run",

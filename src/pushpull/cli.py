@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -28,8 +29,15 @@ COMMANDS = {
     "evaluate": Command(
         "pushpull.evaluation.command:evaluate_command", "error on clean and corrupted images"
     ),
+    "corrupt": Command(
+        "pushpull.corrupted.command:corrupt_command", "a corrupted copy of a data set; a gallery"
+    ),
+    "export": Command("pushpull.export.command:export_command", "one checked file for other programs: ONNX"),
     "compare": Command("pushpull.reports.command:compare_command", "a table of runs against a baseline"),
 }
+
+
+_TYPES = {"<class 'int'>": "a whole number", "<class 'float'>": "a number", "<class 'str'>": "text"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,7 +90,8 @@ def _run(name: str, arguments: list[str]) -> None:
 def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> dict[str, Any]:
     """Return the keyword arguments for `function` that a command line (and its --config file) gives.
 
-    A parameter without a default is positional, a list takes values with spaces between, a bool is a switch.
+    A parameter without a default is positional, and so is one before a `*`, which may then be left out; a
+    list takes values with spaces between, a bool is a switch.
     A parameter called `recipe` is spread: the fields of its dataclass are options and keys of a YAML file.
 
     Raises:
@@ -106,11 +115,24 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     try:
         values = parser.instantiate(parser.parse_args(_normal(arguments)))
     except ArgumentError as error:
-        raise InputError(f"{_one_line(error)}; see pushpull {name} --help") from error
+        raise InputError(f"{_mistake(_one_line(error))}; see pushpull {name} --help") from error
     keywords = {key: values[key] for key in own}
     if fields:
         keywords["recipe"] = hints["recipe"](**{key: values[key] for key in fields})
     return keywords
+
+
+def _mistake(text: str) -> str:
+    """Return what jsonargparse says of a value of the wrong type as: option, value, what is allowed."""
+    key = re.match(r'Parser key "([^"]+)"', text)
+    value = re.search(r".*(?:Given|Got) value: (.*)", text)  # the last
+    expected = re.search(r"Subtypes: \[(.*?)\]|Expected a (<class '\w+'>)", text)
+    if key and value and expected:
+        kinds = (expected[1] or expected[2]).split(", ")
+        allowed = [_TYPES.get(kind, kind) for kind in kinds if kind != "<class 'NoneType'>"]
+        if set(allowed) <= set(_TYPES.values()):
+            return f"--{key[1]} {value[1]} is not {' or '.join(allowed)}"
+    return text
 
 
 def _normal(arguments: Sequence[str]) -> list[str]:
@@ -139,9 +161,14 @@ def _add_parameters(parser: Any, function: Callable[..., Any], hints: dict[str, 
     texts = {
         item.arg_name: item.description for item in parse_docstring(inspect.getdoc(function) or "").params
     }
-    names = [name for name in inspect.signature(function).parameters if name != "recipe"]
+    parameters = inspect.signature(function).parameters
+    starred = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
+    names = [name for name in parameters if name != "recipe"]
     for name in names:
-        default, hint = inspect.signature(function).parameters[name].default, hints[name]
+        default, hint = parameters[name].default, hints[name]
+        positional = default is inspect.Parameter.empty or (
+            starred and parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
+        )
         options: dict[str, Any] = {"help": texts.get(name)}
         if default is not inspect.Parameter.empty:
             options["default"] = default
@@ -152,7 +179,9 @@ def _add_parameters(parser: Any, function: Callable[..., Any], hints: dict[str, 
             options |= {"nargs": "+", "type": element}
         else:
             options["type"] = hint
-        parser.add_argument(name if default is inspect.Parameter.empty else f"--{name}", **options)
+        if positional and "default" in options:
+            options["nargs"] = "?"
+        parser.add_argument(name if positional else f"--{name}", **options)
     return names
 
 

@@ -1,0 +1,297 @@
+"""What the unit's benchmark measures: layers, stems and networks, each beside its plain twin."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from timing import Timing, interleaved
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pushpull import PushPullConv2d, create_model
+
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+PLAIN, PUBLISHED, EAGER, COMPILED, FUSED = "plain", "published form", "ours, eager", "ours, compiled", "fused"
+
+# Ratios to the plain layer or network that are aimed at: (device, what, who) -> how many times, at most.
+TARGETS = {
+    ("cpu", "forward", EAGER): 2.2,
+    ("cpu", "forward", COMPILED): 1.4,
+    ("cpu", "forward + backward", EAGER): 2.5,
+    ("cpu", "resnet50", EAGER): 1.08,
+    ("cpu", "memory", EAGER): 1.3,
+    ("cuda", "forward", FUSED): 1.15,
+    ("cuda", "forward + backward", FUSED): 1.4,
+    ("cuda", "stem", FUSED): 1.0,
+    ("cuda", "resnet50, training", EAGER): 1.02,
+    ("cuda", "memory", EAGER): 1.3,
+}
+
+
+class Setting(NamedTuple):
+    """What all measurements of a run share."""
+
+    device: torch.device
+    dtype: torch.dtype
+    batch: int
+    network_batch: int
+    size: int
+    repeats: int
+    threads: int
+    compiler: str | None
+    """Why nothing is compiled; None where it is."""
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Setting:
+        """Choose device and precision: fp32 on the CPU, bf16 on a GPU."""
+        gpu = torch.cuda.is_available() and not options.cpu
+        reason = None if options.compile else "not asked for"
+        if reason is None and not gpu and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+            reason = "no C++ compiler"
+        return cls(
+            torch.device("cuda" if gpu else "cpu"),
+            torch.bfloat16 if gpu else torch.float32,
+            options.batch,
+            options.network_batch or (256 if gpu else 4),
+            options.size,
+            options.repeats,
+            options.threads,
+            reason,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return it for the record."""
+        return {**self._asdict(), "device": self.device.type, "dtype": str(self.dtype).split(".")[1]}
+
+    def placed(self, thing: Any, memory_format: str) -> Any:
+        """Return a module or tensor on the device, in precision and memory format."""
+        return thing.to(device=self.device, dtype=self.dtype, memory_format=FORMATS[memory_format])
+
+    def images(self, count: int, memory_format: str) -> Tensor:
+        """Return normal numbers as images."""
+        torch.manual_seed(1)
+        return self.placed(torch.randn(count, 3, self.size, self.size), memory_format)
+
+
+class Published(nn.Module):
+    """The unit as its formula is published: two convolutions, a pooling, two rectifications."""
+
+    def __init__(self, conv: nn.Conv2d, avg_kernel_size: int) -> None:
+        super().__init__()
+        self.conv = conv
+        self.pool = nn.AvgPool2d(avg_kernel_size, 1, avg_kernel_size // 2, count_include_pad=False)
+        self.side = avg_kernel_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return relu(P) - relu(pool(Q)) + b."""
+        weight, conv = self.conv.weight, self.conv
+        contrast = weight.amax((1, 2, 3), keepdim=True) + weight.amin((1, 2, 3), keepdim=True)
+        push = F.conv2d(x, weight, None, conv.stride, conv.padding)
+        pull = F.conv2d(x, contrast - weight, None, conv.stride, conv.padding)
+        pull = self.pool(pull) if self.side > 1 else pull
+        return F.relu(push) - F.relu(pull) + conv.bias.reshape(-1, 1, 1)
+
+
+def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> dict[str, Any]:
+    """Forward, forward + backward and peak memory of the first layer in all forms."""
+    plain = setting.placed(nn.Conv2d(3, 64, 7, 2, 3), name)
+    ours = setting.placed(PushPullConv2d(3, 64, 7, 2, 3, avg_kernel_size=side), name)
+    modules: dict[str, Callable[[Tensor], Tensor]] = {
+        PLAIN: plain,
+        PUBLISHED: Published(plain, side),
+        EAGER: ours,
+    }
+    reasons = _compile(setting, modules, {COMPILED: ours})
+    reasons[FUSED] = (
+        "not measured (no GPU)" if setting.device.type == "cpu" else "not measured (not written yet)"
+    )
+    x = setting.images(setting.batch, name)
+    with torch.no_grad():
+        y = plain(x)
+    cotangent = torch.randn_like(y)
+    forward = _inference(modules, x, setting)
+    steps = {who: _step(module, x, cotangent) for who, module in modules.items()}
+    both = interleaved(steps, repeats=setting.repeats)
+    memory = {who: peak_bytes(step, setting.device) for who, step in steps.items()}
+    operations = 2 * y.numel() * 3 * 49
+    one_way, response = x.nbytes, y.nbytes
+    floors = {
+        "forward": floor(limits, one_way + response, operations),
+        # x is read again for the weight's gradient, and the cotangent is read.
+        "forward + backward": floor(limits, 2 * one_way + 2 * response, 2 * operations),
+    }
+    return {
+        "title": f"first layer, {name}, avg {side}, batch {setting.batch}",
+        "rows": [
+            *_rows(setting, "forward", forward, floors["forward"], reasons),
+            *_rows(setting, "forward + backward", both, floors["forward + backward"], reasons),
+            *_memory_rows(setting, memory, response, reasons),
+        ],
+        # What a pass over the whole response costs: the unit of what a slower form does more.
+        "pass_ms": 1e3 * min(interleaved({"pass": lambda: F.relu(y)}, repeats=setting.repeats)["pass"]),
+    }
+
+
+def stems(setting: Setting, name: str, limits: dict[str, float]) -> dict[str, Any]:
+    """Inference of a ResNet's first layer with batch norm, relu and max-pool."""
+
+    def stem(first: nn.Module) -> nn.Module:
+        whole = nn.Sequential(first, nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+        return setting.placed(whole, name).eval()
+
+    modules: dict[str, Any] = {
+        PLAIN: stem(nn.Conv2d(3, 64, 7, 2, 3)),
+        EAGER: stem(PushPullConv2d(3, 64, 7, 2, 3)),
+    }
+    compiled = {COMPILED: modules[EAGER], f"{PLAIN}, compiled": modules[PLAIN]}
+    reasons = _compile(setting, modules, compiled)
+    reasons[FUSED] = (
+        "not measured (no GPU)" if setting.device.type == "cpu" else "not measured (not written yet)"
+    )
+    x = setting.images(setting.batch, name)
+    with torch.no_grad():
+        y = modules[PLAIN](x)
+    found = _inference(modules, x, setting)
+    # The pooled response has a quarter of the pixels of the layer's.
+    bound = floor(limits, x.nbytes + y.nbytes, 4 * 2 * y.numel() * 3 * 49)
+    title = f"stem (conv, batch norm, relu, max-pool), inference, {name}, avg 3, batch {setting.batch}"
+    return {"title": title, "rows": _rows(setting, "stem", found, bound, reasons)}
+
+
+def networks(setting: Setting, name: str, limits: dict[str, float], train: bool) -> dict[str, Any]:
+    """A whole network, plain and pp3: inference, or a training step without the optimizer's."""
+    x = setting.images(setting.network_batch, "channels_last")
+    labels = torch.arange(len(x), device=setting.device)
+    modules, calls = {}, {}
+    for who, stem in ((PLAIN, "plain"), (EAGER, "pp3")):
+        modules[who] = setting.placed(create_model(name, stem=stem), "channels_last").train(train)
+        calls[who] = _training(modules[who], x, labels) if train else _under_inference(modules[who], x)
+    found = interleaved(calls, repeats=setting.repeats)
+    with FlopCounterMode(display=False) as counted:
+        calls[PLAIN]()
+    bound = floor(limits, x.nbytes, counted.get_total_flops())
+    what = f"{name}, training" if train else name
+    title = f"{name}, {'training step' if train else 'inference'}, channels_last, batch {len(x)}"
+    return {"title": title, "rows": _rows(setting, what, found, bound, {})}
+
+
+def floor(limits: dict[str, float], moved: int, operations: int) -> dict[str, float]:
+    """Return the milliseconds below which nothing can go: by memory and by arithmetic."""
+    return {
+        "memory_ms": 1e3 * moved / limits["bytes_per_s"],
+        "arithmetic_ms": 1e3 * operations / limits["operations_per_s"],
+    }
+
+
+def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
+    """Return the most memory held at once during the call, beyond what was held before."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        call()
+    held = most = 0
+    results: Any = profile.profiler
+    events = [e for e in results.kineto_results.events() if e.name() == "[memory]"]
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def _compile(setting: Setting, modules: dict[str, Any], wanted: dict[str, Any]) -> dict[str, str]:
+    """Add compiled modules; return why one is missing."""
+    if setting.compiler is not None:
+        return dict.fromkeys(wanted, f"not measured ({setting.compiler})")
+    torch.compiler.reset()
+    modules.update({who: torch.compile(module, fullgraph=True) for who, module in wanted.items()})
+    return {}
+
+
+def _inference(modules: dict[str, Any], x: Tensor, setting: Setting) -> dict[str, Timing]:
+    calls = {who: _under_inference(module, x) for who, module in modules.items()}
+    return interleaved(calls, repeats=setting.repeats)
+
+
+def _under_inference(module: Any, x: Tensor) -> Callable[[], None]:
+    def call() -> None:
+        with torch.inference_mode():
+            module(x)
+
+    return call
+
+
+def _step(module: Any, x: Tensor, cotangent: Tensor) -> Callable[[], None]:
+    """Forward and backward; images need no gradient."""
+    original = getattr(module, "_orig_mod", module)
+    parameters = [p for p in original.parameters() if p.requires_grad]
+
+    def call() -> None:
+        torch.autograd.grad(module(x), parameters, cotangent)
+
+    return call
+
+
+def _training(module: Any, x: Tensor, labels: Tensor) -> Callable[[], None]:
+    parameters = list(module.parameters())
+
+    def call() -> None:
+        torch.autograd.grad(F.cross_entropy(module(x).float(), labels), parameters)
+
+    return call
+
+
+def _rows(
+    setting: Setting,
+    what: str,
+    found: dict[str, Timing],
+    bound: dict[str, float],
+    reasons: dict[str, str],
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for who, timing in found.items():
+        rows.append(
+            {
+                "what": what,
+                "who": who,
+                "ms": [round(1e3 * s, 3) for s in timing[:3]],
+                "ratio": round(timing.median / found[PLAIN].median, 3),
+                "target": TARGETS.get((setting.device.type, what, who)),
+                "floor": bound,
+            }
+        )
+    return rows + [_missing(setting, what, who, why) for who, why in reasons.items()]
+
+
+def _memory_rows(
+    setting: Setting, found: dict[str, int], response: int, reasons: dict[str, str]
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for who, held in found.items():
+        target = TARGETS.get((setting.device.type, "memory", who))
+        ratio = round(held / found[PLAIN], 3)
+        rows.append(
+            {
+                "what": "memory",
+                "who": who,
+                "bytes": held,
+                "ratio": ratio,
+                "target": target,
+                "floor_bytes": response,
+            }
+        )
+    return rows + [_missing(setting, "memory", who, why) for who, why in reasons.items()]
+
+
+def _missing(setting: Setting, what: str, who: str, why: str) -> dict[str, Any]:
+    return {"what": what, "who": who, "why": why, "target": TARGETS.get((setting.device.type, what, who))}
