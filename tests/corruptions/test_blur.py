@@ -7,8 +7,8 @@ import torch
 
 from oracles import corruptions as oracles
 from pushpull.corruptions import SEVERITIES, blur, corrupt
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.types import Canvas
+from pushpull.random import Draws
 
 SIZES = [(16, 16), (37, 50)]
 ALL = [(scale, severity) for scale in SEVERITIES for severity in range(5)]

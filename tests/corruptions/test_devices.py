@@ -5,7 +5,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from corruptions.test_entry import ALL, pictures
-from pushpull.corruptions import corrupt, filters, random, textures
+from pushpull import random
+from pushpull.corruptions import corrupt, filters, textures
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 # Water drops grow along edges until nothing changes, which the host has to see.

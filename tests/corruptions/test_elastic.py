@@ -8,9 +8,9 @@ from corruptions import fidelity
 from oracles import elastic as oracle
 from pushpull.corruptions import SEVERITIES, corrupt
 from pushpull.corruptions.elastic import ElasticDraws, elastic_transform, inverse_affine, sample_elastic
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Elastic
 from pushpull.corruptions.types import Canvas
+from pushpull.random import Draws
 from support import needs_shared
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pushpull import random
 from pushpull.corruptions import (
     CORRUPTIONS,
     EXTRA_CORRUPTIONS,
@@ -19,7 +20,6 @@ from pushpull.corruptions import (
     entry,
     filters,
     noise,
-    random,
     sample_corruption,
 )
 from pushpull.errors import InputError

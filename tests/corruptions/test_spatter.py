@@ -8,7 +8,7 @@ import torch
 from corruptions import fidelity
 from oracles import spatter as oracle
 from pushpull.corruptions import SEVERITIES, corrupt, filters, spatter
-from pushpull.corruptions.random import Draws
+from pushpull.random import Draws
 from support import needs_shared
 
 WATER = [(scale, severity) for scale in ("imagenet", "cifar") for severity in (1, 2, 3)]

@@ -7,9 +7,9 @@ import torch
 from corruptions import fidelity
 from oracles import weather as oracle
 from pushpull.corruptions import SEVERITIES, corrupt, textures, weather
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Snow
 from pushpull.corruptions.types import Canvas
+from pushpull.random import Draws
 from support import needs_shared
 
 SHAPE = (2, 3, 40, 57)

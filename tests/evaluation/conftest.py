@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from pushpull.corruptions.random import Draws
 from pushpull.data import ImageSplit
 from pushpull.evaluation import conditions
+from pushpull.random import Draws
 
 
 class SmallNet(nn.Module):

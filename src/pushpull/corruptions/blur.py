@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pushpull.corruptions import filters, grey
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Defocus, Glass, Motion, Zoom
 from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.random import Draws
 
 _VECTOR = 16  # floats in the widest vector register
 _LEAST_LACK = 2.0**-20  # a 4000th of a level: more than truncate_to_bytes forgives

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pushpull.corruptions import filters
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Elastic
 from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.random import Draws
 
 _TRUNCATE = 3.0  # standard deviations after which the smoothing kernel is cut, as published
 

@@ -21,9 +21,9 @@ from pushpull.corruptions.arguments import (
     identities,
 )
 from pushpull.corruptions.jpeg import jpeg_compression
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.types import Canvas
 from pushpull.errors import InputError
+from pushpull.random import Draws
 
 # Images of so many pixels are corrupted together: on a CPU, for each thread, what a step leaves shall still
 # be in the cache at the next; an accelerator needs much work a step, and its memory bounds it.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pushpull.corruptions import filters
-from pushpull.corruptions.random import Draws
+from pushpull.random import Draws
 
 _HEIGHT, _WIDTH = 400, 600
 _SOFT_PX = 1.5

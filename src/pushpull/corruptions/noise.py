@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.random import Draws
 
 
 def sample_normal(draws: Draws, params: float, canvas: Canvas) -> Tensor:

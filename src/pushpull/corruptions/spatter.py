@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pushpull.corruptions import filters
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Spatter
 from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.random import Draws
 
 _WATER = (175 / 255, 238 / 255, 238 / 255)  # pale turquoise
 _MUD = (63 / 255, 42 / 255, 20 / 255)

@@ -32,11 +32,11 @@ from pushpull.corruptions.arguments import (
     identities,
 )
 from pushpull.corruptions.entry import corrupt
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.registry import GROUPS, REGISTRY
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data.decode import to_rgb
 from pushpull.errors import InputError, choice
+from pushpull.random import Draws
 
 
 class _CorruptionTransform(v2.Transform):  # type: ignore[misc]

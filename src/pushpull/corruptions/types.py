@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pushpull.corruptions.random import Draws
+from pushpull.random import Draws
 
 
 class Canvas(NamedTuple):

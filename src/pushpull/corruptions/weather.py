@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from pushpull.corruptions.blur import motion_blur_apply
-from pushpull.corruptions.random import Draws
 from pushpull.corruptions.severities import Fog, Frost, Snow
 from pushpull.corruptions.textures import frost_textures
 from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.random import Draws
 
 _GRAY = (0.299, 0.587, 0.114)  # OpenCV's RGB2GRAY, ITU-R BT.601
 _FIRST_WIBBLE = 100.0

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pushpull.corruptions.random import Draws
 from pushpull.data import (
     DataConfig,
     DataSplits,
@@ -21,6 +20,7 @@ from pushpull.data.images import AS_IS
 from pushpull.data.published import PublishedSet
 from pushpull.errors import InputError, integer
 from pushpull.evaluation.results import DataInfo
+from pushpull.random import Draws
 
 EvalData = str | DataConfig | DataSplits | ImageSplit | tuple[Tensor, Tensor]
 

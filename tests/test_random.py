@@ -10,10 +10,10 @@ import pytest
 import torch
 from scipy import stats
 
-from corruptions import randomness
-from corruptions.randomness import BITS, assert_plausible, words
-from pushpull.corruptions.random import Draws
+import randomness
 from pushpull.corruptions.registry import REGISTRY
+from pushpull.random import Draws
+from randomness import BITS, assert_plausible, words
 
 COUNT = 1 << 17
 IMAGES = 1 << 17

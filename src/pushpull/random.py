@@ -1,6 +1,6 @@
 """Random numbers that depend on nothing but which image they are for.
 
-A counter-based generator: value number i of stream t of an image is a hash of (seed, corruption, severity,
+A counter-based generator: value number i of stream t of an image is a hash of (seed, name, severity,
 image index, t, i). So a corrupted image is the same whatever the batch, order, worker or rank, and no global
 state is read or changed.
 
@@ -52,7 +52,7 @@ class Draws:
     Args:
         index: (N,) int64, which images these are.
         seed: any integer.
-        name: corruption; part of the key, so that corruptions are independent of each other.
+        name: what the numbers are for, such as a corruption; part of the key, so that each has its own.
         severity: part of the key too.
     """
 
