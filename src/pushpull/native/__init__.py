@@ -1,0 +1,63 @@
+"""Loops compiled by numba for the CPU, where tensors would make many passes over memory.
+
+An accelerator, never another result: each kernel does the exact operations of the tensors that it stands for
+(integers; +, -, *, / and square roots in the same order and precision), and the tests compare bit for bit.
+Without numba, with `PUSHPULL_NATIVE=0`, for gradients and on other devices the tensors are used.
+
+A kernel is `kernel(start, stop, *arrays)` and does the images start .. stop - 1. It is compiled at its first
+call and kept on disk.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ENVIRONMENT_VARIABLE = "PUSHPULL_NATIVE"
+
+Kernel = Callable[..., None]
+
+
+@cache
+def installed() -> bool:
+    """Whether numba is there."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def applies(*tensors: Tensor) -> bool:
+    """Whether kernels may work on these tensors: real ones on the CPU, without gradients."""
+    return (
+        installed()
+        and os.environ.get(ENVIRONMENT_VARIABLE) != "0"
+        and all(type(x) is Tensor and x.device.type == "cpu" for x in tensors)
+        and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+        and not torch.compiler.is_compiling()
+    )
+
+
+def run(kernel: Kernel, count: int, *arguments: Any) -> None:
+    """Do `count` images by a kernel, shared by as many threads as torch uses; tensors are given as arrays."""
+    arrays = [x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in arguments]
+    threads = min(torch.get_num_threads(), count)
+    if threads <= 1:
+        kernel(0, count, *arrays)
+        return
+    bounds = [count * part // threads for part in range(threads + 1)]
+    pool = _pool(torch.get_num_threads(), os.getpid())
+    tasks = [pool.submit(kernel, *part, *arrays) for part in pairwise(bounds)]
+    for task in tasks:
+        task.result()
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Return the threads of this process: a fork has none of its parent's."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="pushpull")
