@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from pushpull.corruptions import filters, grey
-from pushpull.corruptions.severities import Defocus, Glass, Motion, Zoom
+from pushpull import native
+from pushpull.corruptions import defocus, filters, grey
+from pushpull.corruptions.severities import Glass, Motion, Zoom
 from pushpull.corruptions.types import Canvas, Corruption
 from pushpull.random import Draws
 
-_VECTOR = 16  # floats in the widest vector register
+MOTION_BITS = 24  # taps are whole numbers of 2^-24
 _LEAST_LACK = 2.0**-20  # a 4000th of a level: more than truncate_to_bytes forgives
 
 
@@ -30,70 +30,6 @@ def gaussian_blur(x: Tensor, sigma_px: float, drawn: None) -> Tensor:
     # it too, of the complement: what a pixel lacks to white is exactly 0 or, here, at least _LEAST_LACK.
     lack = filters.gaussian_blur(1.0 - x, sigma_px)
     return 1.0 - lack.clamp(min=_LEAST_LACK).mul_(lack > 0)
-
-
-@lru_cache(maxsize=32)
-def disk_kernel(radius_px: float, alias_sigma_px: float) -> Tensor:
-    """Return the lens' disk, (17, 17) or, for radii above 8, (2r + 1, 2r + 1) float32.
-
-    1 where X^2 + Y^2 <= r^2, normalised, then smoothed by a Gaussian of 3x3 taps (5x5 for the larger grid),
-    border reflect-101. For radii 8 and 10 the disk touches its grid's border, where the smoothing is folded
-    back as in the published program: the taps add up to 1.013 and 1.011, and the blur brightens.
-    """
-    reach, alias_reach = (8, 1) if radius_px <= 8 else (int(radius_px), 2)
-    axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    disk = (axis[:, None] ** 2 + axis**2 <= radius_px**2).double()
-    weights = torch.exp(
-        -(torch.arange(-alias_reach, alias_reach + 1).double() ** 2) / (2 * alias_sigma_px**2)
-    )
-    taps = tuple((weights / weights.sum()).tolist())
-    return filters.separable_filter((disk / disk.sum()).float(), taps, "reflect101")
-
-
-# The published kernels of these (radius, alias sigma) add up to 4e-9 to 3e-8 less than 1 in float32, so whole
-# levels, flat areas among them, come out one lower.
-_SHORT_DISKS = {(3, 0.1), (4, 0.5), (6, 0.5)}
-# Those of the small ones add up to so much more than 1: flat areas keep their level, and nearly white ones
-# that lack less than this stay white.
-_EXCESS_OF_SMALL_DISKS = {
-    (0.3, 0.4): 1.4e-9,
-    (0.4, 0.5): 1.9e-8,
-    (0.5, 0.6): 4.5e-8,
-    (1, 0.1): 1.5e-8,
-    (1, 0.2): 1.8e-8,
-    (1.5, 0.1): 7.5e-9,
-    (2.5, 0.01): 1.9e-8,
-}
-
-
-def defocus_blur(x: Tensor, params: Defocus, drawn: None) -> Tensor:
-    """Spread every pixel over a disk; border reflect-101."""
-    if params.radius_px < 3:
-        # The mean of five pixels is a whole level in a fifth of the cases, but for a Gaussian of 4e-6.
-        return grey.from_double(_correlate_by_taps(grey.in_double(x), params).clamp_(0.0, 1.0))
-    blurred = filters.correlate(x, disk_kernel(*params).to(x.device), "reflect101")
-    return grey.short_of_whole(blurred) if tuple(params) in _SHORT_DISKS else blurred
-
-
-def _correlate_by_taps(x: Tensor, params: Defocus) -> Tensor:
-    """Correlate (N, C, H, W) with a small disk, one tap after the other, in the precision of x."""
-    height, width = x.shape[-2:]
-    reach, taps = _disk_taps(*params)
-    padded = filters.pad(x, reach, reach, reach, reach, "reflect101")
-    total = torch.zeros_like(x)
-    for row, column, weight in taps:
-        total.add_(padded[..., row : row + height, column : column + width], alpha=weight)
-    return total
-
-
-@lru_cache(maxsize=32)
-def _disk_taps(radius_px: float, alias_sigma_px: float) -> tuple[int, tuple[tuple[int, int, float], ...]]:
-    """Return a disk's reach, and row, column and weight of each of its taps that is not 0."""
-    kernel = disk_kernel(radius_px, alias_sigma_px)
-    taps = [(row, column, float(kernel[row, column])) for row, column in kernel.nonzero().tolist()]
-    excess = _EXCESS_OF_SMALL_DISKS.get((radius_px, alias_sigma_px), 0.0)
-    scale = (1.0 + excess) / math.fsum(weight for _, _, weight in taps)
-    return len(kernel) // 2, tuple((row, column, weight * scale) for row, column, weight in taps)
 
 
 class GlassDraws(NamedTuple):
@@ -118,6 +54,9 @@ def glass_blur(x: Tensor, params: Glass, drawn: GlassDraws) -> Tensor:
     """Blur to 8 bits, let pixels take their neighbours' places, blur again."""
     count, channels, height, width = x.shape
     levels = grey.truncate_to_bytes(gaussian_blur(x, params.sigma_px, None)).view(count, channels, -1)
+    if native.applies(levels, drawn.down_px):
+        native.run(native.kernel("blur", "glass"), count, levels.view_as(x), drawn.down_px, drawn.right_px)
+        return gaussian_blur(grey.to_floats(levels.view_as(x)), params.sigma_px, None)
     steps = drawn.down_px * width + drawn.right_px
     scans = [scan_sources(step, params.max_delta_px, height, width) for step in steps.unbind(1)]
     source = scans[0]
@@ -172,31 +111,38 @@ def motion_blur_apply(x: Tensor, radius_px: int, sigma_px: float, angle_deg: Ten
     program's mean grey lies half a level, 18 standard errors, under that of rounded results.)
 
     Args:
-        x: (N, C, H, W) float32 in [0, 1].
-        radius_px: the kernel has 2 radius + 1 taps.
+        x: (N, C, H, W) float32 in [0, 1], rounded to 256ths of a level.
+        radius_px: the kernel has 2 radius + 1 taps, in steps of 2^-24.
         sigma_px: of the half Gaussian.
         angle_deg: (N,) float, any angle.
 
     Returns:
         (N, C, H, W), multiples of 1/255.
     """
-    count, _, height, width = x.shape
-    reach = 2 * radius_px
-    rows, columns = filters.fft_length(height + reach), filters.fft_length(width + reach)
-    step = torch.arange(reach + 1, device=x.device, dtype=torch.float64)
+    step = torch.arange(2 * radius_px + 1, device=x.device, dtype=torch.float64)
     angle = torch.deg2rad(angle_deg.double())[:, None]
     dy = torch.ceil(step * torch.sin(angle) - 0.5).long()
     dx = torch.ceil(step * torch.cos(angle) - 0.5).long()
+    taps = filters.whole_taps(motion_kernel(radius_px, sigma_px), MOTION_BITS)
+    if native.applies(x, dy):
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        native.run(native.kernel("blur", "motion"), len(x), out, x, dy, dx, np.array(taps, dtype=np.float64))
+        return out
+    blurred = _correlate_along(x, dy, dx, taps)
+    return blurred.mul_(2.0**-MOTION_BITS / grey.STEPS).floor_().float().div_(255.0)
+
+
+def _correlate_along(x: Tensor, dy: Tensor, dx: Tensor, taps: tuple[int, ...]) -> Tensor:
+    """Return the sums of `motion_blur_apply` before they are scaled, whole numbers."""
+    count, _, height, width = x.shape
+    reach = len(taps) - 1
+    rows, columns = filters.fft_length(height + reach), filters.fft_length(width + reach)
     sums = filters.wide(x.device)
-    weights = x.new_tensor(motion_kernel(radius_px, sigma_px), dtype=sums).expand(count, -1)
     kernel = x.new_zeros(count, rows * columns, dtype=sums)
-    # Two taps may share a pixel; their order in the sum is fixed, so the result is repeatable.
+    weights = x.new_tensor(taps, dtype=sums).expand(count, -1)
     kernel.scatter_add_(1, dy % rows * columns + dx % columns, weights)
-    padded = _extend(x, dy[:, -1] >= 0, dx[:, -1] >= 0, rows, columns)
-    kernel = kernel.view(count, 1, rows, columns)
-    blurred = filters.circular_correlation(padded, kernel, height, width)
-    # A 1024th of a level covers float32's error: an area of level k stays at k.
-    return blurred.clamp_(0.0, 1.0).mul_(255.0).add_(2.0**-10).floor_().div_(255.0)
+    padded = _extend(grey.in_steps(x), dy[:, -1] >= 0, dx[:, -1] >= 0, rows, columns)
+    return filters.whole_correlation(padded, kernel.view(count, 1, rows, columns), height, width)
 
 
 def _extend(x: Tensor, downwards: Tensor, rightwards: Tensor, rows: int, columns: int) -> Tensor:
@@ -206,7 +152,7 @@ def _extend(x: Tensor, downwards: Tensor, rightwards: Tensor, rows: int, columns
     """
     height, width = x.shape[-2:]
     down, right = downwards.view(-1, 1, 1, 1), rightwards.view(-1, 1, 1, 1)
-    longer = x.new_empty(*x.shape[:2], rows, columns, dtype=filters.wide(x.device))
+    longer = x.new_empty(*x.shape[:2], rows, columns)
     longer[..., :height, :width] = x
     longer[..., :height, width:] = torch.where(right, x[..., -1:], x[..., :1])
     longer[..., height:, :] = torch.where(down, longer[..., height - 1 : height, :], longer[..., :1, :])
@@ -225,48 +171,62 @@ def motion_blur(x: Tensor, params: Motion, angle_deg: Tensor) -> Tensor:
 
 def zoom_blur(x: Tensor, params: Zoom, drawn: None) -> Tensor:
     """Average the image and its centre enlarged by each factor; the factor 1 counts as one of them."""
-    # All planes of the batch as channels of one image, side by side in memory: a place's weights are then
-    # computed once and not for every plane, a third of the time. In whole vectors, so that a plane's result
-    # does not depend on where it stands.
-    planes = x.flatten(0, 1)
-    count = len(planes)
-    side_by_side = F.pad(planes, (0, 0, 0, 0, 0, -count % _VECTOR))[None]
-    side_by_side = side_by_side.contiguous(memory_format=torch.channels_last)
     # numpy's arange decides whether `stop` itself is reached: 1..1.11 by 0.01 has 12 factors, 1..1.06 has 6.
     first, *factors = np.arange(1.0, params.stop, params.step).tolist()
     assert first == 1.0
-    total = side_by_side * 2
+    rows, columns = (_zoom_lines(size, tuple(factors)) for size in x.shape[-2:])
+    if native.applies(x):
+        planes = x.flatten(0, 1)
+        out = torch.empty_like(planes)
+        native.run(native.kernel("blur", "zoom"), len(planes), out, planes, *rows, *columns)
+        return out.view_as(x)
+    total = x * 2
+    for which in range(len(factors)):
+        total += _enlarged(_enlarged(x, -2, rows, which), -1, columns, which)
+    return total / (len(factors) + 2)
+
+
+class _Lines(NamedTuple):
+    """Where the lines of enlarged images lie in the image: line `low`, and how far towards the next.
+
+    Attributes:
+        low: (factors, size) int32.
+        weight: (factors, size) float32, of the next line.
+    """
+
+    low: Tensor
+    weight: Tensor
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _zoom_lines(size: int, factors: tuple[float, ...]) -> _Lines:
+    """Return the lines of the centre enlarged bilinearly, corners aligned, and trimmed to `size`.
+
+    As scipy's zoom of order 1 of the centred crop of ceil(size / factor) pixels.
+    """
+    low, weight = [], []
     for factor in factors:
-        total += _enlarge_centre(side_by_side, factor)
-    return (total[0, :count] / (len(factors) + 2)).view_as(x)
+        crop = math.ceil(size / factor)
+        length = round(crop * factor)
+        place = torch.arange(size, dtype=torch.float64) + (length - size) // 2
+        place *= (crop - 1) / (length - 1)
+        low.append(place.floor().clamp_(max=crop - 2))
+        weight.append(place - low[-1])
+        low[-1] += (size - crop) // 2
+    return _Lines(torch.stack(low).int(), torch.stack(weight).float())
 
 
-class _Axis(NamedTuple):
-    """How one axis is enlarged: cut `crop` out, resize it to `length`, keep `kept`."""
-
-    crop: slice
-    length: int
-    kept: slice
-
-
-def _zoom_axis(size: int, factor: float) -> _Axis:
-    """Return the centred crop of ceil(size / factor) pixels, its new length, and which `size` pixels stay."""
-    crop = math.ceil(size / factor)
-    length = round(crop * factor)
-    first, trim = (size - crop) // 2, (length - size) // 2
-    return _Axis(slice(first, first + crop), length, slice(trim, trim + size))
-
-
-def _enlarge_centre(x: Tensor, factor: float) -> Tensor:
-    """Enlarge the centre bilinearly, corners aligned (scipy's zoom of order 1), and trim to the old size."""
-    rows, columns = (_zoom_axis(size, factor) for size in x.shape[-2:])
-    size = (rows.length, columns.length)
-    large = F.interpolate(x[..., rows.crop, columns.crop], size=size, mode="bilinear", align_corners=True)
-    return large[..., rows.kept, columns.kept]
+def _enlarged(x: Tensor, dim: int, lines: _Lines, which: int) -> Tensor:
+    """Return the mixtures of neighbouring lines along `dim`."""
+    low, weight = lines.low[which].to(x.device), lines.weight[which].to(x.device)
+    weight = weight if dim == -1 else weight[:, None]
+    upper, lower = x.index_select(dim, low), x.index_select(dim, low + 1)
+    return upper.mul_(1.0 - weight).add_(lower.mul_(weight))
 
 
 GAUSSIAN_BLUR = Corruption("gaussian_blur", "blur", gaussian_blur)
-DEFOCUS_BLUR = Corruption("defocus_blur", "blur", defocus_blur)
+DEFOCUS_BLUR = Corruption("defocus_blur", "blur", defocus.defocus_blur)
 GLASS_BLUR = Corruption("glass_blur", "blur", glass_blur, sample_glass_blur)
 MOTION_BLUR = Corruption("motion_blur", "blur", motion_blur, sample_motion_blur)
 ZOOM_BLUR = Corruption("zoom_blur", "blur", zoom_blur)

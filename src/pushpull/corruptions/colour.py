@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pushpull import native
 from pushpull.corruptions import grey
+from pushpull.corruptions.filters import wide
 from pushpull.corruptions.severities import Saturate
 from pushpull.corruptions.types import Corruption
+
+MEAN_GRID = float(1 << 30)
 
 
 def contrast(x: Tensor, factor: float, drawn: None) -> Tensor:
     """(x - mean) factor + mean, the mean of each channel of each image."""
-    # In double precision: a float32 mean may depend on how the sum was split.
-    mean = x.double().mean(dim=(2, 3), keepdim=True).float()
-    return (x - mean) * factor + mean
+    if native.applies(x):
+        planes = x.flatten(0, 1)
+        return native.made("pixels", "contrast", x.dtype, planes, np.float32(factor)).view_as(x)
+    # Of multiples of 2^-30, whose sum is exact in double precision, in whatever order it is taken.
+    total = (x.to(wide(x.device)) * MEAN_GRID).round_().sum(dim=(2, 3), keepdim=True)
+    mean = (total / (x[0, 0].numel() * MEAN_GRID)).float()
+    return (x - mean).mul_(factor).add_(mean)
 
 
 def brightness(x: Tensor, added: float, drawn: None) -> Tensor:
@@ -22,6 +31,8 @@ def brightness(x: Tensor, added: float, drawn: None) -> Tensor:
 
     At fixed hue and saturation the three channels are proportional to V, so this is one factor a pixel.
     """
+    if native.applies(x):
+        return native.made("pixels", "brightness", x.dtype, x, added)
     value = x.amax(dim=1, keepdim=True)
     # 0.2 is 51 levels: whole ones, which double precision sometimes misses.
     raised = grey.from_double((grey.in_double(value) + added).clamp_(max=1.0))
@@ -38,6 +49,8 @@ def saturate(x: Tensor, params: Saturate, drawn: None) -> Tensor:
     With S = (V - min) / V, hue H in sixths of a turn and f its fraction, the channels are V,
     p = V (1 - S), q = V (1 - f S) and t = V (1 - (1 - f) S). Grey pixels have hue 0, red.
     """
+    if native.applies(x):
+        return native.made("pixels", "saturate", x.dtype, x, *params)
     # A gain of 2 makes whole levels of whole levels, of which double precision misses half.
     exact = grey.in_double(x)
     value, spread = exact.amax(dim=1, keepdim=True), exact.amax(dim=1, keepdim=True) - exact.amin(1, True)

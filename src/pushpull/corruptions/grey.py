@@ -10,13 +10,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_FORGIVEN = 2.0**-13  # of a level: what float32 may fall short of a whole one
-_BELOW = 2.0**-11  # of a level: what is kept from a whole one that is not reached
+from pushpull import native
+
+FORGIVEN = 2.0**-13  # of a level: what float32 may fall short of a whole one
+STEPS = 256.0  # of a level, for sums that are to be exact
+BELOW = 2.0**-11  # of a level: what is kept from a whole one that is not reached
 
 
 def to_floats(x: Tensor) -> Tensor:
     """Return images, uint8 or floating-point, as float32 in [0, 1]."""
-    return x.float().div_(255.0) if x.dtype == torch.uint8 else x.float()
+    if x.dtype != torch.uint8:
+        return x.float()
+    if native.applies(x):
+        return native.made("pixels", "to_floats", torch.float32, x)
+    return x.float().div_(255.0)
 
 
 def to_bytes(x: Tensor) -> Tensor:
@@ -32,7 +39,14 @@ def truncate_to_bytes(x: Tensor) -> Tensor:
     """
     if x.dtype == torch.uint8:
         return x
-    return torch.add(x.new_tensor(_FORGIVEN), x, alpha=255.0).clamp_(0.0, 255.0).to(torch.uint8)
+    if x.dtype == torch.float32 and native.applies(x):
+        return native.made("pixels", "truncate", torch.uint8, x)
+    return x.mul(255.0).add_(FORGIVEN).clamp_(0.0, 255.0).to(torch.uint8)
+
+
+def in_steps(x: Tensor) -> Tensor:
+    """Return floats in [0, 1] as whole numbers, 256 a level; float64, float32 on a device without."""
+    return x.to(torch.float32 if x.device.type == "mps" else torch.float64).mul(255.0 * STEPS).round_()
 
 
 def in_double(x: Tensor) -> Tensor:
@@ -41,16 +55,11 @@ def in_double(x: Tensor) -> Tensor:
         return x
     scaled = x.double() * 255.0
     whole = scaled.round()
-    return torch.where((scaled - whole).abs() < _FORGIVEN, whole, scaled).div_(255.0)
+    return torch.where((scaled - whole).abs() < FORGIVEN, whole, scaled).div_(255.0)
 
 
 def from_double(x: Tensor) -> Tensor:
     """Return float64 values in [0, 1] as float32 that `truncate_to_bytes` takes to the level of float64."""
     scaled = x * 255.0
     whole = scaled.floor()
-    return scaled.sub_(whole).clamp_(max=1.0 - _BELOW).add_(whole).div_(255.0).float()
-
-
-def short_of_whole(x: Tensor) -> Tensor:
-    """Return values of which those within 2^-13 of a whole level truncate to the one below; 0 stays 0."""
-    return x - 2.0 * _FORGIVEN / 255.0
+    return scaled.sub_(whole).clamp_(max=1.0 - BELOW).add_(whole).div_(255.0).float()

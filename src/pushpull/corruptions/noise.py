@@ -8,9 +8,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pushpull import native
 from pushpull.corruptions.types import Canvas, Corruption
 from pushpull.random import Draws
 
@@ -22,12 +24,12 @@ def sample_normal(draws: Draws, params: float, canvas: Canvas) -> Tensor:
 
 def gaussian_noise(x: Tensor, sigma: float, normal: Tensor) -> Tensor:
     """x + sigma n."""
-    return torch.add(x, normal, alpha=sigma)
+    return normal.mul(sigma).add_(x)
 
 
 def speckle_noise(x: Tensor, sigma: float, normal: Tensor) -> Tensor:
     """x + sigma x n."""
-    return torch.addcmul(x, x, normal, value=sigma)
+    return normal.mul(x).mul_(sigma).add_(x)
 
 
 def sample_impulse_noise(draws: Draws, params: float, canvas: Canvas) -> Tensor:
@@ -37,7 +39,10 @@ def sample_impulse_noise(draws: Draws, params: float, canvas: Canvas) -> Tensor:
 
 def impulse_noise(x: Tensor, share: float, uniform: Tensor) -> Tensor:
     """Replace a `share` of the values (not pixels), half of them by 0 and half by 1."""
-    return x.masked_fill(uniform < share / 2, 0.0).masked_fill_(uniform > 1 - share / 2, 1.0)
+    low, high = share / 2, 1 - share / 2
+    if native.applies(x, uniform):
+        return native.made("pixels", "impulse", x.dtype, x, uniform, np.float32(low), np.float32(high))
+    return x.masked_fill(uniform < low, 0.0).masked_fill_(uniform > high, 1.0)
 
 
 class ShotDraws(NamedTuple):
@@ -59,7 +64,11 @@ def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
     A grey level k has its own table. A value between two levels is the sum of Poisson(k c / 255) and of a
     Poisson variable of the small rest, which the additivity of the Poisson law makes exact.
     """
-    level = (x * 255.0 + 1e-3).floor_()
+    if drawn.rest is None and native.applies(x, drawn.level):
+        first, cells = alias_tables(photons)
+        constants = np.float32(_reach(cells)), np.float32(photons)
+        return native.made("pixels", "shot", x.dtype, x, drawn.level, first, cells, *constants)
+    level = (x * 255.0 + LEVEL_SLACK).floor_()
     counts = _poisson_by_table(level, drawn.level, photons)
     if drawn.rest is not None:
         # The rounding of k / 255 is no rest, and is dropped here.
@@ -71,20 +80,25 @@ def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
 def _poisson_by_table(level: Tensor, uniform: Tensor, photons: float) -> Tensor:
     """Draw Poisson(level photons / 255) by Walker's alias method: two look-ups a value, whatever the mean."""
     first, cells = (table.to(level.device) for table in alias_tables(photons))
-    width = cells.shape[1]
-    scaled = uniform * (width * (1.0 - 2.0**-22))  # the product must not round up to `width`
+    scaled = uniform * _reach(cells)
     column = scaled.floor()
-    place = torch.add(column, level, alpha=width).int()
+    place = (level * cells.shape[1]).add_(column).int()
     cell = cells.view(-1).index_select(0, place.view(-1)).view_as(place)
-    part = scaled.sub_(column).mul_(1 << _KEEP_BITS).int()
-    counts = torch.where(part < cell >> _ALIAS_BITS, column, cell.bitwise_and_((1 << _ALIAS_BITS) - 1))
+    part = scaled.sub_(column).mul_(1 << KEEP_BITS).int()
+    counts = torch.where(part < cell >> ALIAS_BITS, column, cell.bitwise_and_((1 << ALIAS_BITS) - 1))
     if photons > _ALL_FROM_ZERO:
         counts += first.index_select(0, level.int().view(-1)).view_as(place)
     return counts
 
 
+def _reach(cells: Tensor) -> float:
+    """Return what a uniform number is multiplied by to become a column."""
+    return cells.shape[1] * (1.0 - 2.0**-22)  # the product must not round up to the width
+
+
 _ALL_FROM_ZERO = 63.0  # up to this mean the columns of every level begin at 0: see alias_tables
-_KEEP_BITS, _ALIAS_BITS = 16, 12  # a cell of the alias table: 17 bits of probability above 12 bits of column
+LEVEL_SLACK = 1e-3  # of a level: what the rounding of k / 255 may lack
+KEEP_BITS, ALIAS_BITS = 16, 12  # a cell of the alias table: 17 bits of probability above 12 bits of column
 
 
 @lru_cache(maxsize=16)
@@ -105,8 +119,8 @@ def alias_tables(photons: float) -> tuple[Tensor, Tensor]:
     counts = first[:, None] + torch.arange(width)
     log_mass = torch.xlogy(counts, mean[:, None]) - mean[:, None] - torch.lgamma(counts + 1.0)
     keep, alias = _walker(torch.softmax(log_mass, dim=1) * width)
-    assert width <= 1 << _ALIAS_BITS
-    packed = (keep * (1 << _KEEP_BITS)).round().int() << _ALIAS_BITS | alias.int()
+    assert width <= 1 << ALIAS_BITS
+    packed = (keep * (1 << KEEP_BITS)).round().int() << ALIAS_BITS | alias.int()
     return first.int(), packed
 
 

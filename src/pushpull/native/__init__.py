@@ -10,6 +10,7 @@ call and kept on disk.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Callable
@@ -43,18 +44,37 @@ def applies(*tensors: Tensor) -> bool:
     )
 
 
-def run(kernel: Kernel, count: int, *arguments: Any) -> None:
+def run(function: Kernel, count: int, *arguments: Any) -> None:
     """Do `count` images by a kernel, shared by as many threads as torch uses; tensors are given as arrays."""
     arrays = [x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in arguments]
     threads = min(torch.get_num_threads(), count)
     if threads <= 1:
-        kernel(0, count, *arrays)
+        function(0, count, *arrays)
         return
     bounds = [count * part // threads for part in range(threads + 1)]
     pool = _pool(torch.get_num_threads(), os.getpid())
-    tasks = [pool.submit(kernel, *part, *arrays) for part in pairwise(bounds)]
+    tasks = [pool.submit(function, *part, *arrays) for part in pairwise(bounds)]
     for task in tasks:
         task.result()
+
+
+def kernel(module: str, name: str) -> Kernel:
+    """Return a kernel of `pushpull.native.MODULE`, which imports numba."""
+    return getattr(importlib.import_module(f"pushpull.native.{module}"), name)
+
+
+def made(module: str, name: str, dtype: torch.dtype, x: Tensor, *arguments: Any) -> Tensor:
+    """Return what kernel `name` of `pushpull.native.MODULE` makes of x, the same shape; (N, values) each.
+
+    Further tensors of x's size are given as (N, values) too.
+    """
+    out = torch.empty(x.shape, dtype=dtype)
+    count = len(x)
+    flat = [
+        y.reshape(count, -1) if isinstance(y, Tensor) and y.shape == x.shape else y for y in (x, *arguments)
+    ]
+    run(kernel(module, name), count, out.view(count, -1), *flat)
+    return out
 
 
 @cache
