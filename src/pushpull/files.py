@@ -84,3 +84,15 @@ def read_json(path: Path | str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); delete it or give another") from error
+
+
+def user_cache() -> Path:
+    """Return the folder of the user's cache where this package keeps what it can make or fetch again.
+
+    It need not exist.
+    """
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a user without a home
+        cache = Path(tempfile.gettempdir())
+    return cache / "pushpull"

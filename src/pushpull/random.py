@@ -98,7 +98,7 @@ class Draws:
 
         low, odd = self._next_key()
         count = math.prod(shape)
-        out = torch.empty(len(low), count, dtype=dtype)
+        out = torch.empty(len(low), count, dtype=dtype, device="cpu")
         native.run(getattr(kernels, kernel), len(low), out, _counter(count, low.device), low, odd, *constants)
         return out.view(-1, *shape)
 

@@ -55,12 +55,14 @@ def test_gaussian_blur_of_one_tap_is_the_image():
 
 
 @pytest.mark.parametrize("size", [3, 17, 21])
-def test_correlate_is_opencvs_filter2d(size):
-    kernel = noise(size, size) / size**2
-    x = noise(2, 3, 23, 40)
+def test_correlation_of_whole_numbers_is_exact(size):
+    """Whole numbers, up to the largest sums that a float64 tells apart in the corruptions."""
+    kernel = (noise(size, size).double() * 2**20 / size).round()
+    x = (noise(2, 3, 23, 40).double() * 255 * 1024).round()
     expected = [cv2.filter2D(image, -1, kernel.numpy()) for image in x.permute(0, 2, 3, 1).numpy()]
-    ours = filters.correlate(x, kernel, "reflect101").permute(0, 2, 3, 1)
-    np.testing.assert_allclose(ours, np.stack(expected), atol=3e-6)
+    padded = filters.pad(x, *[size // 2] * 4, "reflect101")
+    ours = filters.correlate_whole(padded, kernel).permute(0, 2, 3, 1)
+    np.testing.assert_array_equal(ours, np.rint(np.stack(expected)))  # OpenCV takes an FFT too
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,3 @@ def test_double_precision_decides_whole_levels():
     assert 10 < (expected != np.minimum(np.arange(256) + 51, 255)).sum() < 200
     ours = grey.truncate_to_bytes(grey.from_double(torch.from_numpy(exact)))
     np.testing.assert_array_equal(ours, expected)
-
-
-def test_short_of_whole_takes_whole_levels_down():
-    levels = torch.arange(256, dtype=torch.uint8)
-    ours = grey.truncate_to_bytes(grey.short_of_whole(grey.to_floats(levels)))
-    np.testing.assert_array_equal(ours, np.maximum(np.arange(256) - 1, 0))
-    between = (torch.arange(255) + 0.5) / 255
-    assert torch.equal(grey.truncate_to_bytes(grey.short_of_whole(between)), levels[:-1])

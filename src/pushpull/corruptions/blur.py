@@ -19,7 +19,7 @@ from pushpull.corruptions.severities import Glass, Motion, Zoom
 from pushpull.corruptions.types import Canvas, Corruption
 from pushpull.random import Draws
 
-MOTION_BITS = 24  # taps are whole numbers of 2^-24
+MOTION_BITS = 20  # taps are whole numbers of 2^-20
 _LEAST_LACK = 2.0**-20  # a 4000th of a level: more than truncate_to_bytes forgives
 
 
@@ -111,8 +111,8 @@ def motion_blur_apply(x: Tensor, radius_px: int, sigma_px: float, angle_deg: Ten
     program's mean grey lies half a level, 18 standard errors, under that of rounded results.)
 
     Args:
-        x: (N, C, H, W) float32 in [0, 1], rounded to 256ths of a level.
-        radius_px: the kernel has 2 radius + 1 taps, in steps of 2^-24.
+        x: (N, C, H, W) float32 in [0, 1], rounded to 1024ths of a level.
+        radius_px: the kernel has 2 radius + 1 taps, in steps of 2^-20.
         sigma_px: of the half Gaussian.
         angle_deg: (N,) float, any angle.
 
@@ -125,7 +125,7 @@ def motion_blur_apply(x: Tensor, radius_px: int, sigma_px: float, angle_deg: Ten
     dx = torch.ceil(step * torch.cos(angle) - 0.5).long()
     taps = filters.whole_taps(motion_kernel(radius_px, sigma_px), MOTION_BITS)
     if native.applies(x, dy):
-        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        out = native.empty_like(x)
         native.run(native.kernel("blur", "motion"), len(x), out, x, dy, dx, np.array(taps, dtype=np.float64))
         return out
     blurred = _correlate_along(x, dy, dx, taps)
@@ -177,7 +177,7 @@ def zoom_blur(x: Tensor, params: Zoom, drawn: None) -> Tensor:
     rows, columns = (_zoom_lines(size, tuple(factors)) for size in x.shape[-2:])
     if native.applies(x):
         planes = x.flatten(0, 1)
-        out = torch.empty_like(planes)
+        out = native.empty_like(planes)
         native.run(native.kernel("blur", "zoom"), len(planes), out, planes, *rows, *columns)
         return out.view_as(x)
     total = x * 2

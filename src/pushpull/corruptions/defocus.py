@@ -17,7 +17,7 @@ from pushpull import native
 from pushpull.corruptions import filters, grey
 from pushpull.corruptions.severities import Defocus
 
-FOLD_BITS = 24  # what is folded back at the kernel's border is whole numbers of 2^-24
+FOLD_BITS = 16  # what is folded back at the kernel's border is whole numbers of 2^-16
 # What the published float32 kernels add up to, less 1: so small that it only tells whether a whole level is
 # reached or missed, as in flat areas, and whether nearly white stays white.
 _EXCESS = {
@@ -115,7 +115,7 @@ def _disk(heights: np.ndarray) -> np.ndarray:
 
 
 def defocus_blur(x: Tensor, params: Defocus, drawn: None) -> Tensor:
-    """Spread every pixel over a disk; border reflect-101; values rounded to 256ths of a level."""
+    """Spread every pixel over a disk; border reflect-101; values rounded to 1024ths of a level."""
     lens = _lens(*params)
     reach = len(lens.fold) // 2
     if native.applies(x):
@@ -146,7 +146,7 @@ def _by_runs(x: Tensor, lens: _Lens, reach: int) -> Tensor:
     )
     places = np.argwhere(lens.fold)
     folds = lens.fold[tuple(places.T)]
-    out = torch.empty_like(planes)
+    out = native.empty_like(planes)
     disk = lens.heights, np.array(lens.alias), places, folds, lens.scale
     native.run(native.kernel("blur", "defocus"), len(planes), out, planes, rows, columns, *disk)
     return out.view_as(x)

@@ -121,7 +121,7 @@ def _by_lines(planes: Tensor, taps: tuple[int, ...], border: str) -> Tensor:
     half = [*map(float, taps[reach:]), *[0.0] * (-reach % TAPS_A_PASS)]  # they are symmetric
     reach = len(half) - 1
     sources = [border_index(torch.arange(-reach, size + reach), size, border) for size in planes.shape[1:]]
-    out = torch.empty_like(planes)
+    out = native.empty_like(planes)
     native.run(native.kernel("filters", "separable"), len(planes), out, planes, np.array(half), *sources)
     return out
 

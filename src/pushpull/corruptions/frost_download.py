@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
-import tempfile
 import threading
 import time
 import warnings
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pushpull.errors import InputError, one_line
-from pushpull.files import atomic_path
+from pushpull.files import atomic_path, user_cache
 
 ADDRESS = "https://raw.githubusercontent.com/bethgelab/imagecorruptions/master/imagecorruptions/frost/"
 
@@ -36,11 +35,7 @@ _Arrived: TypeAlias = "queue.SimpleQueue[tuple[str, bytes | Exception]]"
 
 def cache_folder() -> Path:
     """Return the folder of the user's cache where the photographs are kept, which need not exist."""
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # a user without a home
-        cache = Path(tempfile.gettempdir())
-    return cache / "pushpull" / "frost"
+    return user_cache() / "frost"
 
 
 def fetch_frost(timeout_seconds: float = 60.0) -> Path:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pushpull import native
 
 FORGIVEN = 2.0**-13  # of a level: what float32 may fall short of a whole one
-STEPS = 256.0  # of a level, for sums that are to be exact
+STEPS = 1024.0  # of a level, for sums that are to be exact
 BELOW = 2.0**-11  # of a level: what is kept from a whole one that is not reached
 
 
@@ -45,7 +45,7 @@ def truncate_to_bytes(x: Tensor) -> Tensor:
 
 
 def in_steps(x: Tensor) -> Tensor:
-    """Return floats in [0, 1] as whole numbers, 256 a level; float64, float32 on a device without."""
+    """Return floats in [0, 1] as whole numbers, `STEPS` a level; float64, float32 on a device without."""
     return x.to(torch.float32 if x.device.type == "mps" else torch.float64).mul(255.0 * STEPS).round_()
 
 

@@ -44,9 +44,13 @@ def applies(*tensors: Tensor) -> bool:
     )
 
 
-def run(function: Kernel, count: int, *arguments: Any) -> None:
-    """Do `count` images by a kernel, shared by as many threads as torch uses; tensors are given as arrays."""
-    arrays = [x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in arguments]
+def run(function: Kernel, count: int, out: Tensor, *arguments: Any) -> None:
+    """Do `count` images by a kernel, shared by as many threads as torch uses; tensors are given as arrays.
+
+    `out` is written to: it must be contiguous, a copy would be lost.
+    """
+    assert out.is_contiguous()
+    arrays = [x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in (out, *arguments)]
     threads = min(torch.get_num_threads(), count)
     if threads <= 1:
         function(0, count, *arrays)
@@ -63,12 +67,17 @@ def kernel(module: str, name: str) -> Kernel:
     return getattr(importlib.import_module(f"pushpull.native.{module}"), name)
 
 
+def empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a contiguous tensor of x's shape, to be written to by a kernel."""
+    return torch.empty(x.shape, dtype=dtype or x.dtype, device="cpu")
+
+
 def made(module: str, name: str, dtype: torch.dtype, x: Tensor, *arguments: Any) -> Tensor:
     """Return what kernel `name` of `pushpull.native.MODULE` makes of x, the same shape; (N, values) each.
 
     Further tensors of x's size are given as (N, values) too.
     """
-    out = torch.empty(x.shape, dtype=dtype)
+    out = empty_like(x, dtype)
     count = len(x)
     flat = [
         y.reshape(count, -1) if isinstance(y, Tensor) and y.shape == x.shape else y for y in (x, *arguments)
