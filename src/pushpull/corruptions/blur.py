@@ -20,6 +20,7 @@ from pushpull.corruptions.types import Canvas, Corruption
 from pushpull.random import Draws
 
 MOTION_BITS = 20  # taps are whole numbers of 2^-20
+MOTION_FORGIVEN = 2.0**-10  # of a level: without it there is less white than in the published images
 _LEAST_LACK = 2.0**-20  # a 4000th of a level: more than truncate_to_bytes forgives
 
 
@@ -129,7 +130,8 @@ def motion_blur_apply(x: Tensor, radius_px: int, sigma_px: float, angle_deg: Ten
         native.run(native.kernel("blur", "motion"), len(x), out, x, dy, dx, np.array(taps, dtype=np.float64))
         return out
     blurred = _correlate_along(x, dy, dx, taps)
-    return blurred.mul_(2.0**-MOTION_BITS / grey.STEPS).floor_().float().div_(255.0)
+    levels = blurred.mul_(2.0**-MOTION_BITS / grey.STEPS).add_(MOTION_FORGIVEN).floor_()
+    return levels.float().div_(255.0)
 
 
 def _correlate_along(x: Tensor, dy: Tensor, dx: Tensor, taps: tuple[int, ...]) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pushpull.corruptions.blur import MOTION_BITS
+from pushpull.corruptions.blur import MOTION_BITS, MOTION_FORGIVEN
 from pushpull.corruptions.defocus import FOLD_BITS
 from pushpull.corruptions.grey import STEPS
 from pushpull.native.compiled import inlined, kernel
@@ -82,7 +82,9 @@ def motion(start: int, stop: int, out: Any, x: Any, dy: Any, dx: Any, taps: Any)
                 for i in range(0, whole.size, 4):
                     _add_taps(line, plane, r, reach, down, right, whole, i)
                 for c in range(width):
-                    out[image, channel, r, c] = np.float32(np.floor(line[c] * _MOTION_STEP)) / _WHITE
+                    out[image, channel, r, c] = (
+                        np.float32(np.floor(line[c] * _MOTION_STEP + MOTION_FORGIVEN)) / _WHITE
+                    )
 
 
 @kernel
