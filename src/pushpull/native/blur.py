@@ -82,9 +82,8 @@ def motion(start: int, stop: int, out: Any, x: Any, dy: Any, dx: Any, taps: Any)
                 for i in range(0, whole.size, 4):
                     _add_taps(line, plane, r, reach, down, right, whole, i)
                 for c in range(width):
-                    out[image, channel, r, c] = (
-                        np.float32(np.floor(line[c] * _MOTION_STEP + MOTION_FORGIVEN)) / _WHITE
-                    )
+                    level = np.floor(line[c] * _MOTION_STEP + MOTION_FORGIVEN)
+                    out[image, channel, r, c] = np.float32(level) / _WHITE
 
 
 @kernel
