@@ -59,7 +59,9 @@ def snow(x: Tensor, params: Snow, drawn: SnowDraws) -> Tensor:
     layer = flakes(drawn.field, params, x.shape[-2], x.shape[-1])
     layer = motion_blur_apply(layer[:, None], radius, sigma, drawn.angle_deg)
     if native.applies(x, layer):
-        return _compiled("snow", x, layer[:, 0], np.float32(_GRAY), np.float32(mix), np.float32(1 - mix))
+        return _compiled(
+            "snow", x, layer[:, 0], np.array(_GRAY, np.float32), np.float32(mix), np.float32(1 - mix)
+        )
     red, green, blue = x.unbind(1)
     gray = (_GRAY[0] * red + _GRAY[1] * green + _GRAY[2] * blue)[:, None]
     whitened = torch.maximum(x, gray * 1.5 + 0.5)
@@ -183,7 +185,7 @@ def _covering(sizes: Tensor, wanted: Tensor) -> Tensor:
 
 
 class _Between(NamedTuple):
-    """How n rows or columns of N enlarged photographs are made: near (1 - weight) + far weight; (N, n) each."""
+    """How n rows or columns of N enlarged photographs are made: near (1 - weight) + far weight; (N, n)."""
 
     near: Tensor
     far: Tensor
