@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ def _affine(x: Tensor, corners_px: Tensor) -> Tensor:
     from_row = (inverse[:, :, 1, None] * rows + inverse[:, :, 2, None]).to(x.dtype)
     from_column = (inverse[:, :, 0, None] * columns).to(x.dtype)
     if native.applies(x, from_row):
-        return _compiled("affine", x, from_row, from_column)
+        return native.images_by("elastic", "affine", x, from_row, from_column)
     places = from_row[:, :, :, None] + from_column[:, :, None]
     return _read(x, places[:, 0], places[:, 1], margin=0.0)
 
@@ -78,7 +78,7 @@ def _affine(x: Tensor, corners_px: Tensor) -> Tensor:
 def _displace(x: Tensor, shift: Tensor, gain: float) -> Tensor:
     """Read every pixel `gain` times `shift` (N, 2, H, W) away from its own place."""
     if native.applies(x, shift):
-        return _compiled("displace", x, shift, np.float32(gain))
+        return native.images_by("elastic", "displace", x, shift, gain)
     rows = torch.arange(x.shape[-2], dtype=x.dtype, device=x.device)[:, None]
     columns = torch.arange(x.shape[-1], dtype=x.dtype, device=x.device)
     return _read(x, shift[:, 0] * gain + columns, shift[:, 1] * gain + rows, margin=0.5)
@@ -137,15 +137,6 @@ def _folded(position: Tensor, size: int, margin: float) -> Tensor:
     position = torch.minimum(position, period - position) - margin
     # What is no number, from an affine map that is none, becomes 0.
     return torch.where(position > 0, position, 0.0).clamp_(max=last)
-
-
-def _compiled(kernel: str, x: Tensor, *arguments: Any) -> Tensor:
-    """Return what a kernel of `pushpull.native.elastic` makes of images."""
-    from pushpull.native import elastic as kernels
-
-    out = x.new_empty(x.shape)
-    native.run(getattr(kernels, kernel), len(x), out, x, *arguments)
-    return out
 
 
 ELASTIC_TRANSFORM = Corruption("elastic_transform", "digital", elastic_transform, sample_elastic)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -52,13 +49,14 @@ def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
     if params.mud:
         mask = filters.gaussian_blur((liquid > params.threshold).to(x.dtype), params.strength)
         if compiled:
-            return _compiled("mud", x, mask, _MUD, _MUD_FLOOR)
+            return native.images_by("spatter", "mud", x, mask, _MUD, _MUD_FLOOR)
         mask = torch.where(mask < _MUD_FLOOR, 0.0, mask)[:, None]
         return x * (1 - mask) + x.new_tensor(_MUD).view(3, 1, 1) * mask
     if compiled:
+        numbers = params.threshold, params.strength
         canny = (_CANNY_LOW, _CANNY_HIGH, _TAN_22_5, _TAN_67_5)
         shape = (_DIAGONAL, _KNIGHT, float(_REACH_PX)), _RELIEF
-        return _compiled("water", x, liquid, params.threshold, params.strength, _WATER, canny, *shape)
+        return native.images_by("spatter", "water", x, liquid, *numbers, _WATER, canny, *shape)
     # As the published program, beyond 8 bits it wraps around.
     liquid = torch.where(liquid < params.threshold, 0.0, liquid * 255).floor_().remainder_(256)
     drops = liquid * relief(canny_edges(liquid))
@@ -66,22 +64,6 @@ def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
     # No liquid at all: the published program divides 0 by 0; here the image stays as it is.
     drops = (drops / torch.where(brightest > 0, brightest, 1.0) * params.strength)[:, None]
     return x + x.new_tensor(_WATER).view(3, 1, 1) * drops
-
-
-def _compiled(kernel: str, x: Tensor, *arguments: Any) -> Tensor:
-    """Return what a kernel of `pushpull.native.spatter` makes of images."""
-    from pushpull.native import spatter as kernels
-
-    out = x.new_empty(x.shape)
-    native.run(getattr(kernels, kernel), len(x), out, x, *map(_as_float32, arguments))
-    return out
-
-
-def _as_float32(argument: Any) -> Any:
-    """Turn numbers, in tuples too, into those of a kernel."""
-    if isinstance(argument, tuple):
-        return tuple(map(_as_float32, argument))
-    return np.float32(argument) if isinstance(argument, float) else argument
 
 
 def relief(edges: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -59,9 +59,7 @@ def snow(x: Tensor, params: Snow, drawn: SnowDraws) -> Tensor:
     layer = flakes(drawn.field, params, x.shape[-2], x.shape[-1])
     layer = motion_blur_apply(layer[:, None], radius, sigma, drawn.angle_deg)
     if native.applies(x, layer):
-        return _compiled(
-            "snow", x, layer[:, 0], np.array(_GRAY, np.float32), np.float32(mix), np.float32(1 - mix)
-        )
+        return native.images_by("weather", "snow", x, layer[:, 0], _GRAY, mix, 1 - mix)
     red, green, blue = x.unbind(1)
     gray = (_GRAY[0] * red + _GRAY[1] * green + _GRAY[2] * blue)[:, None]
     whitened = torch.maximum(x, gray * 1.5 + 0.5)
@@ -71,13 +69,11 @@ def snow(x: Tensor, params: Snow, drawn: SnowDraws) -> Tensor:
 def flakes(field: Tensor, params: Snow, height: int, width: int) -> Tensor:
     """Return the layer of snow before it is blurred, (N, height, width) in multiples of 1/255."""
     if native.applies(field):
-        from pushpull.native import weather as kernels
-
         rows = _enlarged(field.shape[1], params.zoom, height, field.device)
         columns = _enlarged(field.shape[2], params.zoom, width, field.device)
         numbers = (np.float32(number) for number in (params.scale, params.loc, params.threshold))
-        layer = field.new_empty(len(field), height, width)
-        native.run(kernels.flakes, len(field), layer, field, *rows, *columns, *numbers)
+        layer = torch.empty(len(field), height, width, dtype=torch.float32)
+        native.run(native.kernel("weather", "flakes"), len(field), layer, field, *rows, *columns, *numbers)
         return layer
     layer = zoom_to_fill(field * params.scale + params.loc, params.zoom, height, width)
     layer = torch.where(layer < params.threshold, 0.0, layer).clamp_(0, 1)
@@ -155,16 +151,17 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
     corner = torch.minimum((drawn.corner * places).long(), places - 1)
     rows = corner[:, :1] + torch.arange(height, device=x.device)
     columns = corner[:, 1:] + torch.arange(width, device=x.device)
-    source, weights = (textures.pixels, drawn.photograph), map(np.float32, (image_weight, frost_weight / 255))
+    source, weights = (textures.pixels, drawn.photograph), (float(image_weight), frost_weight / 255)
     compiled = native.applies(x, corner)
     if large:
         scale = sizes / covering
         between = [_between(at, scale[:, [i]], sizes[:, [i]]) for i, at in enumerate((rows, columns))]
         if compiled:
-            return _compiled("frost_enlarged", x, *source, *between[0], *between[1], *weights)
+            edges = *between[0], *between[1]
+            return native.images_by("weather", "frost_enlarged", x, *source, *edges, *weights)
         crop = _crop_enlarged(*source, *between)
     elif compiled:
-        return _compiled("frost", x, *source, corner, *weights)
+        return native.images_by("weather", "frost", x, *source, corner, *weights)
     else:
         crop = _crop(*source, rows, columns)
     return image_weight * x + (frost_weight / 255) * crop
@@ -234,7 +231,7 @@ def fog(x: Tensor, params: Fog, drawn: FogDraws) -> Tensor:
     """
     strength, decay = params
     if native.applies(x, drawn.noise):
-        return _compiled("fog", x, drawn.noise, _kicks(drawn.noise, decay), np.float32(strength))
+        return native.images_by("weather", "fog", x, drawn.noise, _kicks(drawn.noise, decay), float(strength))
     veil = plasma(drawn.noise, decay)[:, None, : x.shape[-2], : x.shape[-1]]
     brightest = x.amax(dim=(1, 2, 3), keepdim=True)
     return (x + strength * veil) * (brightest / (brightest + strength))
@@ -273,15 +270,6 @@ def _kicks(noise: Tensor, decay: float) -> NDArray[np.float32]:
     """Return the size of the noise of each octave that (N, S * S - 1) is for, float32."""
     octaves = (noise.shape[1] + 1).bit_length() // 2
     return np.array([(_FIRST_WIBBLE / decay**octave) ** 2 for octave in range(octaves)], dtype=np.float32)
-
-
-def _compiled(kernel: str, x: Tensor, *arguments: Any) -> Tensor:
-    """Return what a kernel of `pushpull.native.weather` makes of images."""
-    from pushpull.native import weather as kernels
-
-    out = x.new_empty(x.shape)
-    native.run(getattr(kernels, kernel), len(x), out, x, *arguments)
-    return out
 
 
 SNOW = Corruption("snow", "weather", snow, sample_snow)
