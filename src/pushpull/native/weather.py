@@ -101,8 +101,9 @@ def frost_enlarged(
     """Add the crop of an enlarged photograph."""
     height, width = x.shape[2:]
     upper, lower = np.empty(width, np.float32), np.empty(width, np.float32)
+    part = np.empty(pixels.shape[3], np.float32)
     for image in range(start, stop):
-        columns = column_near[image], column_far[image], column_weight[image]
+        columns = column_near[image], column_far[image], column_weight[image], part
         for channel in range(3):
             picture = pixels[channel, photograph[image]]
             in_upper = in_lower = -1  # the photograph's rows that they hold: each is made once
@@ -115,17 +116,26 @@ def frost_enlarged(
                 if far != in_lower:
                     _stretched(lower, picture[far], *columns)
                 in_upper, in_lower = near, far
-                row, bare = out[image, channel, r], x[image, channel, r]
-                for c in range(width):
-                    crop = np.rint(upper[c] * (_ONE - weight) + lower[c] * weight)
-                    row[c] = keep * bare[c] + lay * crop
+                _laid(out[image, channel, r], x[image, channel, r], upper, lower, weight, keep, lay)
 
 
 @kernel
-def _stretched(out: Any, row: Any, near: Any, far: Any, weight: Any) -> None:
-    """Write a row enlarged."""
+def _laid(out: Any, x: Any, upper: Any, lower: Any, weight: Any, keep: Any, lay: Any) -> None:
+    """Write a row of an image with what is between two rows of a photograph."""
     for c in range(out.size):
-        left, right = np.float32(row[np.uint64(near[c])]), np.float32(row[np.uint64(far[c])])
+        crop = np.rint(upper[c] * (_ONE - weight) + lower[c] * weight)
+        out[c] = keep * x[c] + lay * crop
+
+
+@kernel
+def _stretched(out: Any, row: Any, near: Any, far: Any, weight: Any, part: Any) -> None:
+    """Write a row enlarged; `part` is a buffer as long as the row."""
+    first, last = near[0], far[out.size - 1]
+    source = row[first : last + 1]
+    for c in range(source.size):
+        part[c] = np.float32(source[c])
+    for c in range(out.size):
+        left, right = part[np.uint64(near[c] - first)], part[np.uint64(far[c] - first)]
         out[c] = left * (_ONE - weight[c]) + right * weight[c]
 
 
