@@ -51,17 +51,23 @@ def test_canny_follows_a_weak_edge_as_far_as_it_reaches():
 @pytest.mark.parametrize("share", [0.0005, 0.01, 0.2])
 def test_distance_is_opencv_s_chamfer(share):
     edges = draws(6).uniform(HEIGHT, WIDTH) < share
-    ours = spatter.chamfer_distance(edges).numpy()
+    ours = spatter.chamfer_distance(edges)
+    means = spatter.mean3(ours).floor().numpy()
     for i, edge_map in enumerate(edges.numpy()):
-        np.testing.assert_allclose(ours[i], oracle.distance(edge_map), atol=1e-4)
+        theirs = oracle.distance(edge_map)
+        # 20 px are at most 14 diagonal steps, each up to 2^-16 longer.
+        np.testing.assert_allclose(ours[i], theirs, atol=14 * 2.0**-16, rtol=0)
+        np.testing.assert_array_equal(means[i], np.floor(cv2.blur(theirs, (3, 3))))
 
 
 def test_distance_without_edges_is_the_cut():
     assert spatter.chamfer_distance(torch.zeros(1, 16, 16, dtype=torch.bool)).eq(20).all()
 
 
-def test_equalisation_is_opencv_s():
-    levels = (draws(4).uniform(HEIGHT, WIDTH) ** 2 * 21).floor()
+@pytest.mark.parametrize(("count", "height", "width"), [(4, HEIGHT, WIDTH), (400, 16, 16)])
+def test_equalisation_is_opencv_s(count, height, width):
+    """Also where a level falls between two whole ones, as it often does at 256 pixels."""
+    levels = (draws(count).uniform(height, width) ** 2 * 21).floor()
     levels[3] = 7
     ours = spatter.equalise_levels(levels, 21).numpy()
     for i, layer in enumerate(levels.numpy().astype(np.uint8)):

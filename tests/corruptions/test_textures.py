@@ -35,8 +35,8 @@ def test_a_folder_named_by_the_environment(no_photographs, monkeypatch, tmp_path
     pixels, sizes, _ = textures.frost_textures(1, CPU)
     assert sizes.tolist() == [[60, 90]] * 5
     # Red comes first: read as RGB, not as OpenCV's BGR.
-    np.testing.assert_allclose(pixels[0].mean((1, 2)), [20, 40, 60, 80, 100], atol=2)
-    np.testing.assert_allclose(pixels[2].mean((1, 2)), [200] * 5, atol=2)
+    np.testing.assert_allclose(pixels[0].float().mean((1, 2)), [20, 40, 60, 80, 100], atol=2)
+    np.testing.assert_allclose(pixels[2].float().mean((1, 2)), [200] * 5, atol=2)
 
 
 def test_the_user_s_cache(no_photographs, tmp_path):
@@ -120,7 +120,7 @@ def test_resized_as_opencv_linear(scale, off_by_one, no_photographs):
         theirs = cv2.resize(source, (0, 0), fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         height, width = sizes[number].tolist()
         assert (height, width) == theirs.shape[:2]
-        ours = pixels[:, number, :height, :width].permute(1, 2, 0).numpy()
+        ours = pixels[:, number, :height, :width].permute(1, 2, 0).float().numpy()
         assert np.abs(ours - theirs).max() <= 1
         assert (ours != theirs).mean() <= off_by_one
 
@@ -132,7 +132,7 @@ def test_frost_covers_large_images_with_kept_proportions(no_photographs, height,
     drawn = weather.FrostDraws(torch.tensor([3, 1]), torch.tensor([[0.0, 0.0], [0.5, 0.9]]))
     ours = weather.frost(torch.zeros(2, 3, height, width), params, drawn) * 255
     small = textures.frost_textures(0.2, CPU).pixels[:, [3, 1], :80, :120].transpose(0, 1)
-    large = F.interpolate(small, size=covering, mode="bilinear")
+    large = F.interpolate(small.float(), size=covering, mode="bilinear")
     places = [max(side - wanted, 1) for side, wanted in zip(covering, (height, width), strict=True)]
     for image, enlarged, corner in zip(ours, large, drawn.corner, strict=True):
         top, left = (min(int(part * place), place - 1) for part, place in zip(corner, places, strict=True))

@@ -8,7 +8,7 @@ import torch
 
 from corruptions.test_entry import ALL, pictures
 from pushpull import native
-from pushpull.corruptions import SEVERITIES, corrupt
+from pushpull.corruptions import SEVERITIES, corrupt, elastic
 from pushpull.random import Draws
 
 needs_numba = pytest.mark.skipif(not native.installed(), reason="numba is not installed")
@@ -57,6 +57,25 @@ def test_photograph_sized_images_are_the_same_by_tensors(name, by_tensors):
             return corrupt(images, name, severity, index=[3, 4])
 
         assert torch.equal(compute(), by_tensors(compute)), severity
+
+
+@needs_numba
+@pytest.mark.parametrize("move", [300.0, -1e4, 1e30, torch.inf, torch.nan])
+def test_elastic_transform_reads_inside_the_image_whatever_the_map(move, by_tensors):
+    """Also where the three points fall together, and where a place is no number."""
+    x, params = pictures(2, 21, 18).float() / 255, SEVERITIES["imagenet"]["elastic_transform"][2]
+    together = torch.tensor([[0.0, -12.0], [0.0, 0.0], [12.0, 0.0]])
+    corners = torch.stack([torch.tensor([[move, 0.0], [0.0, 1.0], [1.0, move]]), together])
+    drawn = elastic.ElasticDraws(
+        corners, Draws(torch.arange(2), seed=0, name="e", severity=1).uniform(2, 21, 18)
+    )
+
+    def compute():
+        return elastic.elastic_transform(x, params, drawn)
+
+    assert torch.equal(compute(), by_tensors(compute))
+    assert compute().min() >= 0
+    assert compute().max() <= 1
 
 
 @needs_numba

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from pushpull import native
 from pushpull.corruptions import filters
 from pushpull.corruptions.severities import Elastic
 from pushpull.corruptions.types import Canvas, Corruption
@@ -52,24 +53,35 @@ def elastic_transform(x: Tensor, params: Elastic, drawn: ElasticDraws) -> Tensor
     Source: Hendrycks & Dietterich 2019, after Simard et al. 2003.
     Differs from the published program: the reference points stand about (W // 2, H // 2), which it swaps.
     """
-    height, width = x.shape[-2:]
-    size = torch.tensor([width, height], dtype=torch.float64, device=x.device)
-    rows = torch.arange(height, dtype=torch.float64, device=x.device)[:, None]
-    columns = torch.arange(width, dtype=torch.float64, device=x.device)[:, None]
-    # grid_sample counts (x, y) from -1 to 1: between the outer pixels' centres, or between the outer edges.
-    inverse = inverse_affine(drawn.corners_px, height, width) * (2 / (size - 1))[:, None]
-    from_row = (inverse[:, :, 1, None] * rows.T + inverse[:, :, 2, None] - 1).mT.to(x.dtype)
-    from_column = (inverse[:, :, 0, None] * columns.T).mT.to(x.dtype)
-    warped = _sample(x, from_row[:, :, None] + from_column[:, None], align_corners=True)
+    warped = _affine(x, drawn.corners_px)
     if drawn.noise is None:
         return warped
     smooth = filters.gaussian_blur(drawn.noise, params.sigma_px, truncate=_TRUNCATE, border="reflect")
-    own_x = ((2 * columns + 1) / width - 1).T.to(x.dtype)
-    own_y = ((2 * rows + 1) / height - 1).to(x.dtype)
-    gain = 2 * params.alpha_px
-    shift_x, shift_y = smooth[:, 0] * (gain / width), smooth[:, 1] * (gain / height)
-    grid = torch.stack([shift_x + own_x, shift_y + own_y], dim=-1)
-    return _sample(warped, grid, align_corners=False)
+    return _displace(warped, smooth, params.alpha_px)
+
+
+def _affine(x: Tensor, corners_px: Tensor) -> Tensor:
+    """Map images affinely."""
+    height, width = x.shape[-2:]
+    rows = torch.arange(height, dtype=torch.float64, device=x.device)
+    columns = torch.arange(width, dtype=torch.float64, device=x.device)
+    inverse = inverse_affine(corners_px, height, width)
+    # (N, 2, H) and (N, 2, W): where a pixel is read is the sum of what its row and its column say.
+    from_row = (inverse[:, :, 1, None] * rows + inverse[:, :, 2, None]).to(x.dtype)
+    from_column = (inverse[:, :, 0, None] * columns).to(x.dtype)
+    if native.applies(x, from_row):
+        return native.images_by("elastic", "affine", x, from_row, from_column)
+    places = from_row[:, :, :, None] + from_column[:, :, None]
+    return _read(x, places[:, 0], places[:, 1], margin=0.0)
+
+
+def _displace(x: Tensor, shift: Tensor, gain: float) -> Tensor:
+    """Read every pixel `gain` times `shift` (N, 2, H, W) away from its own place."""
+    if native.applies(x, shift):
+        return native.images_by("elastic", "displace", x, shift, gain)
+    rows = torch.arange(x.shape[-2], dtype=x.dtype, device=x.device)[:, None]
+    columns = torch.arange(x.shape[-1], dtype=x.dtype, device=x.device)
+    return _read(x, shift[:, 0] * gain + columns, shift[:, 1] * gain + rows, margin=0.5)
 
 
 def inverse_affine(corners_px: Tensor, height: int, width: int) -> Tensor:
@@ -97,9 +109,34 @@ def inverse_affine(corners_px: Tensor, height: int, width: int) -> Tensor:
     return torch.cat([linear, constant[..., None]], dim=2)
 
 
-def _sample(x: Tensor, grid: Tensor, *, align_corners: bool) -> Tensor:
-    """Bilinear values of x; outside, mirrored about the edge pixels (align_corners) or the outer edges."""
-    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=align_corners)
+def _read(x: Tensor, right: Tensor, down: Tensor, margin: float) -> Tensor:
+    """Return the bilinear values of x (N, C, H, W) at places (N, H, W), mirrored by `_folded` outside."""
+    height, width = x.shape[-2:]
+    right, down = _folded(right, width, margin), _folded(down, height, margin)
+    left, top = right.clamp(max=width - 2).floor_(), down.clamp(max=height - 2).floor_()
+    right, down = (right - left)[:, None], (down - top)[:, None]
+    place = top.long().mul_(width).add_(left.long()).flatten(1)[:, None].expand(-1, x.shape[1], -1)
+    pixels = x.flatten(2)
+    lines = []
+    # In place: fresh memory takes longer than the arithmetic.
+    for below in (0, width):
+        near, far = (pixels[..., below + step :].gather(2, place).view_as(x) for step in (0, 1))
+        lines.append(near.mul_(1 - right).add_(far.mul_(right)))
+    return lines[0].mul_(1 - down).add_(lines[1].mul_(down))
+
+
+def _folded(position: Tensor, size: int, margin: float) -> Tensor:
+    """Mirror positions into 0..size-1: about places `margin` px beyond the first and the last.
+
+    For a margin of 0 (about the pixels) and of 0.5 (about the edges between them and their mirror images).
+    """
+    last = size - 1
+    period = 2.0 * (last + 2.0 * margin)
+    position = (position + margin).abs_()
+    position = position - (position * float(np.float32(1.0) / np.float32(period))).floor_() * period
+    position = torch.minimum(position, period - position) - margin
+    # What is no number, from an affine map that is none, becomes 0.
+    return torch.where(position > 0, position, 0.0).clamp_(max=last)
 
 
 ELASTIC_TRANSFORM = Corruption("elastic_transform", "digital", elastic_transform, sample_elastic)

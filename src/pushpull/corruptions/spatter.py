@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pushpull import native
 from pushpull.corruptions import filters
 from pushpull.corruptions.severities import Spatter
 from pushpull.corruptions.types import Canvas, Corruption
@@ -17,8 +18,9 @@ _CANNY_LOW, _CANNY_HIGH = 50.0, 150.0
 _MUD_FLOOR = 0.8  # a smoothed mask under this counts as clean
 _REACH_PX = 20  # the distance to the nearest edge is cut here
 _RELIEF = ((-2.0, -1.0, 0.0), (-1.0, 1.0, 1.0), (0.0, 1.0, 2.0))  # lights the drops from the upper left
-# OpenCV's 5 x 5 chamfer distance: steps (1, 0), (1, 1), (2, 1).
-_STEP, _DIAGONAL, _KNIGHT = 1.0, 1.4, 2.1969
+# OpenCV's 5 x 5 chamfer distance: the steps (1, 1) and (2, 1) of 1.4 and 2.1969, beside (1, 0) of 1. In
+# 65536ths, that all sums are exact; 1.4 rounded up, that a mean which is whole with 1.4 does not fall short.
+_DIAGONAL, _KNIGHT = 91751 / 65536, 143976 / 65536
 _TAN_22_5, _TAN_67_5 = 0.41421356, 2.41421356
 
 
@@ -43,10 +45,18 @@ def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
         (N, 3, H, W), not clipped.
     """
     liquid = filters.gaussian_blur(noise * params.scale + params.loc, params.sigma_px)
+    compiled = native.applies(x, liquid)
     if params.mud:
         mask = filters.gaussian_blur((liquid > params.threshold).to(x.dtype), params.strength)
+        if compiled:
+            return native.images_by("spatter", "mud", x, mask, _MUD, _MUD_FLOOR)
         mask = torch.where(mask < _MUD_FLOOR, 0.0, mask)[:, None]
         return x * (1 - mask) + x.new_tensor(_MUD).view(3, 1, 1) * mask
+    if compiled:
+        numbers = params.threshold, params.strength
+        canny = (_CANNY_LOW, _CANNY_HIGH, _TAN_22_5, _TAN_67_5)
+        shape = (_DIAGONAL, _KNIGHT, float(_REACH_PX)), _RELIEF
+        return native.images_by("spatter", "water", x, liquid, *numbers, _WATER, canny, *shape)
     # As the published program, beyond 8 bits it wraps around.
     liquid = torch.where(liquid < params.threshold, 0.0, liquid * 255).floor_().remainder_(256)
     drops = liquid * relief(canny_edges(liquid))
@@ -62,9 +72,9 @@ def relief(edges: Tensor) -> Tensor:
     Distance to the nearest edge, cut at 20 px; 3 x 3 mean, fraction dropped; histogram equalised; a 3 x 3
     filter, cut to 0..255; 3 x 3 mean, rounded. Borders reflect-101.
     """
-    distance = _mean3(chamfer_distance(edges)).floor_()
+    distance = mean3(chamfer_distance(edges)).floor_()
     lit = _filter3(equalise_levels(distance, _REACH_PX + 1), _RELIEF).clamp_(0, 255)
-    return _mean3(lit).round_()
+    return mean3(lit).round_()
 
 
 def canny_edges(gray: Tensor) -> Tensor:
@@ -100,9 +110,10 @@ def canny_edges(gray: Tensor) -> Tensor:
 def chamfer_distance(edges: Tensor) -> Tensor:
     """Return (N, H, W) float distances, in pixels, to the nearest True of `edges`, cut at 20.
 
-    OpenCV's DIST_L2 with its 5 x 5 mask: the shortest path of steps (1, 0), (1, 1), (2, 1) of lengths 1, 1.4,
-    2.1969. That length is a norm, the largest of four linear forms in (|dx|, |dy|), and it grows with |dx|:
-    so the nearest edge of each row suffices, and the result is a minimum over the rows within reach.
+    OpenCV's DIST_L2 with its 5 x 5 mask: the shortest path of steps (1, 0), (1, 1), (2, 1) of
+    lengths 1, 1.4, 2.1969. That length is a norm, the largest of four linear forms in (|dx|, |dy|), and it
+    grows with |dx|: so the nearest edge of each row suffices, and the result is a minimum over the rows in
+    reach.
     """
     row_distance = (~edges).float().mul_(2 * _REACH_PX)
     width, height = edges.shape[-1], edges.shape[-2]
@@ -114,8 +125,8 @@ def chamfer_distance(edges: Tensor) -> Tensor:
             row_distance = near
     distance = row_distance.clamp(max=float(_REACH_PX))
     # The four forms' parts in |dx|; buffers, because fresh memory costs more here than the arithmetic.
-    shallow, knight, slant = _KNIGHT - 2 * _STEP, _KNIGHT - _DIAGONAL, 2 * _DIAGONAL - _KNIGHT
-    forms = ((row_distance * shallow, _STEP), (row_distance * slant, knight), (row_distance * knight, slant))
+    shallow, knight, slant = _KNIGHT - 2, _KNIGHT - _DIAGONAL, 2 * _DIAGONAL - _KNIGHT
+    forms = ((row_distance * shallow, 1.0), (row_distance * slant, knight), (row_distance * knight, slant))
     length, other = torch.empty_like(distance), torch.empty_like(distance)
     for dy in range(1, min(_REACH_PX, height)):
         torch.add(row_distance, shallow * dy, out=length)
@@ -133,14 +144,13 @@ def equalise_levels(levels: Tensor, count: int) -> Tensor:
     `first` the lowest level there is. An image of one level only stays as it is (as OpenCV's equalizeHist).
     """
     flat = levels.flatten(1).long()
-    histogram = levels.new_zeros(len(levels), count).scatter_add_(
-        1, flat, torch.ones_like(flat, dtype=levels.dtype)
-    )
+    histogram = flat.new_zeros(len(levels), count).scatter_add_(1, flat, torch.ones_like(flat))
     cumulative = histogram.cumsum(1)
     total = cumulative[:, -1:]
     first = torch.where(cumulative > 0, cumulative, total).amin(1, keepdim=True)
     rest = total - first
-    scaled = ((cumulative - first).clamp_(min=0) * (255.0 / rest.clamp(min=1))).round_()
+    scale = torch.full_like(rest, 255, dtype=levels.dtype) / rest.clamp(min=1)
+    scaled = ((cumulative - first).clamp_(min=0).to(levels.dtype) * scale).round_()
     table = torch.where(rest > 0, scaled, torch.arange(count, device=levels.device, dtype=levels.dtype))
     return table.gather(1, flat).view_as(levels)
 
@@ -171,7 +181,7 @@ def _sobel(gray: Tensor) -> tuple[Tensor, Tensor]:
     return across, along
 
 
-def _mean3(x: Tensor) -> Tensor:
+def mean3(x: Tensor) -> Tensor:
     """3 x 3 mean of (N, H, W), border reflect-101."""
     padded = filters.pad(x, 1, 1, 1, 1, "reflect101")
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]

@@ -42,7 +42,7 @@ class FrostTextures(NamedTuple):
     """Five pictures of frost in one tensor.
 
     Attributes:
-        pixels: (3, 5, h, w) float32, RGB, 0..255; each picture in the upper left of its h x w, zeros
+        pixels: (3, 5, h, w) uint8, RGB; each picture in the upper left of its h x w, zeros
             elsewhere.
         sizes: (5, 2) int64, each picture's height and width.
         smallest: the least of these.
@@ -154,7 +154,7 @@ def _prepared(paths: tuple[Path, ...], scale: float, device: torch.device) -> Fr
     sizes = torch.tensor([picture.shape[1:] for picture in pictures])
     smallest = min(min(picture.shape[1:]) for picture in pictures)
     height, width = (max(picture.shape[dim] for picture in pictures) for dim in (1, 2))
-    pixels = torch.zeros(3, PHOTOGRAPHS, height, width, dtype=torch.float32)
+    pixels = torch.zeros(3, PHOTOGRAPHS, height, width, dtype=torch.uint8)
     for number, picture in enumerate(pictures):
         pixels[:, number, : picture.shape[1], : picture.shape[2]] = picture
     return FrostTextures(pixels.to(device), sizes.to(device), smallest)

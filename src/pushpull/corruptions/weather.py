@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from pushpull import native
 from pushpull.corruptions.blur import motion_blur_apply
 from pushpull.corruptions.severities import Fog, Frost, Snow
 from pushpull.corruptions.textures import frost_textures
@@ -51,15 +55,29 @@ def snow(x: Tensor, params: Snow, drawn: SnowDraws) -> Tensor:
     Returns:
         (N, 3, H, W), not clipped.
     """
-    loc, scale, zoom, threshold, radius, sigma, mix = params
-    layer = zoom_to_fill(drawn.field * scale + loc, zoom, x.shape[-2], x.shape[-1])
-    layer = torch.where(layer < threshold, 0.0, layer).clamp_(0, 1)
-    layer = (layer * 255).floor_().div_(255)
+    radius, sigma, mix = params.blur_radius_px, params.blur_sigma_px, params.mix
+    layer = flakes(drawn.field, params, x.shape[-2], x.shape[-1])
     layer = motion_blur_apply(layer[:, None], radius, sigma, drawn.angle_deg)
+    if native.applies(x, layer):
+        return native.images_by("weather", "snow", x, layer[:, 0], _GRAY, mix, 1 - mix)
     red, green, blue = x.unbind(1)
     gray = (_GRAY[0] * red + _GRAY[1] * green + _GRAY[2] * blue)[:, None]
     whitened = torch.maximum(x, gray * 1.5 + 0.5)
     return mix * x + (1 - mix) * whitened + (layer + layer.flip(-2, -1))
+
+
+def flakes(field: Tensor, params: Snow, height: int, width: int) -> Tensor:
+    """Return the layer of snow before it is blurred, (N, height, width) in multiples of 1/255."""
+    if native.applies(field):
+        rows = _enlarged(field.shape[1], params.zoom, height, field.device)
+        columns = _enlarged(field.shape[2], params.zoom, width, field.device)
+        numbers = (np.float32(number) for number in (params.scale, params.loc, params.threshold))
+        layer = torch.empty(len(field), height, width, dtype=torch.float32)
+        native.run(native.kernel("weather", "flakes"), len(field), layer, field, *rows, *columns, *numbers)
+        return layer
+    layer = zoom_to_fill(field * params.scale + params.loc, params.zoom, height, width)
+    layer = torch.where(layer < params.threshold, 0.0, layer).clamp_(0, 1)
+    return (layer * 255).floor_().div_(255)
 
 
 def zoom_to_fill(crop: Tensor, zoom: float, height: int, width: int) -> Tensor:
@@ -73,16 +91,20 @@ def zoom_to_fill(crop: Tensor, zoom: float, height: int, width: int) -> Tensor:
 
 def _stretch(x: Tensor, zoom: float, wanted: int) -> Tensor:
     """Enlarge the rows of (N, h, w) and cut `wanted` of them from the middle."""
-    size = x.shape[1]
+    low, weight = _enlarged(x.shape[1], zoom, wanted, x.device)
+    following = (low + 1).clamp_(max=x.shape[1] - 1)
+    return x[:, low] * (1 - weight)[:, None] + x[:, following] * weight[:, None]
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for calls that autograd may follow
+def _enlarged(size: int, zoom: float, wanted: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return, for each row, int64 which it lies at or behind, and float32 the share of the one after that."""
     enlarged = round(size * zoom)
-    if enlarged == size == wanted:
-        return x
     first = (enlarged - wanted) // 2
     place = torch.arange(first, first + wanted, dtype=torch.float64) * ((size - 1) / max(enlarged - 1, 1))
     low = place.long().clamp_(max=max(size - 2, 0))
-    weight = (place - low).to(x)[:, None]
-    low = low.to(x.device)
-    return x[:, low] * (1 - weight) + x[:, (low + 1).clamp_(max=size - 1)] * weight
+    return low.to(device), (place - low).float().to(device)
 
 
 class FrostDraws(NamedTuple):
@@ -127,12 +149,21 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
     covering = _covering(sizes, wanted) if large else sizes
     places = (covering - wanted).clamp_(min=1)
     corner = torch.minimum((drawn.corner * places).long(), places - 1)
-    rows = corner[:, 0, None] + torch.arange(height, device=x.device)
-    columns = corner[:, 1, None] + torch.arange(width, device=x.device)
+    rows = corner[:, :1] + torch.arange(height, device=x.device)
+    columns = corner[:, 1:] + torch.arange(width, device=x.device)
+    source, weights = (textures.pixels, drawn.photograph), (float(image_weight), frost_weight / 255)
+    compiled = native.applies(x, corner)
     if large:
-        crop = _crop_enlarged(textures.pixels, drawn.photograph, sizes, covering, rows, columns)
+        scale = sizes / covering
+        between = [_between(at, scale[:, [i]], sizes[:, [i]]) for i, at in enumerate((rows, columns))]
+        if compiled:
+            edges = *between[0], *between[1]
+            return native.images_by("weather", "frost_enlarged", x, *source, *edges, *weights)
+        crop = _crop_enlarged(*source, *between)
+    elif compiled:
+        return native.images_by("weather", "frost", x, *source, corner, *weights)
     else:
-        crop = _crop(textures.pixels, drawn.photograph, rows, columns)
+        crop = _crop(*source, rows, columns)
     return image_weight * x + (frost_weight / 255) * crop
 
 
@@ -150,24 +181,30 @@ def _covering(sizes: Tensor, wanted: Tensor) -> Tensor:
     return torch.maximum((sizes * enlarge - 1e-4).ceil().long(), wanted)
 
 
-def _crop_enlarged(
-    pixels: Tensor, photograph: Tensor, sizes: Tensor, covering: Tensor, rows: Tensor, columns: Tensor
-) -> Tensor:
-    """Return the crop of photographs enlarged from `sizes` to `covering`, bilinear, whole grey levels."""
-    scale = (sizes / covering).to(pixels.dtype)
-    near, far, weight = [], [], []
-    for dim, places in ((0, rows), (1, columns)):
-        source = ((places.to(pixels.dtype) + 0.5) * scale[:, dim, None] - 0.5).clamp_(min=0.0)
-        last = sizes[:, dim, None] - 1
-        near.append(torch.minimum(source.long(), last))
-        far.append(torch.minimum(near[-1] + 1, last))
-        weight.append(source - near[-1])
-    down, right = weight[0][:, None, :, None], weight[1][:, None, None, :]
+class _Between(NamedTuple):
+    """How n rows or columns of N enlarged photographs are made: near (1 - weight) + far weight; (N, n)."""
+
+    near: Tensor
+    far: Tensor
+    weight: Tensor
+
+
+def _between(places: Tensor, scale: Tensor, size: Tensor) -> _Between:
+    """Find places (N, n) of photographs enlarged by 1 / `scale` (N, 1) in those of `size` (N, 1)."""
+    source = ((places.float() + 0.5) * scale.float() - 0.5).clamp_(min=0.0)
+    near = torch.minimum(source.long(), size - 1)
+    return _Between(near, torch.minimum(near + 1, size - 1), source - near)
+
+
+def _crop_enlarged(pixels: Tensor, photograph: Tensor, rows: _Between, columns: _Between) -> Tensor:
+    """Return a crop of enlarged photographs, bilinear, in whole grey levels: see `_crop`."""
+    right, down = columns.weight[:, None, None, :], rows.weight[:, None, :, None]
     upper, lower = (
-        torch.lerp(_crop(pixels, photograph, row, near[1]), _crop(pixels, photograph, row, far[1]), right)
-        for row in (near[0], far[0])
+        _crop(pixels, photograph, row, columns.near) * (1 - right)
+        + _crop(pixels, photograph, row, columns.far) * right
+        for row in (rows.near, rows.far)
     )
-    return torch.lerp(upper, lower, down).round_()
+    return (upper * (1 - down) + lower * down).round_()
 
 
 class FogDraws(NamedTuple):
@@ -193,6 +230,8 @@ def fog(x: Tensor, params: Fog, drawn: FogDraws) -> Tensor:
         drawn: the random part, from `sample_fog`.
     """
     strength, decay = params
+    if native.applies(x, drawn.noise):
+        return native.images_by("weather", "fog", x, drawn.noise, _kicks(drawn.noise, decay), float(strength))
     veil = plasma(drawn.noise, decay)[:, None, : x.shape[-2], : x.shape[-1]]
     brightest = x.amax(dim=(1, 2, 3), keepdim=True)
     return (x + strength * veil) * (brightest / (brightest + strength))
@@ -211,10 +250,10 @@ def plasma(noise: Tensor, decay: float) -> Tensor:
         decay: the larger, the smoother the map.
     """
     grid = noise.new_zeros(len(noise), 1, 1)
-    used, wibble = 0, _FIRST_WIBBLE
-    while used < noise.shape[1]:
+    used = 0
+    for wibble in _kicks(noise, decay).tolist():
         n = grid.shape[1]
-        kicks = noise[:, used : used + 3 * n * n].view(-1, 3, n, n) * (wibble * wibble)
+        kicks = noise[:, used : used + 3 * n * n].view(-1, 3, n, n) * wibble
         pairs = grid + grid.roll(-1, 1)
         centre = (pairs + pairs.roll(-1, 2)) / 4 + kicks[:, 0]
         along_row = (centre + centre.roll(1, 1) + grid + grid.roll(-1, 2)) / 4 + kicks[:, 1]
@@ -223,9 +262,14 @@ def plasma(noise: Tensor, decay: float) -> Tensor:
         lower = torch.stack([along_column, centre], dim=-1)
         grid = torch.stack([upper, lower], dim=2).view(-1, 2 * n, 2 * n)
         used += 3 * n * n
-        wibble /= decay
     grid = grid - grid.amin(dim=(1, 2), keepdim=True)
     return grid / grid.amax(dim=(1, 2), keepdim=True)
+
+
+def _kicks(noise: Tensor, decay: float) -> NDArray[np.float32]:
+    """Return the size of the noise of each octave that (N, S * S - 1) is for, float32."""
+    octaves = (noise.shape[1] + 1).bit_length() // 2
+    return np.array([(_FIRST_WIBBLE / decay**octave) ** 2 for octave in range(octaves)], dtype=np.float32)
 
 
 SNOW = Corruption("snow", "weather", snow, sample_snow)

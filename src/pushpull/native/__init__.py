@@ -19,6 +19,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,6 +85,22 @@ def made(module: str, name: str, dtype: torch.dtype, x: Tensor, *arguments: Any)
     ]
     run(kernel(module, name), count, out.view(count, -1), *flat)
     return out
+
+
+def images_by(module: str, name: str, x: Tensor, *arguments: Any) -> Tensor:
+    """Return what kernel `name` of `pushpull.native.MODULE` makes of x, the same shape, image by image.
+
+    Python's floats are given as float32, also those in tuples.
+    """
+    out = empty_like(x)
+    run(kernel(module, name), len(x), out, x, *map(_numbers, arguments))
+    return out
+
+
+def _numbers(argument: Any) -> Any:
+    if isinstance(argument, tuple):
+        return tuple(map(_numbers, argument))
+    return np.float32(argument) if isinstance(argument, float) else argument
 
 
 @cache
