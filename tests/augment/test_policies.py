@@ -133,8 +133,8 @@ def test_augmix_is_a_mixture_of_chains_of_torchvisions_operations():
     images, setting, who = pictures(20, 24, 24), AugMixSetting(severity=3), _identity(20)
     ours = augmix(images, setting, who)
     mixture = sample_mixture(who, "augmix", 3, 3, len(AUGMIX_SPACE))
-    draws = who.draws("augmix magnitudes")
-    level, coin = draws.integers(0, 3, 3, 3).long(), draws.uniform(3, 3)
+    which, coin = who.draws("augmix magnitudes").uniform(2, 3, 3).unbind(1)
+    level = (3 * which).long()
     table = policies.magnitudes(AUGMIX_SPACE, 10, (24, 24))
     op, magnitude = policies.chosen_magnitudes(table, mixture.chosen.clamp(min=0).long(), level, coin)
     assert (ours - _mixed(images, mixture, op, magnitude)).abs().max() < 1e-3
@@ -145,8 +145,8 @@ def test_augmix9_is_a_mixture_of_chains_of_the_nine():
     images, setting, who = pictures(20, 24, 24), AugMixSetting(severity=3), _identity(20)
     ours = augmix9(images, setting, who)
     mixture = sample_mixture(who, "augmix9", 3, 3, 9)
-    draws = who.draws("augmix9 magnitudes")
-    level, negative = draws.uniform(3, 3, low=0.1, high=3.0), draws.uniform(3, 3) > 0.5
+    uniform, coin = who.draws("augmix9 magnitudes").uniform(2, 3, 3).unbind(1)
+    level, negative = 0.1 + 2.9 * uniform, coin > 0.5
     number = mixture.chosen.clamp(min=0).long()
     magnitude = nine_magnitudes(level, negative, (24, 24)).gather(-1, number[..., None])[..., 0]
     op = torch.tensor([OPS.index(name) for name in AUGMIX_NINE])[number]

@@ -28,11 +28,11 @@ def augmix(
     Source: torchvision's AugMix, which is what the push-pull paper trained with.
     Differs from torchvision: it drops the fraction of y, which darkens by half a level.
     """
+    shape = (setting.width, setting.depth)
     table = magnitudes(AUGMIX_SPACE, _HARDEST, (images.shape[2], images.shape[3]))
-    mixture = sample_mixture(identity, "augmix", setting.width, setting.depth, len(table.op))
-    draws = identity.draws("augmix magnitudes")
-    level = draws.integers(0, setting.severity, setting.width, setting.depth).long()
-    coin = draws.uniform(setting.width, setting.depth)
+    mixture = sample_mixture(identity, "augmix", *shape, len(table.op))
+    which, coin = identity.draws("augmix magnitudes").uniform(2, *shape).unbind(1)
+    level = (which * setting.severity).long()
     op, magnitude = chosen_magnitudes(table, mixture.chosen.clamp(min=0).long(), level, coin)
     return _mixed(images, mixture, op, magnitude)
 
@@ -51,11 +51,10 @@ def augmix9(
     """
     shape = (setting.width, setting.depth)
     mixture = sample_mixture(identity, "augmix9", *shape, len(AUGMIX_NINE))
-    draws = identity.draws("augmix9 magnitudes")
-    level = draws.uniform(*shape, low=0.1, high=float(setting.severity))
-    negative = draws.uniform(*shape) > 0.5
+    uniform, coin = identity.draws("augmix9 magnitudes").uniform(2, *shape).unbind(1)
+    level = 0.1 + uniform * (setting.severity - 0.1)
     number = mixture.chosen.clamp(min=0).long()
-    magnitude = nine_magnitudes(level, negative, (images.shape[2], images.shape[3]))
+    magnitude = nine_magnitudes(level, coin > 0.5, (images.shape[2], images.shape[3]))
     op = torch.tensor([OPS.index(name) for name in AUGMIX_NINE])[number]
     return _mixed(images, mixture, op, magnitude.gather(-1, number[..., None])[..., 0])
 

@@ -38,9 +38,9 @@ def sample_colour(draws: Draws, setting: ColourSetting) -> ColourDraws:
     Source: Modas et al. 2022, section 3; the band, the authors' code.
     Differs from the authors' code: it draws cut, T and the band once a batch.
     """
-    cut = draws.integers(1, setting.cut_max + 1).long()
-    deviation = draws.uniform(1, 1, high=setting.temperature).sqrt_()
-    start = draws.uniform()
+    highest, warmth, start = draws.uniform(3).unbind(1)
+    cut = 1 + (highest * setting.cut_max).long()
+    deviation = (warmth * setting.temperature).sqrt_()[:, None, None]
     frequencies = setting.band or setting.cut_max
     amplitude = draws.normal(3, frequencies).mul_(deviation)
     first = torch.ones_like(cut) if setting.band is None else 1 + (start * cut).long()

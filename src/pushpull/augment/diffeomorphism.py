@@ -50,15 +50,16 @@ def sample_strength(
     Source: Modas et al. 2022, after Petrini et al. 2021.
     Differs from the authors' code: it draws cut and T once a batch.
     """
-    low = setting.cut_min
-    highest = draws.integers(low + 1, setting.cut_max + 1)
-    cut = (low + beta_half(draws) * (highest + 1 - low)).long()
-    cut = torch.minimum(cut, highest.long())  # float32 rounds a Beta just under 1 up
+    low, uniform = setting.cut_min, draws.uniform(3)
+    highest = low + 1 + (uniform[:, 0] * (setting.cut_max - low)).long()
+    share, rise = beta_half(uniform[:, 1:]).unbind(1)
+    cut = (low + share * (highest + 1 - low)).long()
+    cut = torch.minimum(cut, highest)  # float32 rounds a Beta just under 1 up
     log = cut.double().log()
     smallest = 1 / (math.pi * min(size) ** 2 * log)
     largest = 4 / (math.pi**3 * cut.double().square() * log)
     spread = (setting.alpha * largest - smallest).clamp_(min=0.0)
-    return cut, (smallest + beta_half(draws) * spread).float()
+    return cut, (smallest + rise * spread).float()
 
 
 def mode_counts(cut: Tensor, size: tuple[int, int]) -> Tensor:

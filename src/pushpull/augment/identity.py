@@ -45,12 +45,12 @@ class Identity:
         return replace(self, index=self.index[rows // count] * count + rows % count)
 
 
-def beta_half(draws: Draws, *shape: int) -> Tensor:
-    """Return (N, *shape) of Beta(1/2, 1/2), the arcsine law: sin^2(pi U / 2)."""
-    return draws.uniform(*shape, high=math.pi / 2).sin_().square_()
+def beta_half(uniform: Tensor) -> Tensor:
+    """Return Beta(1/2, 1/2), the arcsine law, from uniform numbers U: sin^2(pi U / 2)."""
+    return uniform.mul(math.pi / 2).sin_().square_()
 
 
-def dirichlet(draws: Draws, *shape: int) -> Tensor:
-    """Return (N, *shape) of Dirichlet(1, ..., 1) along the last axis: exponentials over their sum."""
-    exponentials = draws.uniform(*shape).log_().neg_()
+def dirichlet(uniform: Tensor) -> Tensor:
+    """Return Dirichlet(1, ..., 1) along the last axis, from uniform numbers: exponentials over their sum."""
+    exponentials = uniform.log().neg_()
     return exponentials / exponentials.sum(-1, keepdim=True)

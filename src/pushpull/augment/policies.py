@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -40,9 +41,14 @@ class Magnitudes(NamedTuple):
 
 def magnitudes(space: Space, bins: int, size: tuple[int, int]) -> Magnitudes:
     """Return the magnitudes of a space's operations for images of (height, width) `size`."""
-    op = torch.tensor([OPS.index(name) for name in space])
-    values = torch.stack([_values(part, bins, size) for part in space.values()])
-    return Magnitudes(op, values, torch.tensor([part.signed for part in space.values()]))
+    return _magnitudes(tuple(space.items()), bins, size)
+
+
+@lru_cache(maxsize=16)
+def _magnitudes(space: tuple[tuple[str, Range], ...], bins: int, size: tuple[int, int]) -> Magnitudes:
+    op = torch.tensor([OPS.index(name) for name, _ in space])
+    values = torch.stack([_values(part, bins, size) for _, part in space])
+    return Magnitudes(op, values, torch.tensor([part.signed for _, part in space]))
 
 
 def _values(part: Range, bins: int, size: tuple[int, int]) -> Tensor:
@@ -75,17 +81,19 @@ def autoaugment(
     Source: Cubuk et al., CVPR 2019; as in torchvision.
     """
     table = magnitudes(AUTOAUGMENT_SPACE, _AUTOAUGMENT_BINS, (images.shape[2], images.shape[3]))
-    names = list(AUTOAUGMENT_SPACE)
-    steps = torch.tensor(
-        [[(names.index(step.op), step.probability, step.level) for step in pair] for pair in policy],
-        dtype=torch.float64,
-    )
-    draws = identity.draws("autoaugment")
-    drawn = steps[draws.integers(0, len(policy)).long()]
-    acts, coin = draws.uniform(2) <= drawn[..., 1], draws.uniform(2)
+    which, chance, coin = identity.draws("autoaugment").uniform(5).split((1, 2, 2), dim=1)
+    drawn = _steps(policy)[(which[:, 0] * len(policy)).long()]
     op, value = chosen_magnitudes(table, drawn[..., 0].long(), drawn[..., 2].long(), coin)
-    op = torch.where(acts, op, OPS.index("identity"))
+    op = torch.where(chance <= drawn[..., 1], op, OPS.index("identity"))
     return _in_a_row(images, op, value)
+
+
+@lru_cache(maxsize=4)
+def _steps(policy: tuple[SubPolicy, ...]) -> Tensor:
+    """Return (sub-policies, 2, 3): number of the operation in its space, probability, level."""
+    names = list(AUTOAUGMENT_SPACE)
+    rows = [[(names.index(step.op), step.probability, step.level) for step in pair] for pair in policy]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def randaugment(
@@ -96,10 +104,10 @@ def randaugment(
     Source: Cubuk et al., NeurIPS 2020; as in torchvision.
     """
     table = magnitudes(RANDAUGMENT_SPACE, setting.bins, (images.shape[2], images.shape[3]))
-    draws = identity.draws("randaugment")
-    number = draws.integers(0, len(table.op), setting.operations).long()
+    which, coin = identity.draws("randaugment").uniform(2, setting.operations).unbind(1)
+    number = (which * len(table.op)).long()
     level = torch.full_like(number, setting.magnitude)
-    return _in_a_row(images, *chosen_magnitudes(table, number, level, draws.uniform(setting.operations)))
+    return _in_a_row(images, *chosen_magnitudes(table, number, level, coin))
 
 
 def trivialaugment(images: UInt8[Tensor, "n 3 h w"], identity: Identity) -> UInt8[Tensor, "n 3 h w"]:
@@ -108,10 +116,9 @@ def trivialaugment(images: UInt8[Tensor, "n 3 h w"], identity: Identity) -> UInt
     Source: Müller & Hutter, ICCV 2021, the wide space; as in torchvision.
     """
     table = magnitudes(TRIVIAL_SPACE, TRIVIAL_BINS, (images.shape[2], images.shape[3]))
-    draws = identity.draws("trivialaugment")
-    number = draws.integers(0, len(table.op), 1).long()
-    level = draws.integers(0, TRIVIAL_BINS, 1).long()
-    return _in_a_row(images, *chosen_magnitudes(table, number, level, draws.uniform(1)))
+    which, step, coin = identity.draws("trivialaugment").uniform(3, 1).unbind(1)
+    number, level = (which * len(table.op)).long(), (step * TRIVIAL_BINS).long()
+    return _in_a_row(images, *chosen_magnitudes(table, number, level, coin))
 
 
 def _in_a_row(images: Tensor, op: Tensor, magnitude: Tensor) -> Tensor:

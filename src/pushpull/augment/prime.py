@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pushpull.augment.colour_map import colour_map, sample_colour
+from pushpull.augment.colour_map import ColourDraws, colour_map, sample_colour
 from pushpull.augment.diffeomorphism import (
     DiffeomorphismDraws,
     diffeomorphism,
@@ -21,7 +21,7 @@ from pushpull.augment.diffeomorphism import (
 from pushpull.augment.identity import Identity
 from pushpull.augment.mixing import Work, mix, run_chains, sample_mixture
 from pushpull.augment.rows import rows_by_value
-from pushpull.augment.settings import ColourSetting, DiffeomorphismSetting, PrimeSetting, SpectralSetting
+from pushpull.augment.settings import DiffeomorphismSetting, PrimeSetting
 from pushpull.augment.spectral import sample_spectral, spectral_filter
 
 PRIMITIVES = ("spectral", "diffeomorphism", "colour")
@@ -47,90 +47,80 @@ def prime(
     for each image, not once a batch; the filter's delta stands in the middle.
     """
     mixture = sample_mixture(identity, "prime", setting.width, setting.depth, len(PRIMITIVES))
-    size = (x.shape[2], x.shape[3])
-    steps = (
-        _step(mixture.chosen[:, :, depth].ravel(), depth, setting, identity, size, eight_bit and depth == 0)
-        for depth in range(setting.depth)
-    )
-    return mix(x, run_chains(x, setting.width, steps), mixture)
-
-
-def _step(
-    chosen: Tensor,
-    depth: int,
-    setting: PrimeSetting,
-    identity: Identity,
-    size: tuple[int, int],
-    eight_bit: bool,
-) -> Iterator[Work]:
-    """Yield the work of all chains' step `depth`."""
-    for number, chains in rows_by_value(chosen):
-        # An image's steps have numbers of their own, so that each draws anew.
-        steps = identity.slots(chains * setting.depth + depth, setting.width * setting.depth)
-        for rows, apply in _PRIMITIVES[PRIMITIVES[number]](setting, steps, size, eight_bit):
-            yield Work(chains[rows], apply)
+    works = _works(x, mixture.chosen, setting, identity, eight_bit)
+    return mix(x, run_chains(x, setting.width, works), mixture)
 
 
 def primitive(
     x: Float[Tensor, "n 3 h w"], name: str, setting: PrimeSetting, identity: Identity
 ) -> Float[Tensor, "n 3 h w"]:
     """Apply one of `PRIMITIVES` to every image, in [0, 1], with strengths and fields of its own."""
-    works = _PRIMITIVES[name](setting, identity, (x.shape[2], x.shape[3]), False)
-    return run_chains(x, 1, [works])
+    chosen = torch.full((len(x), 1, 1), PRIMITIVES.index(name))
+    return run_chains(x, 1, _works(x, chosen, setting, identity, False))
 
 
-def _spectral(setting: PrimeSetting, identity: Identity, *_: object) -> Iterator[Work]:
-    yield Work(
-        torch.arange(len(identity.index)), partial(_filtered, setting=setting.spectral, identity=identity)
-    )
+def _works(
+    x: Tensor, chosen: Tensor, setting: PrimeSetting, identity: Identity, eight_bit: bool
+) -> list[list[Work]]:
+    """Return each step's work, with all that is random drawn, for every primitive at once.
+
+    An image's chains and steps have numbers of their own, so that each draws anew.
+    """
+    _, width, depth = chosen.shape
+    flat = chosen.ravel()
+    by_step = torch.arange(len(flat)).view(-1, depth).T.ravel()  # the numbers, a step after another
+    works: list[list[Work]] = [[] for _ in range(depth)]
+    for kind, at in rows_by_value(flat[by_step]):
+        numbers = by_step[at]
+        steps = identity.slots(numbers, width * depth)
+        for rows, apply in _DRAWN[PRIMITIVES[kind]](x, setting, steps):
+            counts = torch.bincount(numbers[rows] % depth, minlength=depth).tolist()
+            start = 0
+            for step, count in enumerate(counts):
+                part = slice(start, start := start + count)
+                exact = eight_bit and step == 0
+                if count:
+                    works[step].append(Work(numbers[rows[part]] // depth, partial(apply, part, exact)))
+    return works
 
 
-def _filtered(x: Tensor, setting: SpectralSetting, identity: Identity) -> Tensor:
-    return spectral_filter(x, sample_spectral(identity.draws("prime spectral", x.device), setting))
+_Apply = Callable[[slice, bool, Tensor], Tensor]
+"""What is done to images: (which of those drawn for, whether they are of 8 bits, images) -> images."""
 
 
-def _colour(
-    setting: PrimeSetting, identity: Identity, size: tuple[int, int], eight_bit: bool
-) -> Iterator[Work]:
-    colour = replace(setting.colour, steps_a_level=1) if eight_bit else setting.colour
-    yield Work(torch.arange(len(identity.index)), partial(_coloured, setting=colour, identity=identity))
+def _spectral(x: Tensor, setting: PrimeSetting, identity: Identity) -> Iterator[tuple[Tensor, _Apply]]:
+    kernels = sample_spectral(identity.draws("prime spectral", x.device), setting.spectral)
+    yield torch.arange(len(kernels)), lambda part, exact, images: spectral_filter(images, kernels[part])
 
 
-def _coloured(x: Tensor, setting: ColourSetting, identity: Identity) -> Tensor:
-    return colour_map(x, setting, sample_colour(identity.draws("prime colour", x.device), setting))
+def _colour(x: Tensor, setting: PrimeSetting, identity: Identity) -> Iterator[tuple[Tensor, _Apply]]:
+    drawn = sample_colour(identity.draws("prime colour", x.device), setting.colour)
+    levels_only = replace(setting.colour, steps_a_level=1)
+
+    def apply(part: slice, exact: bool, images: Tensor) -> Tensor:
+        own = ColourDraws(drawn.first[part], drawn.amplitude[part])
+        return colour_map(images, levels_only if exact else setting.colour, own)
+
+    yield torch.arange(len(drawn.first)), apply
 
 
-def _diffeomorphism(
-    setting: PrimeSetting, identity: Identity, size: tuple[int, int], eight_bit: bool
-) -> Iterator[Work]:
+def _diffeomorphism(x: Tensor, setting: PrimeSetting, identity: Identity) -> Iterator[tuple[Tensor, _Apply]]:
     """Warp the images that draw the same number of modes together."""
+    size = (x.shape[2], x.shape[3])
     cut, temperature = sample_strength(identity.draws("prime diffeomorphism"), setting.diffeomorphism, size)
     for count, rows in rows_by_value(mode_counts(cut, size)):
-        yield Work(
-            rows,
-            partial(
-                _warped,
-                setting=setting.diffeomorphism,
-                strength=(cut[rows], temperature[rows]),
-                count=count,
-                identity=identity.taken(rows),
-            ),
-        )
+        modes = sample_modes(identity.taken(rows).draws("prime modes", x.device), count, size)
+        drawn = DiffeomorphismDraws(cut[rows].to(x.device), temperature[rows].to(x.device), modes)
+        yield rows, partial(_warped, setting.diffeomorphism, drawn)
 
 
 def _warped(
-    x: Tensor,
-    setting: DiffeomorphismSetting,
-    strength: tuple[Tensor, Tensor],
-    count: int,
-    identity: Identity,
+    setting: DiffeomorphismSetting, drawn: DiffeomorphismDraws, part: slice, exact: bool, images: Tensor
 ) -> Tensor:
-    cut, temperature = (part.to(x.device) for part in strength)
-    modes = sample_modes(identity.draws("prime modes", x.device), count, (x.shape[2], x.shape[3]))
-    return diffeomorphism(x, setting, DiffeomorphismDraws(cut, temperature, modes))
+    return diffeomorphism(images, setting, DiffeomorphismDraws(*(values[part] for values in drawn)))
 
 
-_PRIMITIVES: dict[str, Callable[..., Iterator[Work]]] = {
+_DRAWN: dict[str, Callable[[Tensor, PrimeSetting, Identity], Iterator[tuple[Tensor, _Apply]]]] = {
     "spectral": _spectral,
     "diffeomorphism": _diffeomorphism,
     "colour": _colour,
