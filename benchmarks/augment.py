@@ -50,9 +50,9 @@ _STEPS = (
 NO_GPU = "not measured (no GPU)"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write the record; or fill the page from it."""
-    options = _options()
+    options = _options(arguments)
     if options.markdown:
         fill_page(options.markdown, read_json(options.output))
         return
@@ -68,7 +68,7 @@ def main() -> None:
     show(read_json(path))
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=["rate", "step"], default=["rate", "step"])
     parser.add_argument("--names", nargs="+", choices=AUGMENTATIONS[1:], default=list(AUGMENTATIONS[1:]))
@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=SHARED / "data", help="folder with imagenet_sample/")
     parser.add_argument("--output", type=Path, default=RESULTS / "augment.json")
     parser.add_argument("--markdown", type=Path, help="write the record's tables into this page instead")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _rates(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """Sheets of augmented samples to look at: one row an augmentation, the clean image and some draws in it.
 
     python benchmarks/augment_sheets.py --output sheets                # the package's own picture
-    python benchmarks/augment_sheets.py --images photographs/*.jpg --size 224 32 --output sheets
+    python benchmarks/augment_sheets.py --images photographs/*.jpg --sizes 224 32 --output sheets
 
-Writes OUTPUT/<scale>-<size>-<image>.png with all augmentations and PRIME's primitives one at a time, and
-OUTPUT/<scale>-<size>-<image>-<augmentation>.png for each with `--each`.
+    python benchmarks/augment_sheets.py --sizes 112 --scale imagenet --draws 7 --jpeg --output docs/images
+
+Writes OUTPUT/augment-<scale>-<size>-<image>.png with all augmentations and PRIME's primitives one at a time,
+and OUTPUT/augment-<scale>-<size>-<image>-<augmentation>.png for each with `--each`.
 """
 
 from __future__ import annotations
@@ -29,24 +31,25 @@ _SMALLEST_PX = 96  # smaller pictures are enlarged by whole pixels
 _ROWS = (*AUGMENTATIONS[1:], *(f"prime: {name}" for name in PRIMITIVES))
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write the sheets."""
-    options = _options()
+    options = _options(arguments)
     for size in options.sizes:
         scale = options.scale or ("cifar" if size <= 64 else "imagenet")
         for path in options.images or [None]:
             picture = sample_image(size) if path is None else _square(Image.open(path).convert("RGB"), size)
             image, name = F.pil_to_tensor(picture), "sample" if path is None else path.stem
-            stem = f"{scale}-{size}-{name}"
+            stem = f"augment-{scale}-{size}-{name}"
             rows = [_row(image, row, scale, options.draws, options.seed) for row in _ROWS]
-            _write(options.output / f"{stem}.png", torch.cat(rows, dim=1))
+            end = "jpg" if options.jpeg else "png"
+            _write(options.output / f"{stem}.{end}", torch.cat(rows, dim=1))
             for row, pictures in zip(_ROWS, rows, strict=True):
                 if options.each:
-                    _write(options.output / f"{stem}-{row.replace(': ', '-')}.png", pictures)
+                    _write(options.output / f"{stem}-{row.replace(': ', '-')}.{end}", pictures)
     print("rows, from above: " + ", ".join(_ROWS))
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--images", nargs="*", type=Path, help="image files; default: the package's own picture"
@@ -56,8 +59,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=8, help="augmented samples a row")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--each", action="store_true", help="one file an augmentation beside the sheet")
+    parser.add_argument("--jpeg", action="store_true", help="smaller files, quality 85")
     parser.add_argument("--output", type=Path, required=True, help="folder")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _square(picture: Image.Image, size: int) -> Image.Image:
@@ -87,8 +91,9 @@ def _framed(picture: Tensor) -> Tensor:
 
 
 def _write(path: Path, sheet: Tensor) -> None:
+    form = {"format": "JPEG", "quality": 85} if path.suffix == ".jpg" else {"format": "PNG"}
     with atomic_path(path) as temporary:
-        Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy()).save(temporary, "PNG")
+        Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy()).save(temporary, **form)
 
 
 if __name__ == "__main__":

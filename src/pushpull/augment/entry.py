@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -86,7 +87,10 @@ def augment_batch(
     )
     if name == "none" or len(images) == 0:
         return images.clone()
-    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+    # What names no device here is on the host, whatever `torch.set_default_device` says; only then, because
+    # the context slows every operation down.
+    on_host = torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False), on_host:
         parts = [_augmented(images[part], name, scale, who.taken(part)) for part in _parts(images)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
