@@ -125,7 +125,7 @@ class _ResidentBatches:
             images = random_crop_flip(
                 images, self.generator, crop=config.crop, padding=config.padding, flip=config.flip
             )
-            images = apply_policy(images, self.images.index[batch], config.policy, seed, self.epoch)
+            images = apply_policy(images, self.images.index[batch], config, seed, self.epoch)
             yield images, self.images.labels[at]
 
 

@@ -16,7 +16,7 @@ from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError, MissingFileError, choice
 
 InputStyle = Literal["imagenet", "cifar"]
-Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix"]
+Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix", "augmix9", "prime"]
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -51,7 +51,9 @@ class AugmentConfig:
         crop: side of the random crop in pixels; null for none.
         padding: zeros in pixels added on each side before the crop.
         flip: mirror half of the images.
-        policy: none, or torchvision's autoaugment, randaugment, trivialaugment, augmix; drawn for each image.
+        policy: none, autoaugment, randaugment, trivialaugment, augmix (torchvision's, of all operations),
+            augmix9 (its authors', of nine), prime; drawn for each image.
+        scale: whose settings the policy has, cifar or imagenet; null takes cifar's for images of up to 64 px.
     """
 
     resize: int | None = None
@@ -59,6 +61,7 @@ class AugmentConfig:
     padding: int = 4
     flip: bool = True
     policy: Policy = "none"
+    scale: Literal["cifar", "imagenet"] | None = None
 
     def __post_init__(self) -> None:
         choice("augment.policy", self.policy, typing.get_args(Policy))
