@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from pushpull.errors import InputError
 from pushpull.training.recipe import AugmentConfig
 
-_POLICIES = {
+PER_IMAGE_POLICIES = {
     "autoaugment": v2.AutoAugment,
     "randaugment": v2.RandAugment,
     "trivialaugment": v2.TrivialAugmentWide,
@@ -82,7 +82,7 @@ class ImageTransform:
         if config.flip:
             steps.append(v2.RandomHorizontalFlip())
         if config.policy != "none":
-            steps.append(_POLICIES[config.policy]())
+            steps.append(PER_IMAGE_POLICIES[config.policy]())
         self._steps = v2.Compose(steps)
 
     def __call__(self, image: Image.Image, index: int) -> UInt8[Tensor, "3 h w"]:
@@ -108,7 +108,12 @@ def apply_policy(
     """Apply a torchvision policy with one draw an image: its batch form would draw once for all."""
     if policy == "none":
         return images
-    transform = _POLICIES[policy]()
+    if policy not in PER_IMAGE_POLICIES:
+        from pushpull.augment import augment_batch
+
+        scale = "cifar" if max(images.shape[-2:]) <= 64 else "imagenet"
+        return augment_batch(images, policy, index=index, seed=seed, epoch=epoch, scale=scale)
+    transform = PER_IMAGE_POLICIES[policy]()
     augmented = []
     for image, number in zip(images, index.tolist(), strict=True):
         with _seeded(seed, epoch, number):

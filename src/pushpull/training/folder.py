@@ -73,8 +73,12 @@ def load_run(folder: Path | str) -> LoadedRun:
         stem=recipe.model.stem,
         seed=recipe.seed,
         classes=classes,
-        label=f"{recipe.model.name} {recipe.model.stem} seed {recipe.seed}",
+        label=f"{recipe.model.name} {recipe.model.stem}{_strength_text(recipe.model)} seed {recipe.seed}",
     )
+
+
+def _strength_text(model: ModelConfig) -> str:
+    return "" if model.alpha is None else f" alpha {model.alpha:g}"
 
 
 def build_model(config: ModelConfig, classes: int) -> nn.Module:
@@ -85,6 +89,7 @@ def build_model(config: ModelConfig, classes: int) -> nn.Module:
         input_style=config.input_style or default_input_style(config.name, 224),
         num_classes=classes,
         pretrained=config.pretrained,
+        alpha=config.alpha,
     )
     if config.weights is not None:
         load_weights(model, Path(config.weights))
@@ -127,7 +132,7 @@ def clear_folder(folder: Path) -> None:
 
 
 def read_checkpoint(folder: Path) -> tuple[Path, int]:
-    """Return the checkpoint to resume from and its number of epochs: a broken one must not start afresh."""
+    """Return the checkpoint to resume from and its whole epochs; a broken one must not start afresh."""
     path = folder / LAST
     if not path.is_file():
         raise MissingFileError(
@@ -135,7 +140,8 @@ def read_checkpoint(folder: Path) -> tuple[Path, int]:
             + ("start again with overwrite" if (folder / RECIPE).exists() else "train without resume")
         )
     try:
-        return path, int(torch.load(path, map_location="cpu", weights_only=True)["epoch"]) + 1
+        loops = torch.load(path, map_location="cpu", weights_only=True)["loops"]
+        return path, int(loops["fit_loop"]["epoch_progress"]["current"]["processed"])
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -160,6 +166,7 @@ def with_full_paths(recipe: Recipe) -> Recipe:
         recipe,
         data=replace(data, name=full, classes=_full(data.classes)),
         model=replace(model, weights=_full(model.weights)),
+        loss=replace(recipe.loss, teacher=_full(recipe.loss.teacher)),
     )
 
 

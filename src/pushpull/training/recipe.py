@@ -16,7 +16,7 @@ from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError, MissingFileError, choice
 
 InputStyle = Literal["imagenet", "cifar"]
-Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix"]
+Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix", "augmix9", "prime"]
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -28,7 +28,9 @@ class ModelConfig:
         name: resnet18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32),
             `timm:NAME` or `torchvision:NAME`.
         stem: the first layer: plain, pp0, pp3, pp5 (push-pull; the number is the side of the pooling), or
-            pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained).
+            pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained); for comparison also
+            strisciuglio, blurpool, blur_after_conv and variants of the unit, see `pushpull.models.STEMS`.
+        alpha: inhibition strength of a push-pull stem, 0 or more; where a trained one starts; null for 1.
         input_style: imagenet (7x7, stride 2, max-pool) or cifar (3x3, stride 1, no max-pool); null takes
             cifar for networks of ours on images of up to 64 pixels.
         pretrained: start from the library's published weights.
@@ -37,6 +39,7 @@ class ModelConfig:
 
     name: str = "resnet14"
     stem: str = "plain"
+    alpha: float | None = None
     input_style: InputStyle | None = None
     pretrained: bool = False
     weights: str | None = None
@@ -51,7 +54,8 @@ class AugmentConfig:
         crop: side of the random crop in pixels; null for none.
         padding: zeros in pixels added on each side before the crop.
         flip: mirror half of the images.
-        policy: none, or torchvision's autoaugment, randaugment, trivialaugment, augmix; drawn for each image.
+        policy: none; autoaugment, randaugment, trivialaugment, augmix: as torchvision's with its defaults;
+            augmix9: AugMix with its authors' nine operations; prime. Drawn for each image.
     """
 
     resize: int | None = None
@@ -87,6 +91,7 @@ class OptimConfig:
         momentum: of the descent, constant.
         nesterov: look ahead.
         weight_decay: of every parameter but a trained inhibition strength.
+        stem_weight_decay: of the first layer's parameters; null for the same.
         label_smoothing: of the cross-entropy, in [0, 1).
         clip_norm: largest norm of the gradient; null for no limit.
     """
@@ -98,6 +103,7 @@ class OptimConfig:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-5
+    stem_weight_decay: float | None = None
     label_smoothing: float = 0.0
     clip_norm: float | None = None
 
@@ -114,10 +120,39 @@ class OptimConfig:
                 f"optim.final_lr={self.final_lr}, initial_lr={self.initial_lr}, max_lr={self.max_lr} "
                 "must be positive and in rising order"
             )
+        if self.stem_weight_decay is not None and not 0 <= self.stem_weight_decay < math.inf:
+            raise InputError(f"optim.stem_weight_decay={self.stem_weight_decay} must be 0 or more, or null")
         if self.weight_decay < 0 or (self.clip_norm is not None and self.clip_norm <= 0):
             raise InputError(
                 f"optim.weight_decay={self.weight_decay} must be 0 or more, "
                 f"clip_norm={self.clip_norm} positive or null"
+            )
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is added to the cross-entropy.
+
+    Args:
+        jsd: weight of the Jensen-Shannon consistency between an image and two augmented views of it; 0 for
+            none, 12 in AugMix and PRIME. A step then costs three.
+        teacher: folder of the run to distil from; null for none.
+        temperature: that divides the logits of both in the distillation.
+        teacher_weight: share of the distillation in the loss, in (0, 1]; the rest is the cross-entropy.
+    """
+
+    jsd: float = 0.0
+    teacher: str | None = None
+    temperature: float = 2.0
+    teacher_weight: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.jsd < math.inf:
+            raise InputError(f"loss.jsd={self.jsd} must be 0 or more, such as 12")
+        if not 0 < self.temperature < math.inf or not 0 < self.teacher_weight <= 1:
+            raise InputError(
+                f"loss.temperature={self.temperature} must be above 0, "
+                f"teacher_weight={self.teacher_weight} above 0 and at most 1"
             )
 
 
@@ -132,11 +167,13 @@ class Recipe:
             ImageNet's mean and std.
         augment: what happens to a training image.
         optim: the optimiser and its learning rate.
+        loss: what is added to the cross-entropy.
         epochs: passes over the training images.
         batch_size: images a step, over all devices.
         seed: of the weights, the order and the augmentation.
         precision: fp32, or bf16 (mixed).
         channels_last: keep images as (N, H, W, C) in memory, which is faster on most devices.
+        compile: the network by torch.compile: a minute at the start, then faster steps on a GPU.
         workers: processes that decode and augment where the data does not fit in memory.
         accelerator: auto, cpu, cuda or mps.
         devices: how many of them on this machine.
@@ -148,11 +185,13 @@ class Recipe:
     preprocessing: Preprocessing | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     epochs: int = 30
     batch_size: int = 64
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
+    compile: bool = False
     workers: int = 2
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
@@ -164,6 +203,11 @@ class Recipe:
         for name, low in (("epochs", 1), ("batch_size", 2), ("workers", 0), ("devices", 1), ("num_nodes", 1)):
             if getattr(self, name) < low:
                 raise InputError(f"{name}={getattr(self, name)} must be at least {low}")
+        if self.loss.jsd and self.augment.policy == "none":
+            raise InputError(
+                "loss.jsd compares an image with augmented views, but augment.policy is none; "
+                "give one, such as prime or augmix9"
+            )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must be in 0..{2**32 - 1}")
 
