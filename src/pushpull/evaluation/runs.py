@@ -24,6 +24,7 @@ def evaluate_run(
     progress: bool = True,
     device: str | None = None,
     workers: int = 0,
+    channels_last: bool = False,
     stop: Callable[[], bool] | None = None,
 ) -> Results:
     """Evaluate a run folder's network on its own data and complete the folder's results.json.
@@ -31,7 +32,7 @@ def evaluate_run(
     Args:
         folder: what `pushpull train` wrote.
         splits: the run's data, where the caller has loaded it already.
-        corruptions, limit, overwrite, progress, workers, stop: as for `pushpull.evaluate`.
+        corruptions, limit, overwrite, progress, workers, channels_last, stop: as for `pushpull.evaluate`.
         device: None: a GPU where there is one.
 
     Raises:
@@ -45,6 +46,7 @@ def evaluate_run(
         preprocessing=subject.preprocessing,
         limit=limit,
         workers=workers,
+        channels_last=channels_last,
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         output=folder,
         overwrite=overwrite,

@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -102,14 +103,14 @@ def is_finished(folder: Path | str, recipe: Recipe) -> bool:
     if not all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS)):
         return False
     resolved = read_recipe(folder / RECIPE)
-    return filled(recipe, resolved) == resolved
+    return _decisive(filled(recipe, resolved)) == _decisive(resolved)
 
 
 def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that cannot be written, holds another run, or a run of another recipe."""
     if resume:
         before = read_recipe(folder / RECIPE)
-        now, there = filled(recipe, before).to_dict(), before.to_dict()
+        now, there = _decisive(filled(recipe, before)), _decisive(before)
         changed = [key for key in there if now[key] != there[key]]
         if changed:
             raise InputError(
@@ -168,6 +169,20 @@ def with_full_paths(recipe: Recipe) -> Recipe:
         model=replace(model, weights=_full(model.weights)),
         loss=replace(recipe.loss, teacher=_full(recipe.loss.teacher)),
     )
+
+
+def _decisive(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that decide the weights: not who decodes, and a folder wherever it lies.
+
+    So a run may be continued on another machine, where its data has another path.
+    """
+    values = recipe.to_dict()
+    for key in ("workers", "accelerator"):
+        del values[key]
+    for section, key in (("data", "name"), ("data", "classes"), ("model", "weights"), ("loss", "teacher")):
+        if values[section][key] is not None:
+            values[section][key] = Path(values[section][key]).name
+    return values
 
 
 def _full(path: str | None) -> str | None:

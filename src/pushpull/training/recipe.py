@@ -218,14 +218,18 @@ class Recipe:
 
 def read_recipe(path: Path | str) -> Recipe:
     """Read a recipe from YAML; an unknown key or a wrong type is an `InputError` that names it."""
+    return from_dict(Recipe, read_yaml("recipe", path), str(path))
+
+
+def read_yaml(kind: str, path: Path | str) -> Any:
+    """Return the values of a YAML file; errors call it a `kind`."""
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"recipe {path} does not exist; give the path of a YAML file")
+        raise MissingFileError(f"{kind} {path} does not exist; give the path of a YAML file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    return from_dict(Recipe, values, str(path))
+        raise InputError(f"{kind} {path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def packaged_recipe(name: str) -> Path:
@@ -234,17 +238,29 @@ def packaged_recipe(name: str) -> Path:
     Raises:
         InputError: neither; lists those that come with it.
     """
+    return packaged_file("recipe", name)
+
+
+def packaged_file(kind: str, name: str, below: str = ".") -> Path:
+    """Return `name` itself where it is a file, else the path of a YAML file that comes with the package.
+
+    Args:
+        kind: what errors call it.
+        name: a path, or the file's name without its ending.
+        below: the folder of configs/ that holds it.
+    """
     if Path(name).is_file():
         return Path(name)
     # An installed package carries configs/ inside; a source checkout has it beside src/.
     here = Path(__file__).resolve()
-    folder = next(
+    configs = next(
         path for path in (here.parents[1] / "configs", here.parents[3] / "configs") if path.is_dir()
     )
+    folder = configs / below
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known and Path(name).suffix:
-        raise MissingFileError(f"recipe {name} does not exist; give a YAML file or one of {', '.join(known)}")
-    return folder / f"{choice('recipe', name, known)}.yaml"
+        raise MissingFileError(f"{kind} {name} does not exist; give a YAML file or one of {', '.join(known)}")
+    return folder / f"{choice(kind, name, known)}.yaml"
 
 
 def from_dict(kind: Any, values: Any, where: str) -> Any:
