@@ -103,7 +103,7 @@ def test_pil_images_of_16_bits_keep_their_high_byte(mode):
 
 def test_pil_images_of_floats_are_refused():
     with pytest.raises(
-        InputError, match=r"mode 'F' cannot be corrupted .*no agreed range.*give one of 8 bits"
+        InputError, match=r"mode 'F' cannot be made RGB .*no agreed range.*give one of 8 bits"
     ):
         NOISE(Image.new("F", (20, 20)), index=5)
 

@@ -1,12 +1,14 @@
 import pickle
+import typing
 
 import pytest
 import torch
 from PIL import Image
 
+from pushpull.augment import AUGMENTATIONS, augment_batch
 from pushpull.errors import InputError
 from pushpull.training.augment import ImageTransform, apply_policy, random_crop_flip
-from pushpull.training.recipe import AugmentConfig
+from pushpull.training.recipe import AugmentConfig, Policy
 
 
 def _images(n=6, height=9, width=8, seed=0):
@@ -66,19 +68,40 @@ def test_a_crop_larger_than_the_image_is_refused():
         random_crop_flip(_images(), _generator(), crop=13, padding=2, flip=False)
 
 
-@pytest.mark.parametrize("policy", ["autoaugment", "randaugment", "trivialaugment", "augmix"])
+@pytest.mark.parametrize("policy", [name for name in AUGMENTATIONS if name != "none"])
 def test_a_policy_is_drawn_for_each_image_whatever_the_batch(policy):
     images, index = _images(12, 16, 16), torch.arange(100, 112)
+    config = AugmentConfig(policy=policy)
     before = torch.random.get_rng_state()
-    together = apply_policy(images, index, policy, seed=1, epoch=2)
+    together = apply_policy(images, index, config, seed=1, epoch=2)
     assert torch.equal(before, torch.random.get_rng_state())
-    apart = torch.cat([apply_policy(images[i : i + 1], index[i : i + 1], policy, 1, 2) for i in range(12)])
+    apart = torch.cat([apply_policy(images[i : i + 1], index[i : i + 1], config, 1, 2) for i in range(12)])
     assert torch.equal(together, apart)
-    assert not torch.equal(together, apply_policy(images, index, policy, seed=1, epoch=3))
-    assert not torch.equal(together, apply_policy(images, index, policy, seed=2, epoch=2))
+    assert not torch.equal(together, apply_policy(images, index, config, seed=1, epoch=3))
+    assert not torch.equal(together, apply_policy(images, index, config, seed=2, epoch=2))
     # the same picture twelve times: with one draw for all, all would come out alike
-    same = apply_policy(images[:1].expand(12, -1, -1, -1), index, policy, seed=1, epoch=2)
+    same = apply_policy(images[:1].expand(12, -1, -1, -1), index, config, seed=1, epoch=2)
     assert len({image.numpy().tobytes() for image in same}) > 4
+
+
+def test_the_scale_follows_the_images_unless_the_recipe_names_it():
+    index = torch.arange(2)
+    for size, named, expected in ((64, None, "cifar"), (65, None, "imagenet"), (64, "imagenet", "imagenet")):
+        images = _images(2, size, size)
+        ours = apply_policy(images, index, AugmentConfig(policy="prime", scale=named), 0, 0)
+        assert torch.equal(ours, augment_batch(images, "prime", index=index, scale=expected))
+
+
+def test_recipes_know_every_augmentation():
+    assert set(typing.get_args(Policy)) == set(AUGMENTATIONS)
+
+
+@pytest.mark.parametrize("policy", ["autoaugment", "augmix9", "prime"])
+def test_a_streamed_image_is_augmented_as_a_resident_one(policy):
+    images = _images(1, 16, 16)
+    config = AugmentConfig(crop=None, flip=False, policy=policy)
+    streamed = ImageTransform(config, 3, 4)(Image.fromarray(images[0].permute(1, 2, 0).numpy()), 7)
+    assert torch.equal(streamed, apply_policy(images, torch.tensor([7]), config, 3, 4)[0])
 
 
 def test_a_streamed_image_is_augmented_by_its_number_alone():

@@ -9,96 +9,31 @@ motion_blur smear them.
 
 from __future__ import annotations
 
-import copy
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Set
 from numbers import Real
 from typing import Any, Protocol, final
 
 import torch
-from PIL.Image import Image as PILImage
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
 
+from pushpull.batch_transform import BatchTransform, options
 from pushpull.corruptions.arguments import (
     check_images,
     checked_level,
     checked_output,
     checked_seed,
     checked_severity,
-    identities,
 )
 from pushpull.corruptions.entry import corrupt
 from pushpull.corruptions.registry import GROUPS, REGISTRY
 from pushpull.corruptions.textures import frost_texture_source
-from pushpull.data.decode import to_rgb
 from pushpull.errors import InputError, choice
 from pushpull.random import Draws
 
 
-class _CorruptionTransform(v2.Transform):  # type: ignore[misc]
-    """What the two share: which inputs are images, and which identities these have."""
-
-    _index: Tensor | None = None
-
-    def forward(self, *inputs: Any, index: int | Sequence[int] | Tensor | None = None) -> Any:
-        """Corrupt the images of a sample; all else passes through.
-
-        Args:
-            inputs: an image, a batch, or any structure with them.
-            index: which images these are, an integer for one, (N,) for a batch of N: results then depend on
-                the index alone. None: new identities, from torch's default generator.
-
-        Returns:
-            The same structure.
-
-        Raises:
-            InputError: no image among the inputs, an image that is not RGB or under 16 px, values outside
-                [0, 1], or another number of integers than of images.
-        """
-        if not inputs:
-            raise self._without_image()
-        if index is None:
-            return super().forward(*inputs)
-        # A copy holds the index: forward changes no state, so that threads may share a transform.
-        indexed = copy.copy(self)
-        indexed._index = _flat(index)
-        return indexed.forward(*inputs)
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Return the identities, on the CPU: two images of one sample share them, as all parameters in v2."""
-        counts = [_count(image) for image in flat_inputs if _is_image(image)]
-        if not counts:
-            raise self._without_image()
-        return {"index": identities(self._index, max(counts), torch.device("cpu"))}
-
-    def _without_image(self) -> InputError:
-        return InputError(
-            f"{type(self).__name__} got no image; give a (..., 3, H, W) tensor, a tv_tensors.Image or a "
-            "PIL image"
-        )
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Corrupt one input with its identities."""
-        if not _is_image(inpt):
-            return inpt
-        if isinstance(inpt, PILImage):
-            pixels = F.pil_to_tensor(_rgb(inpt))
-            return F.to_pil_image(self._corrupted(pixels[None], params["index"][:1])[0])
-        batch = inpt.as_subclass(Tensor).reshape(-1, *inpt.shape[-3:])
-        result = self._corrupted(batch, params["index"][: len(batch)]).reshape(inpt.shape)
-        return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else result
-
-    @abstractmethod
-    def _corrupted(self, images: Tensor, index: Tensor) -> Tensor:
-        """Return (N, 3, H, W) images corrupted; `index` is (N,) int64 on the CPU."""
-
-
 @final
-class Corrupt(_CorruptionTransform):
+class Corrupt(BatchTransform):
     """Corrupt images as the common-corruptions benchmark does: `pushpull.corruptions.corrupt` as a transform.
 
         transform = v2.Compose([v2.ToImage(), Corrupt("fog", 3), v2.ToDtype(torch.float32, scale=True)])
@@ -139,7 +74,7 @@ class Corrupt(_CorruptionTransform):
         self.jpeg_quality = checked_output(True, jpeg_quality).jpeg_quality
         _find_frost((name,))
 
-    def _corrupted(self, images: Tensor, index: Tensor) -> Tensor:
+    def _batch(self, images: Tensor, index: Tensor) -> Tensor:
         return corrupt(
             images,
             self.name,
@@ -152,11 +87,11 @@ class Corrupt(_CorruptionTransform):
 
     def extra_repr(self) -> str:
         """Return the arguments."""
-        return f"{self.name!r}, {self.severity}, " + _options(self, ("scale", "seed", "jpeg_quality"))
+        return f"{self.name!r}, {self.severity}, " + options(self, ("scale", "seed", "jpeg_quality"))
 
 
 @final
-class RandomCorruption(_CorruptionTransform):
+class RandomCorruption(BatchTransform):
     """Corrupt each image by one of several corruptions at one of several severities, drawn for each image.
 
     Every pair of corruption and severity is equally likely; a name given twice counts twice. In a batch each
@@ -198,7 +133,7 @@ class RandomCorruption(_CorruptionTransform):
         self.jpeg_quality = checked_output(True, jpeg_quality).jpeg_quality
         _find_frost(self.corruptions)
 
-    def _corrupted(self, images: Tensor, index: Tensor) -> Tensor:
+    def _batch(self, images: Tensor, index: Tensor) -> Tensor:
         check_images(images)  # those that are not drawn, too
         result = images.clone()
         for name, severity, rows in self._groups(index):
@@ -230,8 +165,8 @@ class RandomCorruption(_CorruptionTransform):
     def extra_repr(self) -> str:
         """Return the arguments."""
         named = next((group for group, names in GROUPS.items() if names == self.corruptions), None)
-        options = _options(self, ("severities", "p", "scale", "seed", "jpeg_quality"))
-        return f"{named or list(self.corruptions)!r}, {options}"
+        arguments = options(self, ("severities", "p", "scale", "seed", "jpeg_quality"))
+        return f"{named or list(self.corruptions)!r}, {arguments}"
 
 
 class _Sized(Protocol):
@@ -274,43 +209,6 @@ class CorruptedDataset(Dataset[Any]):
         return sample if self.then is None else self.then(sample)
 
 
-def _is_image(value: Any) -> bool:
-    if isinstance(value, tv_tensors.TVTensor):
-        return isinstance(value, tv_tensors.Image | tv_tensors.Video)
-    return isinstance(value, Tensor | PILImage)
-
-
-def _count(image: Tensor | PILImage) -> int:
-    """Return how many RGB images these are, or raise."""
-    if isinstance(image, PILImage):
-        return 1
-    if image.ndim < 3 or image.shape[-3] != 3:
-        raise InputError(
-            f"an image has the shape {tuple(image.shape)}, not (..., 3, H, W); give RGB, as v2.RGB() makes "
-            "from grey, and the image before other tensors of a sample"
-        )
-    return image.shape[:-3].numel()
-
-
-def _flat(index: int | Sequence[int] | Tensor) -> Tensor:
-    """Return the index as a 1-d tensor; `identities` checks its dtype and length."""
-    try:
-        return torch.as_tensor(index).reshape(-1)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"index of type {type(index).__name__} holds no integers; give one an image"
-        ) from error
-
-
-def _rgb(image: PILImage) -> PILImage:
-    try:
-        return to_rgb(image)
-    except ValueError as error:
-        raise InputError(
-            f"a PIL image of mode {image.mode!r} cannot be corrupted ({error}); give one of 8 bits"
-        ) from error
-
-
 def _checked_names(corruptions: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names that are meant; a string may hold several, separated by commas."""
     if not isinstance(corruptions, Iterable):
@@ -346,7 +244,3 @@ def _find_frost(names: Sequence[str]) -> None:
     """Look for frost's photographs once, before workers start: they would each try to download them."""
     if "frost" in names:
         frost_texture_source()
-
-
-def _options(transform: v2.Transform, names: Sequence[str]) -> str:
-    return ", ".join(f"{name}={getattr(transform, name)!r}" for name in names)

@@ -1,4 +1,4 @@
-"""What happens to a training image: crop and flip in batches, policies image by image, from given seeds."""
+"""What happens to a training image: crop, flip and policy, from given seeds; decoded images in batches."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
+from pushpull.augment import augment_batch
 from pushpull.errors import InputError
 from pushpull.training.recipe import AugmentConfig
 
-PER_IMAGE_POLICIES = {
-    "autoaugment": v2.AutoAugment,
-    "randaugment": v2.RandAugment,
-    "trivialaugment": v2.TrivialAugmentWide,
-    "augmix": v2.AugMix,
-}
+_CIFAR_PX = 64
 
 
 def random_crop_flip(
@@ -81,8 +77,6 @@ class ImageTransform:
             steps.append(v2.RandomCrop(config.crop, padding=config.padding or None))
         if config.flip:
             steps.append(v2.RandomHorizontalFlip())
-        if config.policy != "none":
-            steps.append(PER_IMAGE_POLICIES[config.policy]())
         self._steps = v2.Compose(steps)
 
     def __call__(self, image: Image.Image, index: int) -> UInt8[Tensor, "3 h w"]:
@@ -90,7 +84,10 @@ class ImageTransform:
         if self.config.crop is not None and self.config.resize is None:
             check_crop(self.config.crop, self.config.padding, [image.height, image.width])
         with _seeded(self.seed, self.epoch, index):
-            return self._steps(image)
+            framed = self._steps(image)
+        number = torch.tensor([index])
+        augmented: Tensor = apply_policy(framed[None], number, self.config, self.seed, self.epoch)
+        return augmented[0]
 
 
 def check_crop(crop: int, padding: int, size: Sequence[int]) -> None:
@@ -103,22 +100,21 @@ def check_crop(crop: int, padding: int, size: Sequence[int]) -> None:
 
 
 def apply_policy(
-    images: UInt8[Tensor, "n 3 h w"], index: Tensor, policy: str, seed: int, epoch: int
+    images: UInt8[Tensor, "n 3 h w"],
+    index: Tensor,
+    config: AugmentConfig,
+    seed: int,
+    epoch: int,
+    view: int = 0,
 ) -> UInt8[Tensor, "n 3 h w"]:
-    """Apply a torchvision policy with one draw an image: its batch form would draw once for all."""
-    if policy == "none":
-        return images
-    if policy not in PER_IMAGE_POLICIES:
-        from pushpull.augment import augment_batch
+    """Apply the policy on the images' device, with one draw an image: see `augment_batch`.
 
-        scale = "cifar" if max(images.shape[-2:]) <= 64 else "imagenet"
-        return augment_batch(images, policy, index=index, seed=seed, epoch=epoch, scale=scale)
-    transform = PER_IMAGE_POLICIES[policy]()
-    augmented = []
-    for image, number in zip(images, index.tolist(), strict=True):
-        with _seeded(seed, epoch, number):
-            augmented.append(transform(image))
-    return torch.stack(augmented)
+    Where the recipe names no scale, images of up to 64 px take the settings for CIFAR.
+    """
+    if config.policy == "none":
+        return images
+    scale = config.scale or ("cifar" if max(images.shape[2:]) <= _CIFAR_PX else "imagenet")
+    return augment_batch(images, config.policy, index=index, seed=seed, epoch=epoch, view=view, scale=scale)
 
 
 @contextmanager

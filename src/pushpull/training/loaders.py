@@ -150,7 +150,7 @@ class _StreamedBatches(_EpochBatches):
         self.train, self.skips, self.device = data.train, data.skips, device
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        together = in_batches(self.recipe)
+        together = in_batches(self.recipe, self.device)
         config = replace(self.recipe.augment, policy="none") if together else self.recipe.augment
         loader = DataLoader(
             StreamDataset(self.train, ImageTransform(config, self.recipe.seed, self.epoch)),

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
 from pushpull.optim import parameter_groups
 from pushpull.training.losses import distillation
@@ -72,24 +73,20 @@ class Classifier(L.LightningModule):
         return loss
 
     def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        count = len(labels)
-        clean = logits[:count]
-        if self.teacher is None:
-            loss = self._cross_entropy(clean, labels)
-        else:
-            loss = distillation(
-                clean,
-                self.teacher(images[:count]),
-                labels,
-                temperature=self.loss.temperature,
-                teacher_weight=self.loss.teacher_weight,
-                label_smoothing=self.optim.label_smoothing,
-            )
+        smoothing = self.optim.label_smoothing
         if self.loss.jsd:
-            from pushpull.augment import jensen_shannon
-
-            loss = loss + self.loss.jsd * jensen_shannon(*logits.chunk(3))
-        return loss
+            clean, one, other = logits.chunk(3)
+            return jsd_loss(clean, (one, other), labels, weight=self.loss.jsd, label_smoothing=smoothing)
+        if self.teacher is None:
+            return self._cross_entropy(logits, labels)
+        return distillation(
+            logits,
+            self.teacher(images),
+            labels,
+            temperature=self.loss.temperature,
+            teacher_weight=self.loss.teacher_weight,
+            label_smoothing=smoothing,
+        )
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits[: len(labels)], labels, label_smoothing=self.optim.label_smoothing)

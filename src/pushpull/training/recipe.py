@@ -54,8 +54,9 @@ class AugmentConfig:
         crop: side of the random crop in pixels; null for none.
         padding: zeros in pixels added on each side before the crop.
         flip: mirror half of the images.
-        policy: none; autoaugment, randaugment, trivialaugment, augmix: as torchvision's with its defaults;
-            augmix9: AugMix with its authors' nine operations; prime. Drawn for each image.
+        policy: none, autoaugment, randaugment, trivialaugment, augmix (torchvision's, of all operations),
+            augmix9 (its authors', of nine), prime; drawn for each image.
+        scale: whose settings the policy has, cifar or imagenet; null takes cifar's for images of up to 64 px.
     """
 
     resize: int | None = None
@@ -63,6 +64,7 @@ class AugmentConfig:
     padding: int = 4
     flip: bool = True
     policy: Policy = "none"
+    scale: Literal["cifar", "imagenet"] | None = None
 
     def __post_init__(self) -> None:
         choice("augment.policy", self.policy, typing.get_args(Policy))
@@ -136,7 +138,7 @@ class LossConfig:
     Args:
         jsd: weight of the Jensen-Shannon consistency between an image and two augmented views of it; 0 for
             none, 12 in AugMix and PRIME. A step then costs three.
-        teacher: folder of the run to distil from; null for none.
+        teacher: folder of the run to distil from; null for none; not beside jsd.
         temperature: that divides the logits of both in the distillation.
         teacher_weight: share of the distillation in the loss, in (0, 1]; the rest is the cross-entropy.
     """
@@ -149,6 +151,8 @@ class LossConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.jsd < math.inf:
             raise InputError(f"loss.jsd={self.jsd} must be 0 or more, such as 12")
+        if self.jsd and self.teacher is not None:
+            raise InputError(f"loss.jsd={self.jsd} and loss.teacher exclude each other; give one of the two")
         if not 0 < self.temperature < math.inf or not 0 < self.teacher_weight <= 1:
             raise InputError(
                 f"loss.temperature={self.temperature} must be above 0, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pushpull.training.augment import PER_IMAGE_POLICIES, apply_policy
+from pushpull.training.augment import apply_policy
 from pushpull.training.recipe import Recipe
 
 
@@ -22,14 +22,13 @@ def views(images: Tensor, index: Tensor, recipe: Recipe, epoch: int) -> Tensor:
         (n, 3, H, W) or, where the loss asks for consistency, (3n, 3, H, W): the images as they are, then one
         augmented view of each, then another.
     """
-    policy, seed = recipe.augment.policy, recipe.seed
+    config, seed = recipe.augment, recipe.seed
     if not recipe.loss.jsd:
-        return apply_policy(images, index, policy, seed, epoch)
-    # The second view's draws are those of an epoch that never comes.
-    drawn = [apply_policy(images, index, policy, seed, number) for number in (epoch, epoch + recipe.epochs)]
+        return apply_policy(images, index, config, seed, epoch)
+    drawn = [apply_policy(images, index, config, seed, epoch, view) for view in (0, 1)]
     return torch.cat([images, *drawn])
 
 
-def in_batches(recipe: Recipe) -> bool:
+def in_batches(recipe: Recipe, device: torch.device) -> bool:
     """Whether streamed images get their policy together, on the device, and not one by one in a worker."""
-    return bool(recipe.loss.jsd) or recipe.augment.policy not in ("none", *PER_IMAGE_POLICIES)
+    return bool(recipe.loss.jsd) or (recipe.augment.policy != "none" and device.type != "cpu")

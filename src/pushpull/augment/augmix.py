@@ -1,0 +1,99 @@
+"""AugMix: chains of simple operations, mixed with the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from pushpull.augment.identity import Identity
+from pushpull.augment.mixing import Mixture, Work, mix, run_chains, sample_mixture
+from pushpull.augment.ops import OPS, ops_work
+from pushpull.augment.policies import chosen_magnitudes, magnitudes
+from pushpull.augment.settings import AUGMIX_NINE, AUGMIX_SPACE, AugMixSetting
+
+_HARDEST = 10
+
+
+def augmix(
+    images: UInt8[Tensor, "n 3 h w"], setting: AugMixSetting, identity: Identity
+) -> Float[Tensor, "n 3 h w"]:
+    """Mix every image with chains of torchvision's thirteen operations, brightness and contrast among them.
+
+    y = (1 - m) x + m sum_c w_c chain_c(x), as grey levels, not rounded. An operation's magnitude is one of
+    the lowest `severity` of ten.
+
+    Source: torchvision's AugMix, which is what the push-pull paper trained with.
+    Differs from torchvision: it drops the fraction of y, which darkens by half a level.
+    """
+    shape = (setting.width, setting.depth)
+    table = magnitudes(AUGMIX_SPACE, _HARDEST, (images.shape[2], images.shape[3]))
+    mixture = sample_mixture(identity, "augmix", *shape, len(table.op))
+    which, coin = identity.draws("augmix magnitudes").uniform(2, *shape).unbind(1)
+    level = (which * setting.severity).long()
+    op, magnitude = chosen_magnitudes(table, mixture.chosen.clamp(min=0).long(), level, coin)
+    return _mixed(images, mixture, op, magnitude)
+
+
+def augmix9(
+    images: UInt8[Tensor, "n 3 h w"], setting: AugMixSetting, identity: Identity
+) -> Float[Tensor, "n 3 h w"]:
+    """Mix every image with chains of the authors' nine operations, which no test corruption resembles.
+
+    y as in `augmix`. An operation's level is uniform in 0.1..severity, of 10, and its magnitude as in
+    `nine_magnitudes`. It is meant to be trained with `jsd_loss`.
+
+    Source: Hendrycks et al., ICLR 2020.
+    Differs from the authors' code: images are read bilinearly with zeros beyond the edge also within a pixel
+    of it, where Pillow leaves zeros.
+    """
+    shape = (setting.width, setting.depth)
+    mixture = sample_mixture(identity, "augmix9", *shape, len(AUGMIX_NINE))
+    uniform, coin = identity.draws("augmix9 magnitudes").uniform(2, *shape).unbind(1)
+    level = 0.1 + uniform * (setting.severity - 0.1)
+    number = mixture.chosen.clamp(min=0).long()
+    magnitude = nine_magnitudes(level, coin > 0.5, (images.shape[2], images.shape[3]))
+    op = torch.tensor([OPS.index(name) for name in AUGMIX_NINE])[number]
+    return _mixed(images, mixture, op, magnitude.gather(-1, number[..., None])[..., 0])
+
+
+def nine_magnitudes(
+    level: Float[Tensor, "*n"], negative: Tensor, size: tuple[int, int]
+) -> Float[Tensor, "*n 9"]:
+    """Return the magnitude of each of the nine operations at a level of 0..10.
+
+    rotate 30 degrees, shear 0.3, translate a third of the side, at level 10, either way; posterize 4 bits
+    less one for each 2.5; solarize from 256 less 25.6 a level. All but shear drop the fraction.
+
+    Args:
+        level: any shape.
+        negative: likewise, bool: which way.
+        size: (height, width), px.
+    """
+    share = level / _HARDEST
+    sign = torch.where(negative, -1.0, 1.0)
+    values = {
+        "posterize": 4 - (share * 4).trunc(),
+        "rotate": (share * 30).trunc() * sign,
+        # A threshold over 255, which the lowest levels give, inverts nothing.
+        "solarize": (256 - (share * 256).trunc()) / 255,
+        "shear_x": share * 0.3 * sign,
+        "shear_y": share * 0.3 * sign,
+        "translate_x": (share * (size[1] / 3)).trunc() * sign,
+        "translate_y": (share * (size[0] / 3)).trunc() * sign,
+    }
+    return torch.stack([values.get(name, torch.zeros_like(level)) for name in AUGMIX_NINE], dim=-1)
+
+
+def _mixed(images: Tensor, mixture: Mixture, op: Tensor, magnitude: Tensor) -> Tensor:
+    """Return the mixture of each image with its chains: `op` and `magnitude` are (N, width, depth)."""
+    op = torch.where(mixture.chosen >= 0, op, OPS.index("identity"))
+    size, (_, width, depth) = (images.shape[2], images.shape[3]), op.shape
+
+    def steps() -> Iterator[list[Work]]:
+        for step in range(depth):
+            yield ops_work(op[..., step].ravel(), magnitude[..., step].ravel(), size, bilinear=True)
+
+    return mix(images, run_chains(images, width, steps(), everywhere=False), mixture)

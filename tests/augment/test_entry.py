@@ -1,0 +1,104 @@
+"""`augment_batch`: one result whatever the batch, 8-bit and floating-point images, mistakes."""
+
+import pytest
+import torch
+
+from augment.made import pictures
+from pushpull.augment import AUGMENTATIONS, augment_batch, entry
+from pushpull.errors import InputError
+
+_RANDOM = [name for name in AUGMENTATIONS if name != "none"]
+
+
+@pytest.mark.parametrize("scale", ["cifar", "imagenet"])
+@pytest.mark.parametrize("name", _RANDOM)
+def test_an_image_is_augmented_alike_in_any_batch_and_order(name, scale, monkeypatch):
+    images, index = pictures(24, 40, 32), torch.arange(1000, 1024)
+    before = torch.random.get_rng_state()
+    together = augment_batch(images, name, index=index, seed=1, epoch=2, scale=scale)
+    assert together.dtype == torch.uint8
+    assert together.shape == images.shape
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
+    shuffled = augment_batch(images[order], name, index=index[order], seed=1, epoch=2, scale=scale)
+    assert torch.equal(shuffled, together[order])
+    ones = [
+        augment_batch(images[i : i + 1], name, index=[1000 + i], seed=1, epoch=2, scale=scale)
+        for i in range(24)
+    ]
+    assert torch.equal(torch.cat(ones), together)
+    monkeypatch.setattr(entry, "_PIXELS_A_THREAD", 5 * 40 * 32)
+    assert torch.equal(augment_batch(images, name, index=index, seed=1, epoch=2, scale=scale), together)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", _RANDOM)
+def test_seed_epoch_view_and_index_each_draw_anew(name):
+    images = pictures(1, 32, 32).expand(16, -1, -1, -1)
+    index = torch.arange(16)
+    first = augment_batch(images, name, index=index, scale="cifar")
+    assert len({image.numpy().tobytes() for image in first}) > 6
+    for other in ({"seed": 1}, {"epoch": 1}, {"view": 1}):
+        assert not torch.equal(augment_batch(images, name, index=index, scale="cifar", **other), first)
+
+
+@pytest.mark.parametrize("name", _RANDOM)
+def test_floating_point_images_give_what_eight_bit_ones_give(name):
+    images, index = pictures(16, 24, 24), torch.arange(16)
+    bytes_ = augment_batch(images, name, index=index, scale="cifar")
+    floats = augment_batch(images / 255, name, index=index, scale="cifar")
+    assert floats.dtype == torch.float32
+    assert floats.min() >= 0
+    assert floats.max() <= 1
+    # Rounded to half a level; PRIME's first colour map has a longer table for floats.
+    assert (floats * 255 - bytes_).abs().max() <= 0.51
+    assert augment_batch(images.double() / 255, name, index=index, scale="cifar").dtype == torch.float64
+
+
+def test_none_changes_nothing_and_returns_its_own_memory():
+    images = pictures(2)
+    same = augment_batch(images, "none")
+    assert torch.equal(same, images)
+    assert same.data_ptr() != images.data_ptr()
+
+
+def test_without_an_index_torchs_generator_governs():
+    images = pictures(4)
+    torch.manual_seed(5)
+    first = augment_batch(images, "prime", scale="cifar")
+    second = augment_batch(images, "prime", scale="cifar")
+    torch.manual_seed(5)
+    assert torch.equal(augment_batch(images, "prime", scale="cifar"), first)
+    assert not torch.equal(first, second)
+
+
+def test_channels_last_and_empty_batches():
+    images = pictures(3)
+    strided = images.contiguous(memory_format=torch.channels_last)
+    for name in AUGMENTATIONS:
+        plain = augment_batch(images, name, index=[0, 1, 2])
+        assert torch.equal(augment_batch(strided, name, index=[0, 1, 2]), plain)
+        assert augment_batch(images[:0], name).shape == (0, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "augmx"}, "did you mean 'augmix'"),
+        ({"scale": "tiny"}, "scale='tiny' is not one of cifar, imagenet"),
+        ({"images": torch.zeros(3, 32, 32)}, r"shape \(3, 32, 32\), not \(N, 3, H, W\)"),
+        ({"images": torch.zeros(2, 3, 6, 32)}, "6x32 are too small; give at least 8x8"),
+        ({"images": torch.zeros(2, 3, 32, 32, dtype=torch.int32)}, "dtype torch.int32; give uint8"),
+        ({"images": torch.full((2, 3, 32, 32), -0.5)}, "augment before normalising"),
+        ({"images": torch.full((2, 3, 32, 32), float("nan"))}, "outside"),
+        ({"images": None}, "not a tensor"),
+        ({"index": [1]}, "batch 2 images"),
+        ({"index": [0.5, 1.0]}, "give 2 integers"),
+        ({"seed": 0.5}, "seed=0.5 is not an integer"),
+        ({"epoch": None}, "epoch=None is not an integer"),
+        ({"view": "a"}, "view='a' is not an integer"),
+    ],
+)
+def test_mistakes_are_one_clear_line(change, message):
+    arguments = {"images": pictures(2), "name": "prime", **change}
+    with pytest.raises(InputError, match=message):
+        augment_batch(arguments.pop("images"), arguments.pop("name"), **arguments)
