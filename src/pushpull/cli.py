@@ -33,6 +33,9 @@ COMMANDS = {
         "pushpull.corrupted.command:corrupt_command", "a corrupted copy of a data set; a gallery"
     ),
     "export": Command("pushpull.export.command:export_command", "one checked file for other programs: ONNX"),
+    "reproduce": Command(
+        "pushpull.tables.command:reproduce_command", "a table of many runs, with seeds and intervals"
+    ),
     "compare": Command("pushpull.reports.command:compare_command", "a table of runs against a baseline"),
 }
 

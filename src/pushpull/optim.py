@@ -17,7 +17,9 @@ def alpha_names(model: nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if id(parameter) in ids}
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, weight_decay: float, *, stem_weight_decay: float | None = None
+) -> list[dict[str, Any]]:
     """Return the parameters in groups for an optimizer: decayed ones, and inhibition strengths, not decayed.
 
     Decay would pull the strengths to 0, which is a plain rectified convolution. Frozen parameters are left
@@ -26,19 +28,27 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     Args:
         model: any module; units are found wherever they are.
         weight_decay: for all other parameters, finite and >= 0.
+        stem_weight_decay: for the first layer's: those of `model.conv1`, or of the first convolution
+            registered; None: as for the others.
 
     Returns:
-        One or two dictionaries with `params` and `weight_decay`, in the order of `model.named_parameters()`.
+        One to three dictionaries with `params` and `weight_decay`, in the order of `named_parameters()`.
 
     Raises:
         InputError: a negative or infinite weight decay, or a model with nothing to train.
     """
-    if not math.isfinite(weight_decay) or weight_decay < 0:
-        raise InputError(f"weight_decay={weight_decay!r} must be a finite number of at least 0")
+    for decay in (weight_decay, stem_weight_decay or 0.0):
+        if not math.isfinite(decay) or decay < 0:
+            raise InputError(f"weight_decay={decay!r} must be a finite number of at least 0")
     alphas = alpha_names(model)
+    stem = set() if stem_weight_decay is None else _stem_names(model) - alphas
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     groups: list[dict[str, Any]] = [
-        {"params": [p for name, p in trained.items() if name not in alphas], "weight_decay": weight_decay},
+        {
+            "params": [p for name, p in trained.items() if name not in alphas | stem],
+            "weight_decay": weight_decay,
+        },
+        {"params": [p for name, p in trained.items() if name in stem], "weight_decay": stem_weight_decay},
         {"params": [p for name, p in trained.items() if name in alphas], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
@@ -49,5 +59,14 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return groups
 
 
+def _stem_names(model: nn.Module) -> set[str]:
+    """Return the names of the first layer's parameters."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | PushPullConv2d):
+            return {f"{name}.{own}" for own, _ in module.named_parameters()}
+    raise InputError("stem_weight_decay is given, but the model has no convolution; leave it out")
+
+
 def _trains_alpha(module: nn.Module) -> bool:
-    return isinstance(module, PushPullConv2d) and module.trainable_alpha
+    # The comparators' strengths too (`pushpull.models.comparators`), whose classes import this file.
+    return getattr(module, "trainable_alpha", False) and module._parameters.get("alpha") is not None

@@ -66,6 +66,7 @@ def evaluate(
     output: Path | str | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    stop: Callable[[], bool] | None = None,
     label: str | None = None,
     name: str | None = None,
     stem: str | None = None,
@@ -106,6 +107,7 @@ def evaluate(
             continued where it stops if everything that decides the numbers agrees. None: no file.
         overwrite: replace what is at `output` instead.
         progress: show a bar on standard error.
+        stop: asked before every condition: True ends the evaluation there, incomplete, to be continued.
         label, name, stem, source, model_seed: what the results say of the network; no effect on numbers.
         model_classes: what the network's outputs mean; for networks with 1000 it need not be said.
 
@@ -137,7 +139,7 @@ def evaluate(
     )
     fresh = run.fresh_results(_model_info(model, label, name, stem, source, model_seed))
     results = from_first_rank(lambda: fresh if path is None else continued(fresh, path, overwrite=overwrite))
-    return run.complete(results, wanted, path, progress=progress and rank() == 0)
+    return run.complete(results, wanted, path, progress=progress and rank() == 0, stop=stop)
 
 
 def _loading(batch_size: int, workers: int) -> tuple[int, int]:
@@ -190,13 +192,23 @@ class _Run:
             precision=self.execution.text,
         )
 
-    def complete(self, results: Results, wanted: list[Pair], path: Path | None, *, progress: bool) -> Results:
-        """Return `results` with every wanted condition, saving after each."""
+    def complete(
+        self,
+        results: Results,
+        wanted: list[Pair],
+        path: Path | None,
+        *,
+        progress: bool,
+        stop: Callable[[], bool] | None = None,
+    ) -> Results:
+        """Return `results` with every wanted condition, saving after each, until `stop` says so."""
         missing = [pair for pair in wanted if results.condition(*pair) is None]
         bar_of = progress_bar(len(missing), self.conditions.count(), enabled=progress)
         with lent_to_evaluation(self.model, self.device), bar_of as bar:
             network = self.execution.network(self.model)
             for pair in missing:
+                if stop is not None and from_first_rank(stop):
+                    return results
                 condition = self._measure(pair, network, bar)
                 results = self._noting_data(results.with_condition(*pair, condition), condition)
                 _save(results, path)

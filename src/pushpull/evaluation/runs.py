@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import torch
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.data import DataSplits, load_data
@@ -20,13 +22,18 @@ def evaluate_run(
     limit: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    device: str | None = None,
+    workers: int = 0,
+    channels_last: bool = False,
+    stop: Callable[[], bool] | None = None,
 ) -> Results:
     """Evaluate a run folder's network on its own data and complete the folder's results.json.
 
     Args:
         folder: what `pushpull train` wrote.
         splits: the run's data, where the caller has loaded it already.
-        corruptions, limit, overwrite, progress: as for `pushpull.evaluate`.
+        corruptions, limit, overwrite, progress, workers, channels_last, stop: as for `pushpull.evaluate`.
+        device: None: a GPU where there is one.
 
     Raises:
         InputError: as `pushpull.evaluate`, and for a folder that holds no run.
@@ -38,9 +45,13 @@ def evaluate_run(
         corruptions=corruptions,
         preprocessing=subject.preprocessing,
         limit=limit,
+        workers=workers,
+        channels_last=channels_last,
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         output=folder,
         overwrite=overwrite,
         progress=progress,
+        stop=stop,
         label=subject.label,
         name=subject.name,
         stem=subject.stem,

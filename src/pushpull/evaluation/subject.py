@@ -107,7 +107,8 @@ class Naming:
         else:
             style = self.input_style or notes.get("input_style") or default_input_style(name, side_px)
             known = json.loads(notes.get("classes", "null")) or classes
-            model = _with_weights(name, stem, style, known, file)
+            alpha = json.loads(notes.get("alpha", "null"))
+            model = _with_weights(name, stem, style, known, file, alpha)
         preprocessing = json.loads(notes.get("preprocessing", "null"))
         return Subject(
             model=model,
@@ -157,11 +158,14 @@ def _published(name: str, stem: str) -> nn.Module:
     return model
 
 
-def _with_weights(name: str, stem: str, style: str, classes: Sequence[str], file: str) -> nn.Module:
+def _with_weights(
+    name: str, stem: str, style: str, classes: Sequence[str], file: str, alpha: float | None
+) -> nn.Module:
     """Return the network with an output a class; with 1000 where that fits and the classes are wnids."""
 
     def built(outputs: int) -> nn.Module:
-        return load_weights(create_model(name, stem=stem, input_style=style, num_classes=outputs), file)
+        network = create_model(name, stem=stem, input_style=style, num_classes=outputs, alpha=alpha)
+        return load_weights(network, file)
 
     try:
         return built(len(classes))

@@ -14,13 +14,14 @@ from pushpull.models.resnet import (
     resnet152,
     resnext50_32x4d,
 )
-from pushpull.models.stems import INPUT_STYLES, STEMS, Stem
+from pushpull.models.stems import INPUT_STYLES, STEMS, Comparator, Stem
 
 __all__ = [
     "INPUT_STYLES",
     "MODELS",
     "STEMS",
     "CifarResNet",
+    "Comparator",
     "PushPullResNet",
     "Stem",
     "create_model",

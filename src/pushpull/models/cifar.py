@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from pushpull.errors import InputError, choice
-from pushpull.models.stems import stem_convolution
+from pushpull.models.stems import give_stem
 from pushpull.optim import alpha_names
 
 _WIDTHS = (16, 32, 64)
@@ -35,8 +35,7 @@ class CifarResNet(nn.Module):
 
     def __init__(self, blocks: int, *, stem: str = "pp3", num_classes: int = 10, in_chans: int = 3) -> None:
         super().__init__()
-        conv1 = nn.Conv2d(in_chans, _WIDTHS[0], 3, padding=1, bias=False)
-        self.conv1: nn.Module = conv1
+        self.conv1: nn.Module = nn.Conv2d(in_chans, _WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(_WIDTHS[0])
         self.relu = nn.ReLU(inplace=True)
         self.layer1 = _stage(_WIDTHS[0], _WIDTHS[0], blocks, stride=1)
@@ -47,7 +46,7 @@ class CifarResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.conv1 = stem_convolution(conv1, stem)
+        give_stem(self, stem)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Return the logits."""

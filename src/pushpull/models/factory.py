@@ -8,7 +8,7 @@ from pushpull.errors import InputError, choice
 from pushpull.models.cifar import CIFAR_RESNETS
 from pushpull.models.libraries import build_timm, build_torchvision
 from pushpull.models.resnet import RESNETS
-from pushpull.models.stems import INPUT_STYLES, find_stem
+from pushpull.models.stems import INPUT_STYLES, Stem, find_stem, set_strength
 from pushpull.models.timm_entry import no_published_weights
 from pushpull.surgery import replace_first_conv
 
@@ -25,6 +25,7 @@ def create_model(
     input_style: str = "imagenet",
     num_classes: int = 1000,
     pretrained: bool = False,
+    alpha: float | None = None,
 ) -> nn.Module:
     """Return a network that maps normalised images (N, 3, H, W) to logits (N, num_classes).
 
@@ -37,10 +38,11 @@ def create_model(
             network has its own first layer: "imagenet" only.
         num_classes: at least 1.
         pretrained: load the library's published weights; ours have none.
+        alpha: inhibition strength of a push-pull stem, or where a trained one starts; None: 1.
 
     Raises:
-        InputError: an unknown name, stem or style, weights that are not published or cannot be fetched, or a
-            first convolution that cannot be replaced.
+        InputError: an unknown name, stem or style, a strength without a push-pull stem, weights that are not
+            published or cannot be fetched, or a first convolution that cannot be replaced.
     """
     found = find_stem(stem)
     choice("input_style", input_style, INPUT_STYLES)
@@ -48,18 +50,25 @@ def create_model(
         raise InputError(f"num_classes={num_classes!r} must be a positive integer")
     library, colon, rest = str(name).partition(":")
     if not colon:
-        return _own(name, stem, input_style, num_classes, pretrained)
+        model = _own(name, stem, input_style, num_classes, pretrained)
+        if alpha is not None:
+            set_strength(model, alpha)
+        return model
 
     build = _LIBRARIES[choice("the library of a model", library, _LIBRARIES)]
     if input_style != "imagenet":
         raise InputError(
             f"{name} has its own first layer: input_style must be 'imagenet', not {input_style!r}"
         )
+    if found is not None and (not isinstance(found, Stem) or found.offset != "filter"):
+        raise InputError(f"stem={stem!r} is for networks of ours, such as resnet50, not for {name}")
     model = build(rest, num_classes, pretrained)
     if found is not None:
         replace_first_conv(
             model, avg_kernel_size=found.avg_kernel_size, trainable_alpha=found.trainable_alpha
         )
+    if alpha is not None:
+        set_strength(model, alpha)
     return model
 
 

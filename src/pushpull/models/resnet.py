@@ -10,7 +10,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
 from pushpull.errors import choice
-from pushpull.models.stems import INPUT_STYLES, stem_convolution
+from pushpull.models.stems import INPUT_STYLES, give_stem
 from pushpull.optim import alpha_names
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -75,9 +75,7 @@ class PushPullResNet(ResNet):
         )
         if input_style == "cifar":
             self._take_small_images(in_chans)
-        conv1 = self.get_submodule("conv1")
-        assert isinstance(conv1, nn.Conv2d)
-        self.add_module("conv1", stem_convolution(conv1, stem))
+        give_stem(self, stem)
 
     def _take_small_images(self, in_chans: int) -> None:
         conv1 = nn.Conv2d(in_chans, 64, 3, padding=1, bias=False)

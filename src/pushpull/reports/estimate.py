@@ -26,6 +26,18 @@ class Estimate:
         squares = math.fsum((number - mean) ** 2 for number in numbers)
         return cls(mean, math.sqrt(squares / (len(numbers) - 1)), len(numbers))
 
+    def half_width(self, level: float = 0.95) -> float | None:
+        """Half of the mean's confidence interval, t(n - 1) std / sqrt(n) with Student's t; None for n = 1.
+
+        Args:
+            level: of confidence, in (0, 1).
+        """
+        if self.std is None:
+            return None
+        from scipy.special import stdtrit  # a tenth of a second that other reports need not wait for
+
+        return float(stdtrit(self.n - 1, (1 + level) / 2)) * self.std / math.sqrt(self.n)
+
     def text(self, factor: float = 100.0, *, spread: bool = True, signed: bool = False) -> str:
         """`12.3 ± 0.4`: one decimal, after multiplying by `factor` (100: a fraction becomes percent)."""
         # Adding 0.0 turns the -0.0 that rounding leaves into 0.0.

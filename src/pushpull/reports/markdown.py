@@ -10,21 +10,21 @@ from pushpull.reports.layout import Cell, Table, corruption_table, family_table,
 
 def markdown(comparison: Comparison) -> str:
     """The whole comparison as GitHub-flavoured Markdown: heading, setting, tables, footnotes."""
-    parts = [f"# {_escape(comparison.title)}"]
+    parts = [f"# {escape(comparison.title)}"]
     if comparison.note:
-        parts.append(f"**{_escape(comparison.note)}**")
+        parts.append(f"**{escape(comparison.note)}**")
     facts = [
         *comparison.setting.summary(),
         ("Baseline", comparison.rows[0].label),
         ("Runs", seeds_text(comparison)),
     ]
-    parts.append("\n".join(f"- {_escape(name)}: {_escape(text)}" for name, text in facts))
+    parts.append("\n".join(f"- {escape(name)}: {escape(text)}" for name, text in facts))
     for table in (main_table(comparison), family_table(comparison), corruption_table(comparison)):
         if table is not None:
-            parts.append(f"**{_escape(table.caption)}**")
+            parts.append(f"**{escape(table.caption)}**")
             parts.append(_table(table))
     parts.append("Bold: the best. In brackets: the difference to the baseline, in percentage points.")
-    parts.append("\n".join(f"- {_escape(note)}" for note in comparison.footnotes))
+    parts.append("\n".join(f"- {escape(note)}" for note in comparison.footnotes))
     if comparison.commands:
         parts.append("```\n" + "\n".join(comparison.commands) + "\n```")
     return "\n\n".join(parts) + "\n"
@@ -34,7 +34,7 @@ def _table(table: Table) -> str:
     lines = [_line([table.corner, *table.heads]), "| --- |" + " ---: |" * len(table.heads)]
     lines += [
         "| "
-        + " | ".join([_escape(name), *(_cell(cell, table.corner == "corruption") for cell in cells)])
+        + " | ".join([escape(name), *(_cell(cell, table.corner == "corruption") for cell in cells)])
         + " |"
         for name, cells in table.rows
     ]
@@ -47,10 +47,10 @@ def _cell(cell: Cell, with_difference: bool) -> str:
 
 
 def _line(texts: list[str]) -> str:
-    return "| " + " | ".join(_escape(text) for text in texts) + " |"
+    return "| " + " | ".join(escape(text) for text in texts) + " |"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Text as itself: no markup, no HTML, no new column, one line."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_|\[\]])", r"\\\1", text)

@@ -100,7 +100,12 @@ def check_crop(crop: int, padding: int, size: Sequence[int]) -> None:
 
 
 def apply_policy(
-    images: UInt8[Tensor, "n 3 h w"], index: Tensor, config: AugmentConfig, seed: int, epoch: int
+    images: UInt8[Tensor, "n 3 h w"],
+    index: Tensor,
+    config: AugmentConfig,
+    seed: int,
+    epoch: int,
+    view: int = 0,
 ) -> UInt8[Tensor, "n 3 h w"]:
     """Apply the policy on the images' device, with one draw an image: see `augment_batch`.
 
@@ -109,7 +114,7 @@ def apply_policy(
     if config.policy == "none":
         return images
     scale = config.scale or ("cifar" if max(images.shape[2:]) <= _CIFAR_PX else "imagenet")
-    return augment_batch(images, config.policy, index=index, seed=seed, epoch=epoch, scale=scale)
+    return augment_batch(images, config.policy, index=index, seed=seed, epoch=epoch, view=view, scale=scale)
 
 
 @contextmanager

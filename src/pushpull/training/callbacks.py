@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +51,60 @@ class KeepBest(L.Callback):
 
 
 class Repeatable(L.Callback):
-    """Seed every epoch by its number: a resumed run draws what an uninterrupted one would (dropout)."""
+    """Seed every step by its number: a resumed run draws what an uninterrupted one would (dropout)."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Seed torch; `train` gives the callers' generator back."""
-        torch.manual_seed((self.seed * 10_007 + trainer.current_epoch) * 101 + trainer.global_rank)
+        numbers = f"{self.seed},{trainer.current_epoch},{batch_idx},{trainer.global_rank}"
+        torch.manual_seed(zlib.crc32(numbers.encode()))
+
+
+class OutOfTime(Exception):  # noqa: N818 - no error: what was done is on disk
+    """Training or evaluation stopped because it was asked to; what is left can be continued."""
+
+
+class Checkpoints(L.Callback):
+    """Keep the checkpoint to resume from fresh within an epoch, and stop when asked to.
+
+    Args:
+        path: the file; it is replaced whole.
+        every_s: seconds between two.
+        stop: asked after every step; True writes the checkpoint and raises `OutOfTime`.
+    """
+
+    def __init__(self, path: Path, *, every_s: float, stop: Callable[[], bool] | None) -> None:
+        self.path, self.every_s, self.stop = path, every_s, stop
+        self.written = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The end of the last epoch is on disk: nothing is lost by stopping here."""
+        self.written = time.monotonic()
+        if trainer.current_epoch and self._agreed(trainer, self._asked()):
+            raise OutOfTime
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write, and stop, but for the last step: the end of the epoch writes too."""
+        if trainer.is_last_batch or (trainer.world_size > 1 and batch_idx % 20):
+            return  # several devices must agree, and asking costs them a message
+        stop = self._agreed(trainer, self._asked())
+        if stop or self._agreed(trainer, time.monotonic() - self.written > self.every_s):
+            trainer.save_checkpoint(self.path)
+            self.written = time.monotonic()
+        if stop:
+            raise OutOfTime
+
+    def _asked(self) -> bool:
+        return self.stop is not None and self.stop()
+
+    def _agreed(self, trainer: L.Trainer, wish: bool) -> bool:
+        return trainer.strategy.reduce_boolean_decision(wish, all=False) if trainer.world_size > 1 else wish
 
 
 class StopAtBadLoss(L.Callback):
@@ -75,8 +123,11 @@ class StopAtBadLoss(L.Callback):
 class EpochLines(L.Callback):
     """One line an epoch, for where a progress bar cannot be drawn (a file, a pipe, a CI log)."""
 
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock; an epoch that goes on after a stop has no start here."""
         self.start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:

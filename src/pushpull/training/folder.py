@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -73,8 +74,12 @@ def load_run(folder: Path | str) -> LoadedRun:
         stem=recipe.model.stem,
         seed=recipe.seed,
         classes=classes,
-        label=f"{recipe.model.name} {recipe.model.stem} seed {recipe.seed}",
+        label=f"{recipe.model.name} {recipe.model.stem}{_strength_text(recipe.model)} seed {recipe.seed}",
     )
+
+
+def _strength_text(model: ModelConfig) -> str:
+    return "" if model.alpha is None else f" alpha {model.alpha:g}"
 
 
 def build_model(config: ModelConfig, classes: int) -> nn.Module:
@@ -85,6 +90,7 @@ def build_model(config: ModelConfig, classes: int) -> nn.Module:
         input_style=config.input_style or default_input_style(config.name, 224),
         num_classes=classes,
         pretrained=config.pretrained,
+        alpha=config.alpha,
     )
     if config.weights is not None:
         load_weights(model, Path(config.weights))
@@ -97,14 +103,14 @@ def is_finished(folder: Path | str, recipe: Recipe) -> bool:
     if not all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS)):
         return False
     resolved = read_recipe(folder / RECIPE)
-    return filled(recipe, resolved) == resolved
+    return _decisive(filled(recipe, resolved)) == _decisive(resolved)
 
 
 def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that cannot be written, holds another run, or a run of another recipe."""
     if resume:
         before = read_recipe(folder / RECIPE)
-        now, there = filled(recipe, before).to_dict(), before.to_dict()
+        now, there = _decisive(filled(recipe, before)), _decisive(before)
         changed = [key for key in there if now[key] != there[key]]
         if changed:
             raise InputError(
@@ -127,7 +133,7 @@ def clear_folder(folder: Path) -> None:
 
 
 def read_checkpoint(folder: Path) -> tuple[Path, int]:
-    """Return the checkpoint to resume from and its number of epochs: a broken one must not start afresh."""
+    """Return the checkpoint to resume from and its whole epochs; a broken one must not start afresh."""
     path = folder / LAST
     if not path.is_file():
         raise MissingFileError(
@@ -135,7 +141,8 @@ def read_checkpoint(folder: Path) -> tuple[Path, int]:
             + ("start again with overwrite" if (folder / RECIPE).exists() else "train without resume")
         )
     try:
-        return path, int(torch.load(path, map_location="cpu", weights_only=True)["epoch"]) + 1
+        loops = torch.load(path, map_location="cpu", weights_only=True)["loops"]
+        return path, int(loops["fit_loop"]["epoch_progress"]["current"]["processed"])
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -160,7 +167,22 @@ def with_full_paths(recipe: Recipe) -> Recipe:
         recipe,
         data=replace(data, name=full, classes=_full(data.classes)),
         model=replace(model, weights=_full(model.weights)),
+        loss=replace(recipe.loss, teacher=_full(recipe.loss.teacher)),
     )
+
+
+def _decisive(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that decide the weights: not who decodes, and a folder wherever it lies.
+
+    So a run may be continued on another machine, where its data has another path.
+    """
+    values = recipe.to_dict()
+    for key in ("workers", "accelerator"):
+        del values[key]
+    for section, key in (("data", "name"), ("data", "classes"), ("model", "weights"), ("loss", "teacher")):
+        if values[section][key] is not None:
+            values[section][key] = Path(values[section][key]).name
+    return values
 
 
 def _full(path: str | None) -> str | None:

@@ -17,16 +17,18 @@ from pushpull.data import DataSplits, ImageSplit, StreamDataset, collate_readabl
 from pushpull.data.images import AS_IS
 from pushpull.data.unreadable import SkipLimit
 from pushpull.errors import InputError
-from pushpull.training.augment import ImageTransform, apply_policy, random_crop_flip
+from pushpull.training.augment import ImageTransform, random_crop_flip
 from pushpull.training.recipe import Recipe
+from pushpull.training.views import in_batches, views
 
 
 class ImageData(L.LightningDataModule):
     """The training and validation batches of a recipe.
 
     Data whose images share one size and fit in memory is kept there decoded (on the device where there is
-    one); anything else is streamed. The order and the augmentation of an epoch depend on the recipe's seed
-    and the epoch's number only, so a resumed run sees what an uninterrupted one would have seen.
+    one); anything else is streamed. The order of an epoch depends on the recipe's seed and the epoch's number
+    only, the augmentation on the step's too, and the batches know how many of them were given out: so a run
+    that is resumed in the middle of an epoch sees what an uninterrupted one would have seen.
     """
 
     def __init__(self, recipe: Recipe, splits: DataSplits) -> None:
@@ -71,15 +73,7 @@ class ImageData(L.LightningDataModule):
                 self.images, images=self.images.images.to(device), labels=self.images.labels.to(device)
             )
             return _ResidentBatches(self, share, epoch, rank)
-        transform = ImageTransform(self.recipe.augment, self.recipe.seed, epoch)
-        loader = DataLoader(
-            StreamDataset(self.train, transform),
-            batch_sampler=_Batches(share),
-            num_workers=self.recipe.workers,
-            collate_fn=collate_readable,
-            pin_memory=trainer.strategy.root_device.type == "cuda",
-        )
-        return _Readable(loader, self.skips, len(share))
+        return _StreamedBatches(self, share, epoch, trainer.strategy.root_device)
 
     def val_dataloader(self) -> Any:
         """Return the validation batches, this device's share of them."""
@@ -105,31 +99,81 @@ def _epoch_seed(recipe: Recipe, epoch: int) -> int:
     return zlib.crc32(f"{recipe.seed},{epoch}".encode())
 
 
-class _ResidentBatches:
-    """Batches from decoded images, augmented together."""
+def _step_seed(recipe: Recipe, epoch: int, step: int, rank: int) -> int:
+    return zlib.crc32(f"{recipe.seed},{epoch},{step},{rank}".encode())
 
-    def __init__(self, data: ImageData, batches: list[Tensor], epoch: int, rank: int) -> None:
-        assert data.images is not None
-        self.images, self.recipe = data.images, data.recipe
-        self.batches, self.epoch = batches, epoch
-        self.generator = torch.Generator().manual_seed(_epoch_seed(self.recipe, epoch) + 1 + rank)
+
+class _EpochBatches:
+    """The batches of one epoch, and how many were given out, which Lightning keeps in its checkpoints."""
+
+    def __init__(self, data: ImageData, batches: list[Tensor], epoch: int) -> None:
+        self.recipe, self.batches, self.epoch, self.given = data.recipe, batches, epoch, 0
 
     def __len__(self) -> int:
         return len(self.batches)
 
+    def state_dict(self) -> dict[str, int]:
+        """Return how far the epoch is."""
+        return {"epoch": self.epoch, "given": self.given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin where the epoch was left; the state of an epoch that was at its end is not this one's."""
+        self.given = state["given"] if state["epoch"] == self.epoch else 0
+
+
+class _ResidentBatches(_EpochBatches):
+    """Batches from decoded images, augmented together."""
+
+    def __init__(self, data: ImageData, batches: list[Tensor], epoch: int, rank: int) -> None:
+        super().__init__(data, batches, epoch)
+        assert data.images is not None
+        self.images, self.rank = data.images, rank
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        config, seed = self.recipe.augment, self.recipe.seed
-        for batch in self.batches:
+        config = self.recipe.augment
+        for step in range(self.given, len(self.batches)):
+            generator = torch.Generator().manual_seed(_step_seed(self.recipe, self.epoch, step, self.rank))
+            batch = self.batches[step]
             at = batch.to(self.images.labels.device)
-            images = self.images.images[at]
             images = random_crop_flip(
-                images, self.generator, crop=config.crop, padding=config.padding, flip=config.flip
+                self.images.images[at], generator, crop=config.crop, padding=config.padding, flip=config.flip
             )
-            images = apply_policy(images, self.images.index[batch], config, seed, self.epoch)
-            yield images, self.images.labels[at]
+            self.given = step + 1
+            yield views(images, self.images.index[batch], self.recipe, self.epoch), self.images.labels[at]
 
 
-class _Batches(Sampler[list[int]]):
+class _StreamedBatches(_EpochBatches):
+    """Batches that workers decode and crop, without their unreadable images, which are counted."""
+
+    def __init__(self, data: ImageData, batches: list[Tensor], epoch: int, device: torch.device) -> None:
+        super().__init__(data, batches, epoch)
+        self.train, self.skips, self.device = data.train, data.skips, device
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        together = in_batches(self.recipe, self.device)
+        config = replace(self.recipe.augment, policy="none") if together else self.recipe.augment
+        loader = DataLoader(
+            StreamDataset(self.train, ImageTransform(config, self.recipe.seed, self.epoch)),
+            batch_sampler=_Positions(self.batches[self.given :]),
+            num_workers=self.recipe.workers,
+            collate_fn=collate_readable,
+            pin_memory=self.device.type == "cuda",
+            # Without its own generator a loader draws its workers' seed from the global one.
+            generator=torch.Generator(),
+        )
+        for batch in loader:
+            self.given += 1
+            self.skips.admit(batch.errors)
+            if len(batch.labels) < 2:  # batch norm needs two
+                continue
+            images = batch.images
+            if together:
+                moved = images.to(self.device, non_blocking=True)
+                images = views(moved, batch.index, self.recipe, self.epoch)
+            yield images, batch.labels
+
+
+class _Positions(Sampler[list[int]]):
     """Batches whose positions are already drawn."""
 
     def __init__(self, batches: list[Tensor]) -> None:
@@ -140,22 +184,6 @@ class _Batches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         return (batch.tolist() for batch in self.batches)
-
-
-class _Readable:
-    """Streamed batches without their unreadable images, which are counted."""
-
-    def __init__(self, loader: DataLoader[Any], skips: SkipLimit, length: int) -> None:
-        self.loader, self.skips, self.length = loader, skips, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in self.loader:
-            self.skips.admit(batch.errors)
-            if len(batch.labels) > 1:  # batch norm needs two
-                yield batch.images, batch.labels
 
 
 class _Validation:

@@ -10,13 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
 from pushpull.optim import parameter_groups
-from pushpull.training.recipe import OptimConfig
+from pushpull.training.losses import distillation
+from pushpull.training.recipe import LossConfig, OptimConfig
+from pushpull.training.teacher import Teacher
 
 
 class Classifier(L.LightningModule):
-    """A network trained with cross-entropy on uint8 batches, which it normalises itself.
+    """A network trained on uint8 batches, which it normalises itself.
+
+    A batch has an image a label or, for the consistency loss, three: the image and two augmented views.
 
     Args:
         model: (N, 3, H, W) normalised float images to logits.
@@ -24,6 +29,9 @@ class Classifier(L.LightningModule):
         optim: optimiser and learning rate.
         steps: optimiser steps of the whole run.
         channels_last: give the network images as (N, H, W, C) in memory.
+        loss: what is added to the cross-entropy.
+        teacher: the network to distil from, where the loss has one.
+        compile: the network by torch.compile.
     """
 
     def __init__(
@@ -33,13 +41,21 @@ class Classifier(L.LightningModule):
         optim: OptimConfig,
         steps: int,
         channels_last: bool,
+        *,
+        loss: LossConfig | None = None,
+        teacher: Teacher | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(memory_format=self.layout)
+        if compile:
+            self.model.compile()  # in place: the names of the weights stay
         self.preprocessing, self.optim, self.steps = preprocessing, optim, steps
+        self.loss, self.teacher = loss or LossConfig(), teacher
         # By default a mean leaves out what is no number, and training would go on unaware.
         self.train_loss, self.validation_error = MeanMetric(nan_strategy="disable"), MeanMetric()
+        self.train_loss.persistent(True)  # a checkpoint in the middle of an epoch holds the mean so far
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of (N, 3, H, W) uint8 images."""
@@ -48,15 +64,32 @@ class Classifier(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
         images, labels = batch
-        outputs, smoothing = self(images), self.optim.label_smoothing
+        outputs = self(images)
         logits, *aside = (outputs,) if isinstance(outputs, Tensor) else outputs
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        loss = self._loss(logits, images, labels)
         # GoogLeNet and Inception train side heads too, at this weight (Szegedy et al., CVPR 2015, section 5).
-        loss = loss + 0.3 * sum(
-            F.cross_entropy(other, labels, label_smoothing=smoothing) for other in aside if other is not None
-        )
+        loss = loss + 0.3 * sum(self._cross_entropy(other, labels) for other in aside if other is not None)
         self.train_loss.update(loss.detach())
         return loss
+
+    def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.optim.label_smoothing
+        if self.loss.jsd:
+            clean, one, other = logits.chunk(3)
+            return jsd_loss(clean, (one, other), labels, weight=self.loss.jsd, label_smoothing=smoothing)
+        if self.teacher is None:
+            return self._cross_entropy(logits, labels)
+        return distillation(
+            logits,
+            self.teacher(images),
+            labels,
+            temperature=self.loss.temperature,
+            teacher_weight=self.loss.teacher_weight,
+            label_smoothing=smoothing,
+        )
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits[: len(labels)], labels, label_smoothing=self.optim.label_smoothing)
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss of the epoch."""
@@ -79,7 +112,7 @@ class Classifier(L.LightningModule):
         if warmup * self.steps == 1:  # a rise of no step, by which the schedule would divide
             warmup *= 1 - 1e-9
         optimizer = torch.optim.SGD(
-            parameter_groups(self.model, config.weight_decay),
+            parameter_groups(self.model, config.weight_decay, stem_weight_decay=config.stem_weight_decay),
             lr=config.initial_lr,
             momentum=config.momentum,
             nesterov=config.nesterov,

@@ -28,7 +28,9 @@ class ModelConfig:
         name: resnet18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32),
             `timm:NAME` or `torchvision:NAME`.
         stem: the first layer: plain, pp0, pp3, pp5 (push-pull; the number is the side of the pooling), or
-            pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained).
+            pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained); for comparison also
+            strisciuglio, blurpool, blur_after_conv and variants of the unit, see `pushpull.models.STEMS`.
+        alpha: inhibition strength of a push-pull stem, 0 or more; where a trained one starts; null for 1.
         input_style: imagenet (7x7, stride 2, max-pool) or cifar (3x3, stride 1, no max-pool); null takes
             cifar for networks of ours on images of up to 64 pixels.
         pretrained: start from the library's published weights.
@@ -37,6 +39,7 @@ class ModelConfig:
 
     name: str = "resnet14"
     stem: str = "plain"
+    alpha: float | None = None
     input_style: InputStyle | None = None
     pretrained: bool = False
     weights: str | None = None
@@ -90,6 +93,7 @@ class OptimConfig:
         momentum: of the descent, constant.
         nesterov: look ahead.
         weight_decay: of every parameter but a trained inhibition strength.
+        stem_weight_decay: of the first layer's parameters; null for the same.
         label_smoothing: of the cross-entropy, in [0, 1).
         clip_norm: largest norm of the gradient; null for no limit.
     """
@@ -101,6 +105,7 @@ class OptimConfig:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-5
+    stem_weight_decay: float | None = None
     label_smoothing: float = 0.0
     clip_norm: float | None = None
 
@@ -117,10 +122,41 @@ class OptimConfig:
                 f"optim.final_lr={self.final_lr}, initial_lr={self.initial_lr}, max_lr={self.max_lr} "
                 "must be positive and in rising order"
             )
+        if self.stem_weight_decay is not None and not 0 <= self.stem_weight_decay < math.inf:
+            raise InputError(f"optim.stem_weight_decay={self.stem_weight_decay} must be 0 or more, or null")
         if self.weight_decay < 0 or (self.clip_norm is not None and self.clip_norm <= 0):
             raise InputError(
                 f"optim.weight_decay={self.weight_decay} must be 0 or more, "
                 f"clip_norm={self.clip_norm} positive or null"
+            )
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is added to the cross-entropy.
+
+    Args:
+        jsd: weight of the Jensen-Shannon consistency between an image and two augmented views of it; 0 for
+            none, 12 in AugMix and PRIME. A step then costs three.
+        teacher: folder of the run to distil from; null for none; not beside jsd.
+        temperature: that divides the logits of both in the distillation.
+        teacher_weight: share of the distillation in the loss, in (0, 1]; the rest is the cross-entropy.
+    """
+
+    jsd: float = 0.0
+    teacher: str | None = None
+    temperature: float = 2.0
+    teacher_weight: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.jsd < math.inf:
+            raise InputError(f"loss.jsd={self.jsd} must be 0 or more, such as 12")
+        if self.jsd and self.teacher is not None:
+            raise InputError(f"loss.jsd={self.jsd} and loss.teacher exclude each other; give one of the two")
+        if not 0 < self.temperature < math.inf or not 0 < self.teacher_weight <= 1:
+            raise InputError(
+                f"loss.temperature={self.temperature} must be above 0, "
+                f"teacher_weight={self.teacher_weight} above 0 and at most 1"
             )
 
 
@@ -135,11 +171,13 @@ class Recipe:
             ImageNet's mean and std.
         augment: what happens to a training image.
         optim: the optimiser and its learning rate.
+        loss: what is added to the cross-entropy.
         epochs: passes over the training images.
         batch_size: images a step, over all devices.
         seed: of the weights, the order and the augmentation.
         precision: fp32, or bf16 (mixed).
         channels_last: keep images as (N, H, W, C) in memory, which is faster on most devices.
+        compile: the network by torch.compile: a minute at the start, then faster steps on a GPU.
         workers: processes that decode and augment where the data does not fit in memory.
         accelerator: auto, cpu, cuda or mps.
         devices: how many of them on this machine.
@@ -151,11 +189,13 @@ class Recipe:
     preprocessing: Preprocessing | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     epochs: int = 30
     batch_size: int = 64
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
+    compile: bool = False
     workers: int = 2
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
@@ -167,6 +207,11 @@ class Recipe:
         for name, low in (("epochs", 1), ("batch_size", 2), ("workers", 0), ("devices", 1), ("num_nodes", 1)):
             if getattr(self, name) < low:
                 raise InputError(f"{name}={getattr(self, name)} must be at least {low}")
+        if self.loss.jsd and self.augment.policy == "none":
+            raise InputError(
+                "loss.jsd compares an image with augmented views, but augment.policy is none; "
+                "give one, such as prime or augmix9"
+            )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must be in 0..{2**32 - 1}")
 
@@ -177,14 +222,18 @@ class Recipe:
 
 def read_recipe(path: Path | str) -> Recipe:
     """Read a recipe from YAML; an unknown key or a wrong type is an `InputError` that names it."""
+    return from_dict(Recipe, read_yaml("recipe", path), str(path))
+
+
+def read_yaml(kind: str, path: Path | str) -> Any:
+    """Return the values of a YAML file; errors call it a `kind`."""
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"recipe {path} does not exist; give the path of a YAML file")
+        raise MissingFileError(f"{kind} {path} does not exist; give the path of a YAML file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    return from_dict(Recipe, values, str(path))
+        raise InputError(f"{kind} {path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def packaged_recipe(name: str) -> Path:
@@ -193,17 +242,29 @@ def packaged_recipe(name: str) -> Path:
     Raises:
         InputError: neither; lists those that come with it.
     """
+    return packaged_file("recipe", name)
+
+
+def packaged_file(kind: str, name: str, below: str = ".") -> Path:
+    """Return `name` itself where it is a file, else the path of a YAML file that comes with the package.
+
+    Args:
+        kind: what errors call it.
+        name: a path, or the file's name without its ending.
+        below: the folder of configs/ that holds it.
+    """
     if Path(name).is_file():
         return Path(name)
     # An installed package carries configs/ inside; a source checkout has it beside src/.
     here = Path(__file__).resolve()
-    folder = next(
+    configs = next(
         path for path in (here.parents[1] / "configs", here.parents[3] / "configs") if path.is_dir()
     )
+    folder = configs / below
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known and Path(name).suffix:
-        raise MissingFileError(f"recipe {name} does not exist; give a YAML file or one of {', '.join(known)}")
-    return folder / f"{choice('recipe', name, known)}.yaml"
+        raise MissingFileError(f"{kind} {name} does not exist; give a YAML file or one of {', '.join(known)}")
+    return folder / f"{choice(kind, name, known)}.yaml"
 
 
 def from_dict(kind: Any, values: Any, where: str) -> Any:

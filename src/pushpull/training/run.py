@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,13 @@ from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runs import evaluate_run
 from pushpull.files import write_text
 from pushpull.models import default_input_style, model_preprocessing
-from pushpull.training.callbacks import KeepBest, Repeatable, StopAtBadLoss, progress_callbacks
+from pushpull.training.callbacks import (
+    Checkpoints,
+    KeepBest,
+    Repeatable,
+    StopAtBadLoss,
+    progress_callbacks,
+)
 from pushpull.training.checks import check_augment, check_network
 from pushpull.training.folder import (
     LAST,
@@ -46,6 +52,9 @@ from pushpull.training.folder import (
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
 from pushpull.training.recipe import PRECISIONS, InputStyle, ModelConfig, Recipe
+from pushpull.training.teacher import load_teacher
+
+_CHECKPOINT_EVERY_S = 120.0
 
 
 def train(
@@ -56,6 +65,7 @@ def train(
     overwrite: bool = False,
     progress: bool = True,
     splits: DataSplits | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Path:
     """Train by `recipe` and return the run folder.
 
@@ -72,8 +82,10 @@ def train(
         overwrite: delete the run that is in `output` first.
         progress: show a progress bar, or lines where there is no terminal.
         splits: the data of `recipe.data` where the caller has loaded it already.
+        stop: asked after every step: True ends the run there, to be resumed.
 
     Raises:
+        OutOfTime: `stop` said so; the checkpoint is written.
         InputError: a setting that does not fit, a folder in use, a missing or unreadable checkpoint, data
             that cannot be read, a loss that is no number.
     """
@@ -86,6 +98,7 @@ def train(
         check_folder(folder, recipe, resume, overwrite)
     before = digest(folder / WEIGHTS) if resume else None
     splits = splits if splits is not None else load_data(recipe.data)
+    teacher = load_teacher(recipe.loss.teacher, splits.classes) if recipe.loss.teacher else None
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         torch.manual_seed(recipe.seed)
@@ -95,10 +108,19 @@ def train(
         _check(recipe, splits, model)
         data = ImageData(recipe, splits)
         with _devices_of(recipe):
-            trainer = _trainer(recipe, folder, splits, progress)
+            trainer = _trainer(recipe, folder, splits, progress, stop)
         steps = data.steps_per_epoch(trainer.world_size) * recipe.epochs
         assert recipe.preprocessing is not None
-        module = Classifier(model, recipe.preprocessing, recipe.optim, steps, recipe.channels_last)
+        module = Classifier(
+            model,
+            recipe.preprocessing,
+            recipe.optim,
+            steps,
+            recipe.channels_last,
+            loss=recipe.loss,
+            teacher=teacher,
+            compile=recipe.compile,
+        )
         if trainer.is_global_zero:
             if not resume:
                 clear_folder(folder)
@@ -110,7 +132,8 @@ def train(
     # What was evaluated of the very same weights, corruptions included, stays.
     evaluated = from_first_rank(lambda: (folder / RESULTS).is_file() and before == digest(folder / WEIGHTS))
     if splits.test is not None and not evaluated:
-        evaluate_run(folder, splits, corruptions=(), overwrite=True, progress=False)
+        device = "cpu" if recipe.accelerator == "cpu" else None
+        evaluate_run(folder, splits, corruptions=(), overwrite=True, progress=False, device=device)
     return folder
 
 
@@ -164,7 +187,9 @@ def _loggers(folder: Path, epochs_done: int) -> list[Logger]:
     return [TensorBoardLogger(folder, LOGS, version=""), table]
 
 
-def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -> L.Trainer:
+def _trainer(
+    recipe: Recipe, folder: Path, splits: DataSplits, progress: bool, stop: Callable[[], bool] | None
+) -> L.Trainer:
     # Its hints and the list of devices that it did not find are noise to the user of a finished recipe.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -172,6 +197,7 @@ def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -
         "model": recipe.model.name,
         "stem": recipe.model.stem,
         "input_style": str(recipe.model.input_style),
+        "alpha": json.dumps(recipe.model.alpha),
         "classes": json.dumps(splits.classes),
         "preprocessing": json.dumps(recipe.preprocessing.to_dict() if recipe.preprocessing else None),
     }
@@ -179,6 +205,7 @@ def _trainer(recipe: Recipe, folder: Path, splits: DataSplits, progress: bool) -
         Repeatable(recipe.seed),
         StopAtBadLoss(),
         KeepBest(folder / WEIGHTS, metadata),
+        Checkpoints(folder / LAST, every_s=_CHECKPOINT_EVERY_S, stop=stop),
         ModelCheckpoint(dirpath=folder, filename=Path(LAST).stem, save_top_k=1, enable_version_counter=False),
         *progress_callbacks(progress),
     ]

@@ -1,0 +1,213 @@
+"""What the paper compares its unit with: an older push-pull layer, blurs where pixels are dropped."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pushpull.errors import InputError
+from pushpull.functional import is_strength
+
+Conv = TypeVar("Conv", bound=nn.Conv2d)
+
+
+def taking_over(kind: type[Conv], conv: nn.Conv2d, **options: Any) -> Conv:
+    """Return a `kind` with the geometry, train flag and very parameters of `conv`, which stays.
+
+    Raises:
+        InputError: `conv` is of a subclass or groups, dilates or pads in a way that these layers do not know.
+    """
+    if type(conv) is not nn.Conv2d or conv.groups != 1 or conv.dilation != (1, 1) or not _zero_padded(conv):
+        raise InputError(f"{conv} cannot become a {kind.__name__}: give a Conv2d without groups or dilation")
+    twin = kind(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        conv.stride,  # type: ignore[arg-type]
+        conv.padding,  # type: ignore[arg-type]
+        bias=conv.bias is not None,
+        device="meta",
+        dtype=conv.weight.dtype,
+        **options,
+    )
+    twin.register_parameter("weight", conv._parameters["weight"])
+    twin.register_parameter("bias", conv._parameters["bias"])
+    twin.training = conv.training
+    return twin
+
+
+def _zero_padded(conv: nn.Conv2d) -> bool:
+    return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+
+
+class InhibitedConv2d(nn.Conv2d):
+    """A convolution with an inhibition strength; abstract: `forward` is its subclasses'.
+
+    Args:
+        alpha: finite and >= 0; where a trained one starts.
+        trainable_alpha: train one strength a channel, called `alpha`; what acts is its absolute value.
+        others: as `nn.Conv2d`.
+    """
+
+    alpha: float | nn.Parameter
+
+    def __init__(self, *args: Any, alpha: float = 1.0, trainable_alpha: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.trainable_alpha = trainable_alpha
+        if trainable_alpha:
+            self.alpha = nn.Parameter(torch.empty(self.out_channels, dtype=self.weight.dtype))
+        self.set_strength(alpha)
+
+    def set_strength(self, alpha: float) -> None:
+        """Set the strength, or where a trained one starts.
+
+        Raises:
+            InputError: no finite number >= 0.
+        """
+        if not is_strength(alpha) or not 0 <= alpha < math.inf:
+            raise InputError(f"alpha={alpha!r} must be a finite number of at least 0")
+        if self.trainable_alpha:
+            nn.init.constant_(self.alpha, float(alpha))  # type: ignore[arg-type]
+        else:
+            self.alpha = float(alpha)
+
+    @property
+    def strength(self) -> float | Tensor:
+        """The strength in effect, never negative: a float, or a tensor (C_out, 1, 1) where it trains."""
+        if not isinstance(self.alpha, Tensor):
+            return self.alpha
+        return torch.where(self.alpha < 0, -self.alpha, self.alpha)[:, None, None]
+
+    def extra_repr(self) -> str:
+        """Describe the layer in `print(model)`: networks that differ in alpha alone are told apart by it."""
+        strength = "trainable_alpha=True" if self.trainable_alpha else f"alpha={self.alpha}"
+        return f"{super().extra_repr()}, {strength}"
+
+
+class StrisciuglioConv2d(InhibitedConv2d):
+    """The push-pull layer of 2020: inhibited by the negative of its own kernel, enlarged.
+
+    y = relu(K * x + b) - alpha * relu(-up(K) * x - b), up: bilinear enlargement (corners aligned) of a kernel
+    of side k to 2 k + 1.
+
+    Shapes: x (N, C_in, H, W) -> as `nn.Conv2d`; both responses are centred alike.
+
+    Source: Strisciuglio, Lopez-Antequera, Petkov, Neural Computing and Applications 2020.
+    Differs from the paper: a trained strength starts at `alpha` in every channel; its absolute value acts.
+    """
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels out_h out_w"]:
+        """Return the inhibited response."""
+        sides = [2 * side + 1 for side in self.kernel_size]
+        enlarged = F.interpolate(self.weight, sides, mode="bilinear", align_corners=True)
+        wider = [
+            pad + (large - side) // 2
+            for pad, large, side in zip(self._padding(), sides, self.kernel_size, strict=True)
+        ]
+        push = self._conv_forward(x, self.weight, self.bias)
+        pull = F.conv2d(x, enlarged, self.bias, self.stride, wider)
+        return F.relu(push) - self.strength * F.relu(-pull)
+
+    def _padding(self) -> tuple[int, ...]:
+        assert not isinstance(self.padding, str)
+        return tuple(self.padding)
+
+
+def blur(x: Float[Tensor, "n c h w"], stride: int = 1) -> Float[Tensor, "n c out_h out_w"]:
+    """Smooth every channel by [1 2 1] / 4 in both directions, mirrored at the border, at each stride.
+
+    out = ceil(size / stride)
+    """
+    channels = x.shape[1]
+    line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
+    kernel = torch.outer(line, line).expand(channels, 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=stride, groups=channels)
+
+
+class BlurAfterConv2d(nn.Conv2d):
+    """A convolution at every pixel, then a blur that takes the stride.
+
+    y = blur(W * x + b at stride 1), at every stride-th pixel
+
+    Where the stride is 1, as in the first layer of networks for small images, nothing is dropped and the
+    response is smoothed all the same.
+
+    Source: Vasconcelos et al., ICCV 2021: low-pass filters behind strided convolutions, before the
+    non-linearity. Here on the first layer, with the filter [1 2 1] / 4.
+    """
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels out_h out_w"]:
+        """Return the smoothed response."""
+        return blur(F.conv2d(x, self.weight, self.bias, 1, self.padding), self.stride[0])
+
+
+class BlurBeforeConv2d(nn.Conv2d):
+    """A convolution at stride 1 of the image blurred at every `blur_stride`th pixel.
+
+    Args:
+        blur_stride: pixels from one to the next.
+        others: as `nn.Conv2d`.
+    """
+
+    def __init__(self, *args: Any, blur_stride: int, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.blur_stride = blur_stride
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels out_h out_w"]:
+        """Return the response to the blurred image."""
+        return F.conv2d(blur(x, self.blur_stride), self.weight, self.bias, 1, self.padding)
+
+    def extra_repr(self) -> str:
+        """Describe the layer in `print(model)`."""
+        return f"{super().extra_repr()}, blur_stride={self.blur_stride}"
+
+
+class BlurMaxPool2d(nn.Module):
+    """The largest value at every pixel, then a blur that takes the stride."""
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        assert isinstance(pool.stride, int)
+        self.kernel_size, self.stride, self.padding = pool.kernel_size, pool.stride, pool.padding
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c out_h out_w"]:
+        """Return the smoothed maxima."""
+        return blur(F.max_pool2d(x, self.kernel_size, 1, self.padding), self.stride)
+
+
+def blur_before_dropping(model: nn.Module) -> nn.Module:
+    """Blur wherever a ResNet behind its first convolution drops pixels, in place; return the network.
+
+    The max-pool takes every pixel, then a blur its stride; in a block the strided 3x3 convolution takes every
+    pixel, and after batch norm and relu a blur its stride; in a shortcut the blur comes before the 1x1
+    convolution. The first convolution keeps its stride, as in the author's networks. So with a first layer of
+    stride 1 and no max-pool (networks for small images) the first layer stays plain and only the blocks
+    change. The names of the weights stay.
+
+    Source: Zhang, ICML 2019 (BlurPool), section 3; the filter is the paper's Tri-3, [1 2 1] / 4.
+    """
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.MaxPool2d) and child.stride != 1:
+                setattr(module, name, BlurMaxPool2d(child))
+            elif isinstance(child, nn.Conv2d) and child.stride == (2, 2) and child.kernel_size == (1, 1):
+                setattr(module, name, taking_over(BlurBeforeConv2d, child, blur_stride=2))
+                getattr(module, name).stride = (1, 1)
+        _blur_in_block(module)
+    return model
+
+
+def _blur_in_block(block: nn.Module) -> None:
+    """Move the stride of a block's 3x3 convolution into a blur before the convolution that follows it."""
+    numbered = [getattr(block, f"conv{number}", None) for number in (1, 2, 3)]
+    convs = [conv for conv in numbered if isinstance(conv, nn.Conv2d)]
+    for number, (conv, after) in enumerate(pairwise(convs), 1):
+        if conv.stride == (2, 2) and conv.kernel_size == (3, 3):
+            conv.stride = (1, 1)
+            setattr(block, f"conv{number + 1}", taking_over(BlurBeforeConv2d, after, blur_stride=2))

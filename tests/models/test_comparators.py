@@ -1,0 +1,211 @@
+"""The comparators and the variants of the unit against slow, literal versions."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from oracles.push_pull import push_pull_oracle
+from pushpull import InputError, parameter_groups
+from pushpull.models import STEMS, create_model, resnet8, resnet18, resnet50
+from pushpull.models.comparators import (
+    BlurAfterConv2d,
+    BlurBeforeConv2d,
+    BlurMaxPool2d,
+    StrisciuglioConv2d,
+    blur,
+    taking_over,
+)
+from pushpull.models.variants import VariantPushPullConv2d
+from support import assert_near, random_tensor
+
+OTHERS = [
+    name for name, stem in STEMS.items() if stem is not None and getattr(stem, "offset", "") != "filter"
+]
+
+
+def conv(kernel: int = 3, stride: int = 1, *, bias: bool = True) -> nn.Conv2d:
+    layer = nn.Conv2d(2, 4, kernel, stride, kernel // 2, bias=bias, dtype=torch.float64)
+    layer.weight.data = random_tensor(*layer.weight.shape, seed=1)
+    if bias:
+        layer.bias.data = random_tensor(4, seed=2)
+    return layer
+
+
+def enlarged(kernel: Tensor) -> Tensor:
+    """Bilinear, corners aligned, value by value: place i of 2k+1 lies at i (k - 1) / (2k)."""
+    k = kernel.shape[-1]
+    large = torch.zeros(*kernel.shape[:2], 2 * k + 1, 2 * k + 1, dtype=kernel.dtype)
+    for i in range(2 * k + 1):
+        for j in range(2 * k + 1):
+            y, x = i * (k - 1) / (2 * k), j * (k - 1) / (2 * k)
+            for row in range(k):
+                for column in range(k):
+                    share = max(0, 1 - abs(y - row)) * max(0, 1 - abs(x - column))
+                    large[..., i, j] += share * kernel[..., row, column]
+    return large
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (7, 2)])
+def test_strisciuglio(kernel: int, stride: int) -> None:
+    plain = conv(kernel, stride)
+    layer = taking_over(StrisciuglioConv2d, plain, alpha=0.7)
+    x = random_tensor(2, 2, 19, 18, seed=3)
+    push = F.conv2d(x, plain.weight, plain.bias, stride, kernel // 2)
+    pull = F.conv2d(x, -enlarged(plain.weight), -plain.bias, stride, kernel)  # of side 2k+1: centred by k
+    assert_near(layer(x), push.relu() - 0.7 * pull.relu())
+
+
+def test_strisciuglios_trained_strength_stays_positive_and_is_not_decayed() -> None:
+    model = resnet8(stem="strisciuglio_alpha")
+    assert torch.equal(model.conv1.alpha, torch.full((16,), 0.5))
+    assert model.no_weight_decay() == {"conv1.alpha"}
+    assert [group["weight_decay"] for group in parameter_groups(model, 0.1)] == [0.1, 0.0]
+    with torch.no_grad():
+        model.conv1.alpha.fill_(-2.0)
+    assert torch.equal(model.conv1.strength, torch.full((16, 1, 1), 2.0))
+
+
+def literal_blur(x: Tensor, stride: int) -> Tensor:
+    weights = {-1: 0.25, 0: 0.5, 1: 0.25}
+    height, width = x.shape[-2:]
+
+    def mirrored(place: int, size: int) -> int:
+        return -place if place < 0 else 2 * (size - 1) - place if place >= size else place
+
+    rows = []
+    for i in range(0, height, stride):
+        row = [
+            sum(
+                weights[a] * weights[b] * x[..., mirrored(i + a, height), mirrored(j + b, width)]
+                for a in weights
+                for b in weights
+            )
+            for j in range(0, width, stride)
+        ]
+        rows.append(torch.stack(row, -1))
+    return torch.stack(rows, -2)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_blur_and_what_is_made_of_it(stride: int) -> None:
+    x = random_tensor(2, 2, 7, 6)
+    assert_near(blur(x, stride), literal_blur(x, stride))
+    plain = conv(3, stride)
+    every_pixel = F.conv2d(x, plain.weight, plain.bias, 1, 1)
+    assert_near(taking_over(BlurAfterConv2d, plain)(x), literal_blur(every_pixel, stride))
+    before = taking_over(BlurBeforeConv2d, conv(), blur_stride=stride)
+    assert_near(before(x), F.conv2d(literal_blur(x, stride), before.weight, before.bias, 1, 1))
+
+
+def test_blurpool_blurs_wherever_a_network_drops_pixels() -> None:
+    x = random_tensor(2, 3, 32, 32, dtype=torch.float32)
+    torch.manual_seed(0)
+    plain = resnet18(stem="plain")
+    torch.manual_seed(0)
+    model = resnet18(stem="blurpool").eval()
+    model.load_state_dict(plain.state_dict())  # the names of the weights are the same
+    assert type(model.conv1) is nn.Conv2d
+    assert model.conv1.stride == (2, 2)
+    assert isinstance(model.maxpool, BlurMaxPool2d)
+    pooled = F.max_pool2d(x, 3, 1, 1)
+    assert_near(model.maxpool(x), literal_blur(pooled, 2))
+
+    block, y = model.layer2[0], random_tensor(2, 64, 8, 8, dtype=torch.float32)
+    inner = F.relu(block.bn1(F.conv2d(y, block.conv1.weight, None, 1, 1)))
+    inner = block.bn2(F.conv2d(literal_blur(inner, 2), block.conv2.weight, None, 1, 1))
+    shortcut = block.downsample[1](F.conv2d(literal_blur(y, 2), block.downsample[0].weight))
+    assert_near(block(y), F.relu(inner + shortcut))
+    strides = [m.stride for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and n != "conv1"]
+    assert set(strides) == {(1, 1)}
+    assert model(x).shape == (2, 1000)
+
+
+def test_blurpool_in_bottlenecks_and_in_networks_for_small_images() -> None:
+    with torch.device("meta"):
+        block = resnet50(stem="blurpool").layer2[0]
+    assert block.conv2.stride == (1, 1)
+    assert [type(block.conv3), block.conv3.blur_stride] == [BlurBeforeConv2d, 2]
+    small = resnet8(stem="blurpool")
+    assert type(small.conv1) is nn.Conv2d
+    assert [type(b[0].conv2) for b in (small.layer1, small.layer2, small.layer3)] == [
+        nn.Conv2d,
+        BlurBeforeConv2d,
+        BlurBeforeConv2d,
+    ]
+    assert small.layer3(small.layer2(small.layer1(torch.rand(1, 16, 32, 32)))).shape == (1, 64, 8, 8)
+
+
+@pytest.mark.parametrize("size", [0, 3, 5])
+def test_the_units_variants(size: int) -> None:
+    plain, x = conv(), random_tensor(2, 2, 9, 8, seed=3)
+    zero = taking_over(VariantPushPullConv2d, plain, offset="zero", avg_kernel_size=size, alpha=0.6)
+    channel = taking_over(VariantPushPullConv2d, plain, offset="channel", avg_kernel_size=size, alpha=0.6)
+    kernel = torch.empty_like(plain.weight)
+    for filter_ in range(4):
+        for part in range(2):
+            w = plain.weight[filter_, part]
+            kernel[filter_, part] = -w + w.max() + w.min()
+    for layer, pulling in ((zero, -plain.weight), (channel, kernel)):
+        pull = F.conv2d(x, pulling, None, 1, 1)
+        if size:
+            pull = nn.AvgPool2d(size, 1, size // 2, count_include_pad=False)(pull)
+        push = F.conv2d(x, plain.weight, None, 1, 1)
+        assert_near(layer(x), push.relu() - 0.6 * pull.relu() + plain.bias[:, None, None])
+
+
+def test_without_offset_pooling_and_strength_it_is_the_plain_convolution() -> None:
+    plain, x = conv(), random_tensor(2, 2, 9, 8, seed=3)
+    assert_near(taking_over(VariantPushPullConv2d, plain, offset="zero", avg_kernel_size=0)(x), plain(x))
+
+
+def test_of_one_channel_the_offsets_over_filter_and_channel_are_one() -> None:
+    plain = nn.Conv2d(1, 4, 3, padding=1, dtype=torch.float64)
+    x = random_tensor(2, 1, 9, 8)
+    layer = taking_over(VariantPushPullConv2d, plain, offset="channel", avg_kernel_size=3)
+    assert_near(layer(x), push_pull_oracle(x, plain.weight, plain.bias, padding=1))
+
+
+@pytest.mark.parametrize("stem", OTHERS)
+@pytest.mark.parametrize("name", ["resnet8", "resnet18"])
+def test_every_other_stem_trains_and_shares_the_plain_weights(name: str, stem: str) -> None:
+    def make(stem: str) -> nn.Module:
+        torch.manual_seed(3)
+        return create_model(name, stem=stem, input_style="cifar", num_classes=7)
+
+    plain, model = make("plain"), make(stem)
+    values = plain.state_dict()
+    assert all(
+        torch.equal(value, values[key]) for key, value in model.state_dict().items() if "alpha" not in key
+    )
+    x = random_tensor(2, 3, 32, 32, dtype=torch.float32)
+    same = torch.allclose(model.eval()(x), plain.eval()(x), atol=1e-4)
+    assert same == (stem == "pp0_zero")
+    model(x).square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("stem", ["pp3", "pp3_alpha", "pp3_zero", "strisciuglio", "strisciuglio_alpha"])
+def test_a_strength_reaches_the_unit(stem: str) -> None:
+    model = create_model("resnet8", stem=stem, input_style="cifar", num_classes=10, alpha=2.5)
+    assert torch.as_tensor(model.conv1.strength).mean().item() == 2.5
+    text = str(model.conv1)
+    assert "alpha=2.5" in text or "trainable_alpha=True" in text
+
+
+def test_strengths_and_layers_that_cannot_be() -> None:
+    options = {"input_style": "cifar", "num_classes": 10}
+    for stem in ("plain", "blurpool"):
+        with pytest.raises(InputError, match="alpha=2 needs a push-pull stem"):
+            create_model("resnet8", stem=stem, alpha=2, **options)
+    for stem in ("pp3", "pp3_alpha", "strisciuglio"):
+        with pytest.raises(InputError, match="finite number of at least 0"):
+            create_model("resnet8", stem=stem, alpha=-1.0, **options)
+        with pytest.raises(InputError, match="finite number of at least 0"):
+            create_model("resnet8", stem=stem, alpha=math.nan, **options)
+    with pytest.raises(InputError, match="'strisciuglio' is for networks of ours"):
+        create_model("timm:resnet18", stem="strisciuglio")
+    with pytest.raises(InputError, match="without groups or dilation"):
+        taking_over(BlurAfterConv2d, nn.Conv2d(4, 4, 3, groups=2))
