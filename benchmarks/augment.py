@@ -143,8 +143,11 @@ def _steps(
     common = {"network": network, "scale": scale, "size": size, "batch": count, "device": kind}
     names = ["none", *options.names, *(f"{n} + JSD" for n in ("augmix9", "prime") if n in options.names)]
     if kind == "cuda" and not torch.cuda.is_available():
-        goals = {"prime": target}
-        return [{**common, "name": name, "target": goals.get(name), "why": NO_GPU} for name in names[1:]]
+        shown = [name for name in names if name.startswith("prime")]
+        return [
+            {**common, "name": name, "target": target if name == "prime" else None, "why": NO_GPU}
+            for name in shown
+        ]
     device = torch.device(kind)
     images = pictures(options.data, size, count).images.to(device)
     step = _Step(network, scale, images)

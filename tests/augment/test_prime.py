@@ -214,8 +214,8 @@ def test_between_grey_levels_the_table_is_within_its_bound(scale):
     k = drawn.first[:, None, None] + torch.arange(drawn.amplitude.shape[2])
     bound = (drawn.amplitude.abs() * (math.pi * k) ** 2).sum(2) / (8 * (255 * setting.steps_a_level) ** 2)
     assert (error <= bound + 3e-5).all()
-    # What docs/augment.md says of the average: under a fifth of a grey level.
-    assert (ours.double() - torch.from_numpy(np.stack(theirs))).square().mean().sqrt() * 255 < 0.3
+    # docs/augment.md says 0.13 and 0.04 grey levels, of more draws.
+    assert (ours.double() - torch.from_numpy(np.stack(theirs))).square().mean().sqrt() * 255 < 0.2
 
 
 @pytest.mark.parametrize("scale", ["cifar", "imagenet"])

@@ -1,6 +1,7 @@
 """`Augment` is `augment_batch` for whatever v2 transforms take."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,6 +46,16 @@ def test_it_works_in_a_pipeline_and_draws_anew_each_time():
     assert not torch.equal(first, second)
     torch.manual_seed(0)
     assert torch.equal(pipeline(pictures(2)), first)
+
+
+def test_the_documentations_programs_run():
+    text = (Path(__file__).parents[2] / "docs" / "augment.md").read_text()
+    names: dict = {}
+    for program in text.split("```python")[1:]:
+        exec(compile(program.split("```")[0], "docs/augment.md", "exec"), names)
+    assert names["augmented"].dtype == torch.uint8
+    assert names["floats"].shape == (8, 3, 32, 32)
+    assert names["loss"].isfinite()
 
 
 @pytest.mark.parametrize(
