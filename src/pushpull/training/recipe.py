@@ -30,19 +30,19 @@ class ModelConfig:
         stem: the first layer: plain, pp0, pp3, pp5 (push-pull; the number is the side of the pooling), or
             pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained); for comparison also
             strisciuglio, blurpool, blur_after_conv and variants of the unit, see `pushpull.models.STEMS`.
-        alpha: inhibition strength of a push-pull stem, 0 or more; where a trained one starts; null for 1.
         input_style: imagenet (7x7, stride 2, max-pool) or cifar (3x3, stride 1, no max-pool); null takes
             cifar for networks of ours on images of up to 64 pixels.
         pretrained: start from the library's published weights.
         weights: start from this file of weights (safetensors or .pth); a missing file is an error.
+        alpha: inhibition strength of a push-pull stem, 0 or more; where a trained one starts; null for 1.
     """
 
     name: str = "resnet14"
     stem: str = "plain"
-    alpha: float | None = None
     input_style: InputStyle | None = None
     pretrained: bool = False
     weights: str | None = None
+    alpha: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ class OptimConfig:
         momentum: of the descent, constant.
         nesterov: look ahead.
         weight_decay: of every parameter but a trained inhibition strength.
-        stem_weight_decay: of the first layer's parameters; null for the same.
         label_smoothing: of the cross-entropy, in [0, 1).
         clip_norm: largest norm of the gradient; null for no limit.
+        stem_weight_decay: of the first layer's parameters; null for the same as of the others.
     """
 
     initial_lr: float = 0.005
@@ -105,9 +105,9 @@ class OptimConfig:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-5
-    stem_weight_decay: float | None = None
     label_smoothing: float = 0.0
     clip_norm: float | None = None
+    stem_weight_decay: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.warmup < 1:
