@@ -10,8 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pushpull.chunks import Steps, applies, inhibited, inhibited_in_chunks, mean
+from pushpull.chunks import Steps
+from pushpull.chunks_op import inhibited_in_chunks
 from pushpull.errors import InputError
+from pushpull.plain import inhibited, mean
+from pushpull.routes import undisturbed
 
 IntOrPair = int | Sequence[int]
 
@@ -89,7 +92,7 @@ def push_pull_conv2d(
         )
         return y[0]
 
-    if applies(x, weight, bias, alpha):
+    if x.device.type == "cpu" and undisturbed(x, weight, bias, alpha):
         return _in_chunks(x, weight, bias, window, groups, alpha, avg_kernel_size)
     push = F.conv2d(x, weight, None, window.stride, window.padding_argument, window.dilation, groups)
     wide = _WIDER.get(push.dtype, push.dtype)

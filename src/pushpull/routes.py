@@ -1,0 +1,49 @@
+"""Which way the unit may be computed: as one operator, or as plain operations that tools take apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _len_torch_dispatch_stack
+
+
+def undisturbed(*values: object) -> bool:
+    """Whether the tensors among the values are plain ones that nothing exports, transforms or counts.
+
+    `torch.compile` does not disturb: it takes an operator as it is. Forward-mode differentiation,
+    `torch.func`, `torch.export` and modes that see every operation (FlopCounterMode) do.
+    """
+    if torch.jit.is_tracing() or _exporting() or _transformed():
+        return False
+    tensors = [t for t in values if isinstance(t, Tensor)]
+    if not all(type(t) in (Tensor, torch.nn.Parameter) and t.layout == torch.strided for t in tensors):
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    return not _len_torch_dispatch_stack() and not any(map(_carries_more, tensors))
+
+
+def gradient_undisturbed(of_y: Tensor) -> bool:
+    """Whether a gradient may come from an operator, which has none itself and cannot be batched."""
+    if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    return not _len_torch_dispatch_stack() and not _carries_more(of_y)
+
+
+# Older versions cannot tell export from compilation: there both get plain operations.
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+# A compiler asks once, while it looks at the program, and guards what the answer depends on.
+@torch.compiler.assume_constant_result
+def _transformed() -> bool:
+    return bool(torch._C._are_functorch_transforms_active())
+
+
+def _carries_more(t: Tensor) -> bool:
+    """Whether the tensor is a batch of gradients in disguise, or has a tangent."""
+    batched = torch._C._functorch.is_legacy_batchedtensor(t)
+    return batched or forward_ad.unpack_dual(t).tangent is not None
