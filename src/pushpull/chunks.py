@@ -17,6 +17,8 @@ from torch import Tensor
 
 from pushpull.plain import per_filter, window_sum
 
+# Kinds of device where the unit works in chunks.
+DEVICES = ("cpu",)
 # Bytes of response to work on at once, for each thread: 1 to 4 MiB are about the same, less and more slower.
 _CHUNK_BYTES = 2**21
 
@@ -49,12 +51,14 @@ def forward(
     bias: Tensor | None,
     number: float,
     steps: Steps,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Return `plain.inhibited(conv(x, weight), ...)` in x's dtype and the memory format that `conv2d` gives.
+    """Return `plain.inhibited(conv(x, weight), ...)` in the memory format that `conv2d` gives.
 
-    x and weight have one dtype, all others `steps.wide`; alpha is (C,), or None for `number`. The mean is
-    written as D * K(P): K the sum over the window, zeros outside, and D, a plane, one over the number of real
-    pixels. K is linear and its own transpose.
+    x and weight have one dtype, which is the result's unless `dtype` says otherwise; all others have
+    `steps.wide`; alpha is (C,), or None for `number`. The mean is written as D * K(P): K the sum over the
+    window, zeros outside, and D, a plane, one over the number of real pixels. K is linear and its own
+    transpose.
     """
     plane = _plane(box, steps.avg_kernel_size)
     flat = _flat(box, plane)
@@ -62,7 +66,7 @@ def forward(
     for part in _parts(x, box, weight.shape[0]):
         push = steps.push(x[part], weight)
         if part.start == 0:
-            y = torch.empty_strided((len(x), *push.shape[1:]), _strides(push), dtype=push.dtype)
+            y = torch.empty_strided((len(x), *push.shape[1:]), _strides(push), dtype=dtype or push.dtype)
         response = push.to(steps.wide)
         pull = _pull(response, contrast, flat[part], steps).relu_()
         if alpha is not None:
@@ -78,6 +82,31 @@ def forward(
             target += per_filter(bias)
         if not wide:
             y[part] = target
+    return y
+
+
+def pooled(
+    x: Tensor,
+    weight: Tensor,
+    contrast: Tensor,
+    box: Tensor,
+    alpha: Tensor | None,
+    bias: Tensor | None,
+    number: float,
+    steps: Steps,
+    scale: Tensor,
+    shift: Tensor,
+) -> Tensor:
+    """Return max_pool(relu(scale * forward(...) + shift), 3, 2, 1) in x's dtype; scale, shift: (C, 1, 1)."""
+    n, _, h, w = box.shape
+    y = x.new_empty(n, len(weight), (h + 1) // 2, (w + 1) // 2)
+    for part in _parts(x, box, len(weight)):
+        # x stays in its dtype: what follows the convolution is rounded once, at the end.
+        unit = forward(x[part], weight, contrast, box[part], alpha, bias, number, steps, steps.wide)
+        found = F.max_pool2d(unit.mul_(scale).add_(shift).relu_(), 3, 2, 1)
+        if part.start == 0 and not found.is_contiguous():
+            y = y.contiguous(memory_format=torch.channels_last)
+        y[part] = found
     return y
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pushpull import chunks
 from pushpull.chunks import Steps
-from pushpull.plain import inhibited
+from pushpull.plain import inhibited, per_filter
 from pushpull.routes import gradient_undisturbed
 
 _TENSORS = 6
@@ -30,6 +30,24 @@ def inhibited_in_chunks(
     operator: Any = torch.ops.pushpull.unit_in_chunks.default
     result: Tensor = operator(x, weight, contrast, box, strength, bias, number, *steps[:-1])
     return result
+
+
+def pooled_in_chunks(
+    x: Tensor,
+    weight: Tensor,
+    contrast: Tensor,
+    box: Tensor,
+    alpha: float | Tensor,
+    bias: Tensor | None,
+    steps: Steps,
+    scale: Tensor,
+    shift: Tensor,
+) -> Tensor:
+    """Return max_pool(relu(scale * inhibited_in_chunks(...) + shift), 3, 2, 1), without gradients."""
+    strength, number = (alpha, 1.0) if isinstance(alpha, Tensor) else (None, float(alpha))
+    given = (x, weight, contrast, box, strength, bias, number, steps)
+    with torch.no_grad():
+        return chunks.pooled(*given, per_filter(scale.to(steps.wide)), per_filter(shift.to(steps.wide)))
 
 
 @torch.library.custom_op("pushpull::unit_in_chunks", mutates_args=(), device_types="cpu")

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
 
 def undisturbed(*values: object) -> bool:
-    """Whether the tensors among the values are plain ones that nothing exports, transforms or counts.
+    """Whether the tensors among the values are plain, on one device, and nothing exports or counts them.
 
     `torch.compile` does not disturb: it takes an operator as it is. Forward-mode differentiation,
     `torch.func`, `torch.export` and modes that see every operation (FlopCounterMode) do.
@@ -19,6 +19,8 @@ def undisturbed(*values: object) -> bool:
     tensors = [t for t in values if isinstance(t, Tensor)]
     if not all(type(t) in (Tensor, torch.nn.Parameter) and t.layout == torch.strided for t in tensors):
         return False
+    if any(t.device != tensors[0].device for t in tensors):
+        return False  # PyTorch's own operations say what is wrong, or take a number from the CPU
     if torch.compiler.is_compiling():
         return True
     return not _len_torch_dispatch_stack() and not any(map(_carries_more, tensors))
