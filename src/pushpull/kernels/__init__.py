@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from pushpull.errors import one_line
 from pushpull.kernels import ops as _ops
+from pushpull.routes import constant_when_compiled
 
 # Kinds of device that the kernels run on; the tests add the CPU, where Triton's interpreter runs them.
 DEVICES = ("cuda",)
@@ -88,7 +88,7 @@ def _strength(alpha: float | Tensor) -> tuple[Tensor | None, float]:
     return (alpha, 1.0) if isinstance(alpha, Tensor) else (None, float(alpha))
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _works(index: int, bfloat16: bool) -> bool:
     return _probe(index, bfloat16)
 
@@ -99,6 +99,8 @@ def _probe(index: int, bfloat16: bool) -> bool:
     if bfloat16 and torch.version.hip is None and torch.cuda.get_device_capability(index) < (8, 0):
         return False  # bfloat16 is not in the older GPUs' instructions
     try:
+        from torch._subclasses.fake_tensor import unset_fake_temporarily
+
         from pushpull.kernels import launch
 
         # A compiler may ask while it works on fake tensors.
