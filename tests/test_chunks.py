@@ -53,7 +53,7 @@ def test_equals_two_convolutions(
     tensors = [t for t in given.values() if isinstance(t, Tensor)]
     y = push_pull_conv2d(**given)
     assert y.grad_fn is not None
-    assert "Unit" in y.grad_fn.name()
+    assert "unit_in_chunks" in y.grad_fn.name()
     exact = {
         k: v.detach().double().requires_grad_() if isinstance(v, Tensor) else v for k, v in given.items()
     }
@@ -150,6 +150,16 @@ def test_operations_are_counted_as_one_convolution() -> None:
     with FlopCounterMode(display=False) as counted:
         push_pull_conv2d(x, weight, stride=2, padding=3)
     assert counted.get_total_flops() == 2 * 2 * 8 * 16 * 16 * 3 * 49
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_operator_is_registered_as_pytorch_wants(trained: bool) -> None:
+    x, weight = random_tensor(2, 2, 6, 7).requires_grad_(), random_tensor(4, 1, 3, 2, seed=1).requires_grad_()
+    contrast, alpha, bias = (random_tensor(4, seed=s).requires_grad_() for s in (2, 3, 4))
+    box = random_tensor(2, 4, 4, 5, seed=5).requires_grad_()
+    more = (alpha, bias, 1.0) if trained else (None, None, 0.5)
+    given = (x, weight, contrast, box, *more, (1, 2), (0, 2), (1, 1), 2, 3)
+    torch.library.opcheck(torch.ops.pushpull.unit_in_chunks.default, given)
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")

@@ -54,6 +54,25 @@ def test_network_compiles_once_for_all_sizes() -> None:
     assert_compiles_once(model.double().eval())
 
 
+def test_the_unit_is_one_operator_to_a_compiler() -> None:
+    seen: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    unit = PushPullConv2d(3, 6, 7, 2, 3, trainable_alpha=True)
+    x = random_tensor(2, 3, 20, 20, dtype=torch.float32)
+    torch.compile(unit, fullgraph=True, backend=backend)(x)
+    assert "pushpull.unit_in_chunks.default" in seen
+    assert not any("conv" in name for name in seen)
+    # Transformed inside the compiled program, it is plain operations, which can be transformed.
+    seen.clear()
+    each = torch.compile(lambda x: torch.func.vmap(unit)(x[:, None]), fullgraph=True, backend=backend)
+    assert_near(each(x)[:, 0], unit(x))
+    assert not any("pushpull" in name for name in seen)
+
+
 def test_static_sizes_compile_once_each() -> None:
     model = PushPullConv2d(3, 6, 7, 2, 3, dtype=torch.float64)
     compiled = torch.compile(model, fullgraph=True, dynamic=False, backend="aot_eager")

@@ -9,7 +9,7 @@ import pushpull
 
 HEAVY = {
     "torchvision", "timm", "lightning", "matplotlib", "datasets", "sklearn", "plotly", "rich", "jsonargparse",
-    "tensorboard", "pandas", "pyarrow", "scipy", "cv2",
+    "tensorboard", "pandas", "pyarrow", "scipy", "cv2", "triton", "sympy",
 }  # fmt: skip
 
 

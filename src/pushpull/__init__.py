@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pushpull.data import DataConfig, Preprocessing, load_data
     from pushpull.errors import InputError
     from pushpull.evaluation import Results, evaluate
+    from pushpull.fusion import fuse_stem
     from pushpull.layers import PushPullConv2d
     from pushpull.models import create_model
     from pushpull.optim import parameter_groups
@@ -37,6 +38,7 @@ _ATTRIBUTES = {
     "corrupt": "pushpull.corruptions",
     "create_model": "pushpull.models",
     "evaluate": "pushpull.evaluation",
+    "fuse_stem": "pushpull.fusion",
     "load_data": "pushpull.data",
     "load_run": "pushpull.training",
     "parameter_groups": "pushpull.optim",
@@ -65,6 +67,7 @@ __all__ = [
     "evaluation",
     "export",
     "functional",
+    "fuse_stem",
     "load_data",
     "load_run",
     "models",

@@ -8,15 +8,17 @@ the output's size is kept for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
+from pushpull.plain import per_filter, window_sum
+
+# Kinds of device where the unit works in chunks.
+DEVICES = ("cpu",)
 # Bytes of response to work on at once, for each thread: 1 to 4 MiB are about the same, less and more slower.
 _CHUNK_BYTES = 2**21
 
@@ -40,151 +42,112 @@ class Steps(NamedTuple):
             return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
 
-def applies(*tensors: object) -> bool:
-    """Whether to work in chunks: on plain tensors on the CPU that nothing traces, transforms or counts."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return False
-    if _len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
-        return False
-    return all(
-        type(t) in (Tensor, torch.nn.Parameter)
-        and t.device.type == "cpu"
-        and t.layout == torch.strided
-        and t.numel() > 0
-        and not torch._C._functorch.is_legacy_batchedtensor(t)
-        and forward_ad.unpack_dual(t).tangent is None
-        for t in tensors
-        if isinstance(t, Tensor)
-    )
-
-
-def inhibited(
-    response: Tensor,
-    contrast: Tensor,
-    box: Tensor,
-    alpha: float | Tensor,
-    bias: Tensor | None,
-    avg_kernel_size: int,
-) -> Tensor:
-    """Return relu(P) - alpha * relu(contrast * box - mean(P)) + bias, in operations that can be traced.
-
-    Args:
-        response: (N, C, H, W), P.
-        contrast, bias: (C,).
-        box: (N, 1 or C, H, W), averaged already: a mean is linear, and the box has one channel.
-        alpha: a number or (C,).
-        avg_kernel_size: side of the mean over real pixels; 0 or 1 for none.
-    """
-    pull = per_filter(contrast) * box - mean(response, avg_kernel_size)
-    strength = per_filter(alpha) if isinstance(alpha, Tensor) else alpha
-    y = F.relu(response) - strength * F.relu(pull)
-    return y if bias is None else y + per_filter(bias)
-
-
-def mean(response: Tensor, side: int) -> Tensor:
-    """Average over `side` x `side` pixels, real ones only; 0 or 1 for none."""
-    if side <= 1:
-        return response
-    return F.avg_pool2d(response, side, 1, side // 2, count_include_pad=False)
-
-
-def per_filter(value: Tensor) -> Tensor:
-    """(C,) or a scalar, to be broadcast over (N, C, H, W)."""
-    return value.reshape(-1, 1, 1)
-
-
-def inhibited_in_chunks(
+def forward(
     x: Tensor,
     weight: Tensor,
     contrast: Tensor,
     box: Tensor,
-    alpha: float | Tensor,
+    alpha: Tensor | None,
     bias: Tensor | None,
+    number: float,
     steps: Steps,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Return `inhibited(conv(x, weight), ...)` in x's dtype and the memory format that `conv2d` gives.
+    """Return `plain.inhibited(conv(x, weight), ...)` in the memory format that `conv2d` gives.
 
-    x and weight have one dtype, all others `steps.wide`; alpha is a number or (C,).
+    x and weight have one dtype, which is the result's unless `dtype` says otherwise; all others have
+    `steps.wide`; alpha is (C,), or None for `number`. The mean is written as D * K(P): K the sum over the
+    window, zeros outside, and D, a plane, one over the number of real pixels. K is linear and its own
+    transpose.
     """
-    apply: Any = _Unit.apply
-    result: Tensor = apply(x, weight, contrast, box, alpha, bias, steps)
-    return result
+    plane = _plane(box, steps.avg_kernel_size)
+    flat = _flat(box, plane)
+    y = x.new_empty(0)
+    for part in _parts(x, box, weight.shape[0]):
+        push = steps.push(x[part], weight)
+        if part.start == 0:
+            y = torch.empty_strided((len(x), *push.shape[1:]), _strides(push), dtype=dtype or push.dtype)
+        response = push.to(steps.wide)
+        pull = _pull(response, contrast, flat[part], steps).relu_()
+        if alpha is not None:
+            pull *= per_filter(alpha)
+        wide = y.dtype == steps.wide
+        target = torch.clamp_min(response, 0, out=y[part]) if wide else response.relu_()
+        strength = 1.0 if alpha is not None else number
+        if plane is None:
+            target.sub_(pull, alpha=strength)
+        else:
+            target.addcmul_(pull, plane, value=-strength)
+        if bias is not None:
+            target += per_filter(bias)
+        if not wide:
+            y[part] = target
+    return y
 
 
-class _Unit(torch.autograd.Function):
-    """`inhibited_in_chunks`, with the mean written as D * K(P): K the sum over the window, zeros outside.
+def pooled(
+    x: Tensor,
+    weight: Tensor,
+    contrast: Tensor,
+    box: Tensor,
+    alpha: Tensor | None,
+    bias: Tensor | None,
+    number: float,
+    steps: Steps,
+    scale: Tensor,
+    shift: Tensor,
+) -> Tensor:
+    """Return max_pool(relu(scale * forward(...) + shift), 3, 2, 1) in x's dtype; scale, shift: (C, 1, 1)."""
+    n, _, h, w = box.shape
+    y = x.new_empty(n, len(weight), (h + 1) // 2, (w + 1) // 2)
+    for part in _parts(x, box, len(weight)):
+        # x stays in its dtype: what follows the convolution is rounded once, at the end.
+        unit = forward(x[part], weight, contrast, box[part], alpha, bias, number, steps, steps.wide)
+        found = F.max_pool2d(unit.mul_(scale).add_(shift).relu_(), 3, 2, 1)
+        if part.start == 0 and not found.is_contiguous():
+            y = y.contiguous(memory_format=torch.channels_last)
+        y[part] = found
+    return y
 
-    D, a plane, is one over the number of real pixels. K is linear and its own transpose.
-    """
 
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        """Keep the arguments alone; see `inhibited_in_chunks`."""
-        x, weight, contrast, box, alpha, bias, steps = arguments
-        trained = isinstance(alpha, Tensor)
-        ctx.steps, ctx.number = steps, None if trained else float(alpha)
-        ctx.save_for_backward(x, weight, contrast, box, alpha if trained else None, bias)
-        plane = _plane(box, steps.avg_kernel_size)
-        flat = _flat(box, plane)
-        y = x.new_empty(0)
-        for part in _parts(x, box, weight.shape[0]):
-            push = steps.push(x[part], weight)
-            if part.start == 0:
-                y = torch.empty_strided((len(x), *push.shape[1:]), _strides(push), dtype=push.dtype)
-            response = push.to(steps.wide)
-            pull = _pull(response, contrast, flat[part], steps).relu_()
-            if trained:
-                pull *= per_filter(alpha)
-            wide = y.dtype == steps.wide
-            target = torch.clamp_min(response, 0, out=y[part]) if wide else response.relu_()
-            strength = 1.0 if trained else ctx.number
-            if plane is None:
-                target.sub_(pull, alpha=strength)
-            else:
-                target.addcmul_(pull, plane, value=-strength)
-            if bias is not None:
-                target += per_filter(bias)
-            if not wide:
-                y[part] = target
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *of_outputs: Any) -> Any:
-        """Return the gradients of the first six arguments, and None."""
-        (of_y,) = of_outputs
-        saved = ctx.saved_tensors
-        if torch.is_grad_enabled() or not applies(of_y, *saved):
-            return *_differentiable(ctx, of_y), None
-        x, weight, contrast, box, alpha, _ = saved
-        steps: Steps = ctx.steps
-        strength = ctx.number if alpha is None else per_filter(alpha)
-        plane = _plane(box, steps.avg_kernel_size)
-        flat = _flat(box, plane)
-        sums = _Gradients(saved, ctx.needs_input_grad, steps)
-        for part in _parts(x, box, weight.shape[0]):
-            push = steps.push(x[part], weight)
-            response = push.to(steps.wide)
-            of_part = _as_laid_out(of_y[part], response)
-            pull = _pull(response, contrast, flat[part], steps)
-            # Less the gradient of the pull response: its sign waits for the sums, it would cost a pass here.
-            of_pull = _masked(of_part, pull, 0)
-            if plane is not None:
-                of_pull *= plane
-            sums.add_outer(of_part, of_pull, pull)
-            if alpha is not None or ctx.number != 1.0:
-                of_pull *= strength
-            sums.add_inner(of_pull, contrast, flat, part)
-            if sums.of_convolution:
-                of_push = _masked(of_part, response, 0)
-                of_push -= _negative_sum(of_pull, steps.avg_kernel_size)
-                sums.add_convolution(of_push.to(push.dtype), x, weight, part)
-        return *sums.finished(plane), None
+def backward(
+    of_y: Tensor,
+    saved: tuple[Tensor | None, ...],
+    number: float,
+    steps: Steps,
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """Return the gradients of the first six arguments of `forward`, which are `saved`, where wanted."""
+    x, weight, contrast, box, alpha, _ = saved
+    assert x is not None and weight is not None and contrast is not None and box is not None  # noqa: PT018
+    strength = number if alpha is None else per_filter(alpha)
+    plane = _plane(box, steps.avg_kernel_size)
+    flat = _flat(box, plane)
+    sums = _Gradients(saved, wanted, steps)
+    for part in _parts(x, box, weight.shape[0]):
+        push = steps.push(x[part], weight)
+        response = push.to(steps.wide)
+        of_part = _as_laid_out(of_y[part], response)
+        pull = _pull(response, contrast, flat[part], steps)
+        # Less the gradient of the pull response: its sign waits for the sums, it would cost a pass here.
+        of_pull = _masked(of_part, pull, 0)
+        if plane is not None:
+            of_pull *= plane
+        sums.add_outer(of_part, of_pull, pull)
+        if alpha is not None or number != 1.0:
+            of_pull *= strength
+        sums.add_inner(of_pull, contrast, flat, part)
+        if sums.of_convolution:
+            of_push = _masked(of_part, response, 0)
+            of_push -= _negative_sum(of_pull, steps.avg_kernel_size)
+            sums.add_convolution(of_push.to(push.dtype), x, weight, part)
+    return sums.finished(plane)
 
 
 class _Gradients:
     """Sums over the parts of the batch, in the order of the arguments; None where none is wanted."""
 
-    def __init__(self, saved: tuple[Tensor | None, ...], wanted: tuple[bool, ...], steps: Steps) -> None:
+    def __init__(self, saved: tuple[Tensor | None, ...], wanted: Sequence[bool], steps: Steps) -> None:
         self.steps = steps
         self.of_convolution = wanted[0] or wanted[1]
         # Those of x and of the box are written part by part; the others are sums, in the wider dtype.
@@ -235,29 +198,6 @@ class _Gradients:
         return [None if t is None else t.to(dtype) for t, dtype in pairs]
 
 
-def _differentiable(ctx: Any, of_y: Tensor) -> list[Tensor | None]:
-    """The gradients by traceable operations on the whole batch: for their own gradients, and for vmap."""
-    wanted = ctx.needs_input_grad
-    again = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Views, so that a gradient stops here and does not run on to an argument of an argument.
-        views = [
-            None if t is None else t.view_as(t) if again else t.detach().requires_grad_(need)
-            for t, need in zip(ctx.saved_tensors, wanted[:6], strict=True)
-        ]
-        x, weight, contrast, box, alpha, bias = views
-        assert x is not None and weight is not None and contrast is not None and box is not None  # noqa: PT018
-        steps: Steps = ctx.steps
-        push = steps.push(x, weight)
-        strength = ctx.number if alpha is None else alpha
-        y = inhibited(push.to(steps.wide), contrast, box, strength, bias, steps.avg_kernel_size).to(
-            push.dtype
-        )
-    asked = [t for t, need in zip(views, wanted, strict=False) if need and t is not None]
-    found = iter(torch.autograd.grad(y, asked, of_y, create_graph=again))
-    return [next(found) if need else None for need in wanted[:6]]
-
-
 def _parts(x: Tensor, box: Tensor, filters: int) -> Iterator[slice]:
     """Slices of the batch, each with about as much response as the caches hold."""
     image_bytes = filters * box.shape[2] * box.shape[3] * box.element_size()
@@ -305,4 +245,4 @@ def _window_sum(t: Tensor, side: int, sign: int = 1) -> Tensor:
         kernel = t.new_full((channels, 1, side, side), float(sign))
         with torch.autocast("cpu", enabled=False):
             return F.conv2d(t, kernel, None, 1, side // 2, 1, channels)
-    return F.avg_pool2d(t, side, 1, side // 2, divisor_override=sign)
+    return window_sum(t, side, sign)

@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pushpull.errors import InputError, choice
-from pushpull.functional import (
+from pushpull.arguments import (
     IntOrPair,
     check_avg_kernel_size,
     check_image,
     is_integer,
     is_strength,
     pair,
-    push_pull_conv2d,
     same_padding,
 )
+from pushpull.errors import InputError, choice
+from pushpull.functional import push_pull_conv2d
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -133,10 +133,10 @@ class PushPullConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited response to x (N, C_in, H, W) or (C_in, H, W)."""
-        x, padding = self._padded(x)
+        x, padding = self.padded(x)
         return push_pull_conv2d(
             x,
-            self._kernel(),
+            self.kernel(),
             self.bias,
             self.stride,
             padding,
@@ -146,13 +146,14 @@ class PushPullConv2d(nn.Module):
             avg_kernel_size=self.avg_kernel_size,
         )
 
-    def _kernel(self) -> Tensor:
+    def kernel(self) -> Tensor:
+        """Return the weight as it is used: standardised where `weight_eps` says so."""
         if self.weight_eps is None:
             return self.weight
         variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
         return (self.weight - mean) * torch.rsqrt(variance + self.weight_eps)
 
-    def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int] | str]:
+    def padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int] | str]:
         """Pad x where the convolution cannot do it itself; return it with the padding that is left to do."""
         check_image(x)
         if self.padding == "tf_same":

@@ -18,7 +18,7 @@ from pushpull.errors import InputError, one_line
 # timm's mixture of kernel sizes holds convolutions that each see a part of the channels: it counts as one.
 _ONE_UNIT = ("MixedConv2d",)
 _FUNCTIONAL = re.compile(r"_?(deform_|mkldnn_)?conv(\dd|olution|_transpose|_tbc)")
-_SIZES_PX = (224, 32, 64, 128, 256, 384, 512, 299, 28)
+SIZES_PX = (224, 32, 64, 128, 256, 384, 512, 299, 28)
 _MOST_CHANNELS = 4
 
 
@@ -77,7 +77,7 @@ def first_convolution(model: nn.Module, example_input: Any = None) -> nn.Module:
     """
     examples = _examples(model) if example_input is None else iter([example_input])
     failures = []
-    with _undisturbed(model):
+    with undisturbed_model(model):
         for example in examples:
             try:
                 return _run(model, example)
@@ -188,13 +188,13 @@ def _examples(model: nn.Module) -> Iterator[Tensor]:
     convolutions = [u for u in convolution_units(model).values() if isinstance(u, nn.Conv2d)]
     taken = dict.fromkeys(unit.in_channels for unit in convolutions) or {3: None}
     channels = sorted(taken, key=lambda c: {3: 0, 1: 1}.get(c, 2))[:_MOST_CHANNELS]
-    for size_px in _SIZES_PX:
+    for size_px in SIZES_PX:
         for count in channels:
             yield like.new_zeros((1, count, size_px, size_px))
 
 
 @contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
+def undisturbed_model(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; on leaving, train flags, buffers and random state are what they were."""
     modules = list(model.modules())
     flags = [module.training for module in modules]
