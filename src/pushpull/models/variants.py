@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pushpull.functional import check_avg_kernel_size
+from pushpull.arguments import check_avg_kernel_size
 from pushpull.models.comparators import InhibitedConv2d
 
 Offset = Literal["channel", "zero"]
