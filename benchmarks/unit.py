@@ -5,9 +5,11 @@
     python benchmarks/unit.py --markdown docs/speed.md         # no run: the page's table from the record
 
 A layer's contestants take turns in one process: the plain first layer (7x7, stride 2, 64 filters), the
-published formulation (two convolutions, written from the formula), ours eager, compiled, fused. What
-cannot be measured here says so. The floor is what the plain layer itself cannot go below: bytes that must go
-over the bandwidth of a large copy, operations over the best rate of large products, both measured in the run.
+published formulation (two convolutions, written from the formula), ours eager, compiled, fused (on a GPU:
+the unit as it is, by its kernels; the stem: after `fuse_stem`). What cannot be measured here says so. The
+floor is what the plain layer, or a fused form that follows its convolution, cannot go below: bytes that must
+go over the bandwidth of a large copy, operations over the best rate of large products, both measured in the
+run.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import shutil
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,10 +14,12 @@ from timing import Timing, interleaved
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pushpull import PushPullConv2d, create_model
+from pushpull import PushPullConv2d, create_model, fuse_stem, kernels
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 PLAIN, PUBLISHED, EAGER, COMPILED, FUSED = "plain", "published form", "ours, eager", "ours, compiled", "fused"
+# On a GPU the unit as it is, eager, is the fused form; the same without the kernels stands beside it.
+OPERATIONS, PLAIN_COMPILED = "ours, plain operations", "plain, compiled"
 
 # Ratios to the plain layer or network that are aimed at: (device, what, who) -> how many times, at most.
 TARGETS = {
@@ -28,8 +31,8 @@ TARGETS = {
     ("cuda", "forward", FUSED): 1.15,
     ("cuda", "forward + backward", FUSED): 1.4,
     ("cuda", "stem", FUSED): 1.0,
-    ("cuda", "resnet50, training", EAGER): 1.02,
-    ("cuda", "memory", EAGER): 1.3,
+    ("cuda", "resnet50, training", FUSED): 1.02,
+    ("cuda", "memory", FUSED): 1.3,
 }
 
 
@@ -64,6 +67,11 @@ class Setting(NamedTuple):
             reason,
         )
 
+    @property
+    def ours(self) -> str:
+        """What the unit as a user has it is called here."""
+        return FUSED if self.device.type == "cuda" else EAGER
+
     def record(self) -> dict[str, Any]:
         """Return it for the record."""
         return {**self._asdict(), "device": self.device.type, "dtype": str(self.dtype).split(".")[1]}
@@ -76,6 +84,22 @@ class Setting(NamedTuple):
         """Return normal numbers as images."""
         torch.manual_seed(1)
         return self.placed(torch.randn(count, 3, self.size, self.size), memory_format)
+
+
+class WithoutKernels(nn.Module):
+    """A module, run with no kernels of ours: on a GPU its unit is plain operations then."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the module returns."""
+        devices, kernels.DEVICES = kernels.DEVICES, ()
+        try:
+            return self.module(x)
+        finally:
+            kernels.DEVICES = devices
 
 
 class Published(nn.Module):
@@ -104,12 +128,13 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
     modules: dict[str, Callable[[Tensor], Tensor]] = {
         PLAIN: plain,
         PUBLISHED: Published(plain, side),
-        EAGER: ours,
+        setting.ours: ours,
     }
+    if setting.ours == FUSED:
+        modules[OPERATIONS] = WithoutKernels(ours)
     reasons = _compile(setting, modules, {COMPILED: ours})
-    reasons[FUSED] = (
-        "not measured (no GPU)" if setting.device.type == "cpu" else "not measured (not written yet)"
-    )
+    if setting.ours != FUSED:
+        reasons[FUSED] = "not measured (no GPU)"
     x = setting.images(setting.batch, name)
     with torch.no_grad():
         y = plain(x)
@@ -118,22 +143,31 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
     steps = {who: _step(module, x, cotangent) for who, module in modules.items()}
     both = interleaved(steps, repeats=setting.repeats)
     memory = {who: peak_bytes(step, setting.device) for who, step in steps.items()}
-    operations = 2 * y.numel() * 3 * 49
-    one_way, response = x.nbytes, y.nbytes
-    floors = {
-        "forward": floor(limits, one_way + response, operations),
-        # x is read again for the weight's gradient, and the cotangent is read.
-        "forward + backward": floor(limits, 2 * one_way + 2 * response, 2 * operations),
-    }
+    bounds = _layer_floors(limits, x, y)
     return {
         "title": f"first layer, {name}, avg {side}, batch {setting.batch}",
         "rows": [
-            *_rows(setting, "forward", forward, floors["forward"], reasons),
-            *_rows(setting, "forward + backward", both, floors["forward + backward"], reasons),
-            *_memory_rows(setting, memory, response, reasons),
+            *_rows(setting, "forward", forward, bounds, reasons),
+            *_rows(setting, "forward + backward", both, bounds, reasons),
+            *_memory_rows(setting, memory, y.nbytes, reasons),
         ],
         # What a pass over the whole response costs: the unit of what a slower form does more.
         "pass_ms": 1e3 * min(interleaved({"pass": lambda: F.relu(y)}, repeats=setting.repeats)["pass"]),
+    }
+
+
+def _layer_floors(limits: dict[str, float], x: Tensor, y: Tensor) -> dict[tuple[str, str], dict[str, float]]:
+    """Floors of the plain layer, and of the fused form, whose kernels follow the convolution: (what, who)."""
+    operations = 2 * y.numel() * 3 * 49
+    once, signs = y.nbytes, y.numel()
+    return {
+        ("forward", PLAIN): floor(limits, x.nbytes + once, operations),
+        # x is read again for the weight's gradient, and the cotangent is read.
+        ("forward + backward", PLAIN): floor(limits, 2 * x.nbytes + 2 * once, 2 * operations),
+        # The response is written and read before y is written; then the cotangent and the signs, a byte each,
+        # are read, and the response's gradient is written and read.
+        ("forward", FUSED): floor(limits, x.nbytes + 3 * once, operations),
+        ("forward + backward", FUSED): floor(limits, 2 * x.nbytes + 6 * once + 2 * signs, 2 * operations),
     }
 
 
@@ -148,19 +182,24 @@ def stems(setting: Setting, name: str, limits: dict[str, float]) -> dict[str, An
         PLAIN: stem(nn.Conv2d(3, 64, 7, 2, 3)),
         EAGER: stem(PushPullConv2d(3, 64, 7, 2, 3)),
     }
-    compiled = {COMPILED: modules[EAGER], f"{PLAIN}, compiled": modules[PLAIN]}
+    modules[FUSED] = copy.deepcopy(modules[EAGER])
+    fuse_stem(modules[FUSED])
+    compiled = {COMPILED: modules[EAGER], PLAIN_COMPILED: modules[PLAIN]}
     reasons = _compile(setting, modules, compiled)
-    reasons[FUSED] = (
-        "not measured (no GPU)" if setting.device.type == "cpu" else "not measured (not written yet)"
-    )
     x = setting.images(setting.batch, name)
     with torch.no_grad():
         y = modules[PLAIN](x)
     found = _inference(modules, x, setting)
     # The pooled response has a quarter of the pixels of the layer's.
-    bound = floor(limits, x.nbytes + y.nbytes, 4 * 2 * y.numel() * 3 * 49)
+    operations = 4 * 2 * y.numel() * 3 * 49
+    bounds = {
+        ("stem", PLAIN): floor(limits, x.nbytes + y.nbytes, operations),
+        ("stem", FUSED): floor(limits, x.nbytes + 9 * y.nbytes, operations),
+    }
+    base = PLAIN_COMPILED if PLAIN_COMPILED in found else PLAIN
     title = f"stem (conv, batch norm, relu, max-pool), inference, {name}, avg 3, batch {setting.batch}"
-    return {"title": title, "rows": _rows(setting, "stem", found, bound, reasons)}
+    title += "; ratios to the compiled plain one" if base != PLAIN else ""
+    return {"title": title, "base": base, "rows": _rows(setting, "stem", found, bounds, reasons, base)}
 
 
 def networks(setting: Setting, name: str, limits: dict[str, float], train: bool) -> dict[str, Any]:
@@ -168,16 +207,16 @@ def networks(setting: Setting, name: str, limits: dict[str, float], train: bool)
     x = setting.images(setting.network_batch, "channels_last")
     labels = torch.arange(len(x), device=setting.device)
     modules, calls = {}, {}
-    for who, stem in ((PLAIN, "plain"), (EAGER, "pp3")):
+    for who, stem in ((PLAIN, "plain"), (setting.ours, "pp3")):
         modules[who] = setting.placed(create_model(name, stem=stem), "channels_last").train(train)
         calls[who] = _training(modules[who], x, labels) if train else _under_inference(modules[who], x)
     found = interleaved(calls, repeats=setting.repeats)
     with FlopCounterMode(display=False) as counted:
         calls[PLAIN]()
-    bound = floor(limits, x.nbytes, counted.get_total_flops())
     what = f"{name}, training" if train else name
+    bounds = {(what, PLAIN): floor(limits, x.nbytes, counted.get_total_flops())}
     title = f"{name}, {'training step' if train else 'inference'}, channels_last, batch {len(x)}"
-    return {"title": title, "rows": _rows(setting, what, found, bound, {})}
+    return {"title": title, "rows": _rows(setting, what, found, bounds, {})}
 
 
 def floor(limits: dict[str, float], moved: int, operations: int) -> dict[str, float]:
@@ -255,8 +294,9 @@ def _rows(
     setting: Setting,
     what: str,
     found: dict[str, Timing],
-    bound: dict[str, float],
+    bounds: dict[tuple[str, str], dict[str, float]],
     reasons: dict[str, str],
+    base: str = PLAIN,
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for who, timing in found.items():
@@ -265,9 +305,9 @@ def _rows(
                 "what": what,
                 "who": who,
                 "ms": [round(1e3 * s, 3) for s in timing[:3]],
-                "ratio": round(timing.median / found[PLAIN].median, 3),
+                "ratio": round(timing.median / found[base].median, 3),
                 "target": TARGETS.get((setting.device.type, what, who)),
-                "floor": bound,
+                "floor": bounds.get((what, who), bounds[what, PLAIN]),
             }
         )
     return rows + [_missing(setting, what, who, why) for who, why in reasons.items()]

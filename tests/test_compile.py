@@ -83,15 +83,18 @@ def test_static_sizes_compile_once_each() -> None:
         assert_near(compiled(x + 1), model(x + 1))
 
 
-# Forward alone: in training, inductor makes a constant of the width, for `nn.Conv2d` as for the unit.
 @pytest.mark.skipif(
     shutil.which("g++") is None or "PUSHPULL_INDUCTOR" not in os.environ,
     reason="half a minute of C++ compilation: set PUSHPULL_INDUCTOR=1, with g++ installed",
 )
 def test_inductor_compiles_once_for_all_sizes() -> None:
-    model = PushPullConv2d(3, 6, 7, 2, 3).requires_grad_(False)
+    model = PushPullConv2d(3, 6, 7, 2, 3)
     compiled = torch.compile(model, fullgraph=True, dynamic=True)
     with torch._dynamo.config.patch(error_on_recompile=True):
         for size in SIZES:
             x = random_tensor(*size, dtype=torch.float32)
-            assert_near(compiled(x), model(x))
+            y = compiled(x)
+            assert_near(y, model(x))
+            pairs = [torch.autograd.grad(out.sum(), [*model.parameters()]) for out in (y, model(x))]
+            for got, expected in zip(*pairs, strict=True):
+                assert_near(got, expected)

@@ -1,6 +1,8 @@
 """The unit where PyTorch's tools take a model apart, wrap it, count it or average it."""
 
 import copy
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +55,38 @@ def test_distributed_data_parallel_has_the_same_gradients() -> None:
     assert got.keys() == expected.keys()
     for name, gradient in expected.items():
         assert_near(got[name], gradient)
+
+
+RANK = """
+import sys, torch, torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from pushpull import PushPullConv2d
+rank, rendezvous, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+torch.manual_seed(rank)  # DDP sends rank 0's weights to all
+model = DistributedDataParallel(PushPullConv2d(3, 4, 3, trainable_alpha=True))
+x = torch.randn(6, 3, 9, 9, generator=torch.Generator().manual_seed(7))[3 * rank : 3 * rank + 3]
+model(x).square().mean().backward()
+state = {k: v.detach() for k, v in model.module.named_parameters()}
+torch.save([state, {k: p.grad for k, p in model.module.named_parameters()}], f"{out}{rank}")
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_average_their_gradients(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RANK]
+    places = [str(tmp_path / "rendezvous"), str(tmp_path / "rank")]
+    ranks = [subprocess.Popen([*command, str(rank), *places]) for rank in range(2)]
+    assert [rank.wait(120) for rank in ranks] == [0, 0]
+    (state, of_one), (_, of_other) = (torch.load(tmp_path / f"rank{r}", weights_only=True) for r in range(2))
+    whole = PushPullConv2d(3, 4, 3, trainable_alpha=True)
+    whole.load_state_dict(state)
+    x = torch.randn(6, 3, 9, 9, generator=torch.Generator().manual_seed(7))
+    whole(x).square().mean().backward()
+    for name, parameter in whole.named_parameters():
+        assert torch.equal(of_one[name], of_other[name])
+        assert parameter.grad is not None
+        assert_near(of_one[name], parameter.grad)
 
 
 def test_activation_checkpointing_has_the_same_gradients() -> None:

@@ -58,6 +58,27 @@ def test_the_published_form_is_the_unit(program, side):
     torch.testing.assert_close(contestants.Published(conv, side)(x), unit(x))
 
 
+def test_on_a_gpu_the_unit_as_it_is_is_the_fused_row(program, monkeypatch):
+    contestants = program("unit_contestants")
+    monkeypatch.setattr(contestants.Setting, "ours", contestants.FUSED)
+    device = torch.device("cpu")
+    setting = contestants.Setting(device, torch.float32, 2, 2, 32, 1, 1, "not asked for")
+    group = contestants.layers(setting, "channels_last", 3, setting_limits())
+    rows = {(row["what"], row["who"]): row for row in group["rows"]}
+    assert "ms" in rows["forward", "ours, plain operations"]
+    # x is 24,576 bytes and the response 131,072: it goes to memory, comes back, and y goes to memory.
+    floors = [rows["forward", who]["floor"]["memory_ms"] for who in ("plain", "fused")]
+    assert floors == pytest.approx([0.0155648, 0.0417792])
+    assert contestants.kernels.DEVICES == ("cuda",)
+    stem = contestants.stems(setting, "contiguous", setting_limits())
+    (row,) = [r for r in stem["rows"] if r["who"] == "fused"]
+    assert row["floor"]["memory_ms"] > 0
+
+
+def setting_limits():
+    return {"bytes_per_s": 1e10, "operations_per_s": 1e15}
+
+
 def test_peak_memory_counts_what_is_held_at_once(program):
     def call():
         first = torch.ones(2**18)

@@ -24,6 +24,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
         monkeypatch.setattr(chunks, "DEVICES", ())
     elif not torch.cuda.is_available():
         pytest.skip("needs a GPU; test_interpreter.py runs this on the CPU")
+    # Convolutions in single precision, not in TF32: the tolerances are single precision's.
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     torch.use_deterministic_algorithms(True, warn_only=True)
     assert torch.utils.deterministic.fill_uninitialized_memory
     yield torch.device("cpu" if INTERPRETED else "cuda")

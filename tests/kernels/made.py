@@ -16,6 +16,10 @@ print(f"PUSHPULL_TEST_SEED={SEED}")
 _GENERATOR = torch.Generator().manual_seed(SEED)
 
 
+# What `torch.library.opcheck` asks; how a compiler takes the operators is in test_unit.py, on real programs.
+REGISTRATION = ("test_schema", "test_autograd_registration", "test_faketensor")
+
+
 def fresh(*shape: int) -> Tensor:
     return torch.randn(shape, generator=_GENERATOR, dtype=torch.float64)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from kernels.made import fresh
+from kernels.made import REGISTRATION, fresh
 from pushpull import kernels
 from pushpull.arguments import Window
 from pushpull.box import box_sum
@@ -44,4 +44,4 @@ def test_equals_plain_operations(case: int, dtype: torch.dtype, device: torch.de
 def test_the_operator_is_registered_as_pytorch_wants(device: torch.device) -> None:
     x = fresh(2, 2, 5, 6).to(device, torch.float32)
     given = (x, [2, 3], [3, 3], [2, 2], [0, 1], [1, 1], 2, 1)
-    torch.library.opcheck(torch.ops.pushpull.box_mean.default, given)
+    torch.library.opcheck(torch.ops.pushpull.box_mean.default, given, test_utils=REGISTRATION)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kernels.made import exact, expected, fresh, inputs
+from kernels.made import REGISTRATION, exact, expected, fresh, inputs
 from pushpull import kernels
 from pushpull.plain import per_filter
 from support import assert_near
@@ -57,4 +57,6 @@ def test_the_operator_is_registered_as_pytorch_wants(
     monkeypatch.setattr(launch, "_STRIP_ROWS", 1)
     given = inputs((1, 2, 2, 4), device, torch.float32)
     tensors = [given[name].detach() for name in ("push", "contrast", "box", "alpha", "bias", "bias")]
-    torch.library.opcheck(torch.ops.pushpull.inhibit_pooled.default, (*tensors, 1.0, 1))
+    torch.library.opcheck(
+        torch.ops.pushpull.inhibit_pooled.default, (*tensors, 1.0, 1), test_utils=REGISTRATION
+    )
