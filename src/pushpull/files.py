@@ -86,13 +86,20 @@ def read_json(path: Path | str) -> Any:
         raise InputError(f"{path} is not valid JSON ({error}); delete it or give another") from error
 
 
-def user_cache() -> Path:
-    """Return the folder of the user's cache where this package keeps what it can make or fetch again.
+def own_cache() -> Path | None:
+    """Return the folder of the user's cache where this package keeps things; None for a user without a home.
 
     It need not exist.
     """
     try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # a user without a home
-        cache = Path(tempfile.gettempdir())
-    return cache / "pushpull"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushpull"
+    except RuntimeError:
+        return None
+
+
+def user_cache() -> Path:
+    """Return `own_cache()`, or a folder among the temporary ones, for what can be made or fetched again.
+
+    It need not exist. Others may write to the temporary one: what is read there must be checked.
+    """
+    return own_cache() or Path(tempfile.gettempdir()) / "pushpull"

@@ -1,6 +1,7 @@
 """`corrupt`: identity, types, sizes, and one clear line for each mistake; all 19 corruptions."""
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pushpull import random
+from pushpull import native, random
 from pushpull.corruptions import (
     CORRUPTIONS,
     EXTRA_CORRUPTIONS,
@@ -100,20 +101,23 @@ SETTINGS = {
     "threads": lambda: torch.set_num_threads(2 if THREADS == 1 else 1),
     "matmul precision": lambda: torch.set_float32_matmul_precision("medium"),
     "default dtype": lambda: torch.set_default_dtype(torch.float64),
+    "short default dtype": lambda: torch.set_default_dtype(torch.bfloat16),
     "default device": lambda: torch.set_default_device("meta"),
 }
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", ALL)
-def test_settings_of_torch_change_nothing(name, setting, torch_settings):
+def test_settings_of_torch_change_nothing(name, setting, torch_settings, monkeypatch):
     images = pictures(2, 64, 48)
     how = {"scale": "imagenet", "index": [0, 1], "quantize": False}
     expected = corrupt(images, name, 1, **how)
     SETTINGS[setting]()
     for table in (filters._line_blocks, random._mixed_counter, random._normal_table, noise.alias_tables):
         table.cache_clear()
-    assert torch.equal(corrupt(images, name, 1, **how), expected)
+    for compiled_too in "10":
+        monkeypatch.setenv(native.ENVIRONMENT_VARIABLE, compiled_too)
+        assert torch.equal(corrupt(images, name, 1, **how), expected), compiled_too
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -326,6 +330,52 @@ DRAWN_MISTAKES = [
 def test_what_was_not_drawn_for_these_images_is_refused(name, drawn, message):
     with pytest.raises(InputError, match=message):
         apply_corruption(GOOD, name, 3, drawn)
+
+
+@pytest.mark.parametrize("native_too", ["0", "1"])
+@pytest.mark.parametrize(
+    ("name", "part", "value", "message"),
+    [
+        ("glass_blur", "down_px", 2, r"drawn\.down_px of glass_blur spans -2\.\.2; give values in -2\.\.1"),
+        ("glass_blur", "right_px", -(10**8), r"drawn\.right_px of glass_blur spans -1e\+08\.\."),
+        ("shot_noise", "level", 1.5, r"drawn\.level of shot_noise spans .*\.\.1\.5; give values in 0\.\.1"),
+        ("shot_noise", "level", math.nan, r"drawn\.level of shot_noise spans nan\.\.nan"),
+        ("frost", "photograph", 5, r"drawn\.photograph of frost spans .*\.\.5; give values in 0\.\.4"),
+        ("frost", "corner", -0.1, r"drawn\.corner of frost spans -0\.1\.\."),
+    ],
+)
+def test_a_change_that_reads_outside_the_image_is_refused(
+    name, part, value, message, native_too, monkeypatch
+):
+    """By a compiled loop it would read, and take for pixels, whatever lies there in memory."""
+    monkeypatch.setenv(native.ENVIRONMENT_VARIABLE, native_too)
+    drawn = sample_corruption(name, 3, (24, 24), index=[0, 1])
+    getattr(drawn, part).view(-1)[0] = value
+    with pytest.raises(InputError, match=message):
+        apply_corruption(GOOD, name, 3, drawn)
+
+
+@pytest.mark.parametrize("severity", [1, 3, 5])
+@pytest.mark.parametrize("name", ALL)
+def test_gradients_are_numbers_in_black_white_and_grey_too(name, severity):
+    x = torch.rand(3, 3, 16, 17, generator=torch.Generator().manual_seed(0))
+    x[0], x[1], x[2, :, :5] = 0.0, 1.0, 0.5
+    result = corrupt(x.requires_grad_(), name, severity, scale="cifar", index=[0, 1, 2], quantize=False)
+    if name in ("shot_noise", "glass_blur", "pixelate", "jpeg_compression"):
+        assert not result.requires_grad
+        return
+    (gradient,) = torch.autograd.grad(result.sum(), x)
+    assert gradient.isfinite().all()
+
+
+def test_gradients_of_torch_func_are_autograds():
+    x = pictures(2, 16, 17).float() / 255
+
+    def total(x):
+        return corrupt(x, "fog", 3, index=[0, 1], quantize=False).square().sum()
+
+    (expected,) = torch.autograd.grad(total(y := x.clone().requires_grad_()), y)
+    assert torch.equal(torch.func.grad(total)(x), expected)
 
 
 @pytest.mark.parametrize(

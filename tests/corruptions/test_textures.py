@@ -149,6 +149,25 @@ def test_drawn_frost_is_always_the_same_and_five_different_pictures():
     assert all(not torch.equal(pictures[i], pictures[j]) for i in range(5) for j in range(i))
 
 
+@pytest.fixture
+def torch_settings():
+    """Restore what the test below changes for the whole process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_default_dtype(torch.float32)
+
+
+def test_drawn_frost_is_the_same_whatever_the_threads_and_the_default_type(torch_settings):
+    """A loader's worker has one thread, the main process many: both shall lay the same frost."""
+    torch.set_num_threads(1)
+    expected = frost_procedural.draw_frost()[3]
+    for threads, kind in ((2, torch.float32), (3, torch.float64)):
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(kind)
+        assert torch.equal(frost_procedural._draw(frost_procedural._PANES[3], 3), expected), threads
+
+
 def test_drawn_frost_has_the_photographs_brightness_spread_and_detail():
     # Measured on the photographs of the package imagecorruptions 1.1.2.
     means = [(77.7, 149.1, 165.7), (200.8, 205.4, 214.5), (200.8, 205.4, 214.5), (137.6, 152.8, 165.2)]

@@ -117,3 +117,15 @@ def test_without_numba_tensors_do_it_all():
 def test_importing_the_corruptions_does_not_import_numba():
     code = "import sys, pushpull.corruptions; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_numba_that_does_not_work_is_left_out(tmp_path):
+    """As beside a numpy that is too new for it: a warning, and the tensors."""
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less')")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import torch, pushpull.corruptions as c\n"
+        "c.corrupt(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), 'fog', 3, index=[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True, text=True)
+    assert "numba does not work here (ImportError: Numba needs NumPy 2.3 or less)" in done.stderr

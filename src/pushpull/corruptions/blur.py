@@ -51,6 +51,11 @@ def sample_glass_blur(draws: Draws, params: Glass, canvas: Canvas) -> GlassDraws
     return GlassDraws(draws.integers(-delta, delta, *inner), draws.integers(-delta, delta, *inner))
 
 
+def _glass_limits(params: Glass) -> dict[str, tuple[float, float]]:
+    steps = -params.max_delta_px, params.max_delta_px - 1
+    return {"down_px": steps, "right_px": steps}
+
+
 def glass_blur(x: Tensor, params: Glass, drawn: GlassDraws) -> Tensor:
     """Blur to 8 bits, let pixels take their neighbours' places, blur again."""
     count, channels, height, width = x.shape
@@ -229,6 +234,6 @@ def _enlarged(x: Tensor, dim: int, lines: _Lines, which: int) -> Tensor:
 
 GAUSSIAN_BLUR = Corruption("gaussian_blur", "blur", gaussian_blur)
 DEFOCUS_BLUR = Corruption("defocus_blur", "blur", defocus.defocus_blur)
-GLASS_BLUR = Corruption("glass_blur", "blur", glass_blur, sample_glass_blur)
+GLASS_BLUR = Corruption("glass_blur", "blur", glass_blur, sample_glass_blur, limits=_glass_limits)
 MOTION_BLUR = Corruption("motion_blur", "blur", motion_blur, sample_motion_blur)
 ZOOM_BLUR = Corruption("zoom_blur", "blur", zoom_blur)

@@ -36,7 +36,8 @@ def brightness(x: Tensor, added: float, drawn: None) -> Tensor:
     value = x.amax(dim=1, keepdim=True)
     # 0.2 is 51 levels: whole ones, which double precision sometimes misses.
     raised = grey.from_double((grey.in_double(value) + added).clamp_(max=1.0))
-    return torch.where(x == value, raised, x * (raised / value))
+    # Not by 0 where nothing is divided in the end: the gradient would be no number.
+    return torch.where(x == value, raised, x * (raised / torch.where(value > 0, value, 1.0)))
 
 
 # Which of p, q, t, v (below) is red, green, blue in each sixth of the circle of hues.
@@ -54,7 +55,7 @@ def saturate(x: Tensor, params: Saturate, drawn: None) -> Tensor:
     # A gain of 2 makes whole levels of whole levels, of which double precision misses half.
     exact = grey.in_double(x)
     value, spread = exact.amax(dim=1, keepdim=True), exact.amax(dim=1, keepdim=True) - exact.amin(1, True)
-    saturation = torch.where(spread > 0, spread / value, 0.0).mul_(params.gain).add_(params.offset)
+    saturation = (spread / torch.where(value > 0, value, 1.0)).mul_(params.gain).add_(params.offset)
     saturation.clamp_(0.0, 1.0)
     turn = _hue(exact, value, spread) * 6.0
     sixth = turn.floor()
@@ -68,10 +69,11 @@ def saturate(x: Tensor, params: Saturate, drawn: None) -> Tensor:
 def _hue(x: Tensor, value: Tensor, spread: Tensor) -> Tensor:
     """Return (N, 1, H, W) hues in turns, in [0, 1); 0 for grey."""
     red, green, blue = x.split(1, dim=1)
+    coloured, spread = spread > 0, torch.where(spread > 0, spread, 1.0)
     hue = (green - blue) / spread
     hue = torch.where(green == value, 2.0 + (blue - red) / spread, hue)
     hue = torch.where(blue == value, 4.0 + (red - green) / spread, hue)
-    return torch.where(spread > 0, (hue / 6.0).remainder(1.0), 0.0)
+    return torch.where(coloured, (hue / 6.0).remainder(1.0), 0.0)
 
 
 CONTRAST = Corruption("contrast", "digital", contrast)

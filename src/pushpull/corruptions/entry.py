@@ -201,6 +201,15 @@ def _check_drawn(drawn: Any, level: Level, images: Tensor) -> None:
             raise InputError(
                 f"drawn has {found} where {name} takes {wanted}; draw for these images and severity"
             )
+    if len(images):
+        for field, limits in level.corruption.limits(level.params).items():
+            _check_within(f"drawn.{field} of {name}", getattr(drawn, field), *limits)
+
+
+def _check_within(what: str, part: Tensor, least: float, greatest: float) -> None:
+    low, high = (bound.item() for bound in part.aminmax())
+    if not (low >= least and high <= greatest):  # so that NaN fails too
+        raise InputError(f"{what} spans {low:g}..{high:g}; give values in {least:g}..{greatest:g}")
 
 
 def _form(part: Any, count: int | None = None) -> str:

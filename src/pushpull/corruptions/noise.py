@@ -170,6 +170,8 @@ def _poisson_by_inversion(mean: Tensor, uniform: Tensor, largest: float) -> Tens
 
 
 GAUSSIAN_NOISE = Corruption("gaussian_noise", "noise", gaussian_noise, sample_normal)
-SHOT_NOISE = Corruption("shot_noise", "noise", shot_noise, sample_shot_noise)
+SHOT_NOISE = Corruption(
+    "shot_noise", "noise", shot_noise, sample_shot_noise, limits=lambda photons: {"level": (0.0, 1.0)}
+)
 IMPULSE_NOISE = Corruption("impulse_noise", "noise", impulse_noise, sample_impulse_noise)
 SPECKLE_NOISE = Corruption("speckle_noise", "noise", speckle_noise, sample_normal)

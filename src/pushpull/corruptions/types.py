@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,11 @@ def nothing_random(draws: Draws, params: Any, canvas: Canvas) -> None:
     """Stand for the random part of a deterministic corruption."""
 
 
+def nothing_limited(params: Any) -> Mapping[str, tuple[float, float]]:
+    """Stand for the limits of a corruption that takes any numbers."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Corruption:
     """One corruption, in two parts.
@@ -36,6 +41,8 @@ class Corruption:
         sample: (draws, params, canvas) -> drawn, a tensor or named tuple of tensors with leading N; None
             where nothing is random.
         on_bytes: whether it is one of 8-bit images, to which others are rounded before.
+        limits: params -> for each part of `drawn` that places are computed from, by its name, the least and
+            the greatest value: what is beyond would be read outside the image or table.
     """
 
     name: str
@@ -43,3 +50,4 @@ class Corruption:
     apply: Callable[[Tensor, Any, Any], Tensor]
     sample: Callable[[Draws, Any, Canvas], Any] = nothing_random
     on_bytes: bool = False
+    limits: Callable[[Any], Mapping[str, tuple[float, float]]] = nothing_limited

@@ -14,7 +14,7 @@ from torch import Tensor
 from pushpull import native
 from pushpull.corruptions.blur import motion_blur_apply
 from pushpull.corruptions.severities import Fog, Frost, Snow
-from pushpull.corruptions.textures import frost_textures
+from pushpull.corruptions.textures import PHOTOGRAPHS, frost_textures
 from pushpull.corruptions.types import Canvas, Corruption
 from pushpull.random import Draws
 
@@ -122,7 +122,7 @@ class FrostDraws(NamedTuple):
 
 def sample_frost(draws: Draws, params: Frost, canvas: Canvas) -> FrostDraws:
     """Draw which of the five photographs, and where its crop begins."""
-    return FrostDraws(draws.integers(0, 5).long(), draws.uniform(2))
+    return FrostDraws(draws.integers(0, PHOTOGRAPHS).long(), draws.uniform(2))
 
 
 def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
@@ -163,7 +163,7 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
     elif compiled:
         return native.images_by("weather", "frost", x, *source, corner, *weights)
     else:
-        crop = _crop(*source, rows, columns)
+        crop = _crop(*source, rows, columns).float()  # not to torch's default type of number
     return image_weight * x + (frost_weight / 255) * crop
 
 
@@ -273,5 +273,11 @@ def _kicks(noise: Tensor, decay: float) -> NDArray[np.float32]:
 
 
 SNOW = Corruption("snow", "weather", snow, sample_snow)
-FROST = Corruption("frost", "weather", frost, sample_frost)
+FROST = Corruption(
+    "frost",
+    "weather",
+    frost,
+    sample_frost,
+    limits=lambda params: {"photograph": (0, PHOTOGRAPHS - 1), "corner": (0.0, 1.0)},
+)
 FOG = Corruption("fog", "weather", fog, sample_fog)

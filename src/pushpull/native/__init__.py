@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -23,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushpull.errors import one_line
+
 ENVIRONMENT_VARIABLE = "PUSHPULL_NATIVE"
 
 Kernel = Callable[..., None]
@@ -30,18 +33,31 @@ Kernel = Callable[..., None]
 
 @cache
 def installed() -> bool:
-    """Whether numba is there."""
-    return importlib.util.find_spec("numba") is not None
+    """Whether numba is there, and can be imported."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        importlib.import_module("numba")
+    except Exception as error:  # beside a numpy or LLVM that it was not made for it fails in many ways
+        warnings.warn(
+            f"numba does not work here ({one_line(error)}): corruptions are slower, with the same results; "
+            f"repair it, or set {ENVIRONMENT_VARIABLE}=0",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def applies(*tensors: Tensor) -> bool:
     """Whether kernels may work on these tensors: real ones on the CPU, without gradients."""
     return (
-        installed()
+        not torch.compiler.is_compiling()
         and os.environ.get(ENVIRONMENT_VARIABLE) != "0"
         and all(type(x) is Tensor and x.device.type == "cpu" for x in tensors)
         and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
-        and not torch.compiler.is_compiling()
+        # Within torch.func.grad and the like a tensor is a wrapper without memory of its own.
+        and not torch._C._are_functorch_transforms_active()
+        and installed()
     )
 
 

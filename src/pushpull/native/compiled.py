@@ -9,6 +9,8 @@ and all files of a wheel have one date. So kernels are kept in a folder named by
 from __future__ import annotations
 
 import hashlib
+import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,33 +18,50 @@ from typing import Any
 
 import numba
 
-from pushpull.files import user_cache
+from pushpull.files import own_cache
 
 _CONFIG: Any = numba.config
 _PACKAGE = Path(__file__).parents[1]
 
 
+_DECLARING = threading.Lock()  # numba's setting is the whole process'
+
+
 @cache
-def _folder() -> str:
-    """Return the folder for kernels of these very sources."""
+def _folder() -> str | None:
+    """Return the folder for kernels of these very sources, which exists; None where there can be none.
+
+    None for a user without a home: a kept kernel is code, and anyone may write to the temporary folder.
+    """
     digest = hashlib.sha256(numba.__version__.encode())
     sources = [*_PACKAGE.glob("native/*.py"), *_PACKAGE.glob("corruptions/*.py"), _PACKAGE / "random.py"]
     for path in sorted(sources):
         digest.update(path.read_bytes())
-    given = _CONFIG.CACHE_DIR
-    return str((Path(given) if given else user_cache() / "kernels") / digest.hexdigest()[:16])
+    cache = own_cache()
+    kept = Path(_CONFIG.CACHE_DIR) if _CONFIG.CACHE_DIR else cache and cache / "kernels"
+    if kept is None:
+        return None
+    folder = kept / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return None
+    return str(folder)
 
 
 def _compiled(function: Callable[..., Any], **how: Any) -> Any:
-    given, folder = _CONFIG.CACHE_DIR, _folder()
-    _CONFIG.CACHE_DIR = folder  # where a kernel is kept is decided when it is declared
     how = {"nogil": True, "error_model": "numpy", **how}
-    try:
-        return numba.njit(cache=True, **how)(function)
-    except RuntimeError:  # no folder can be written to: compiled anew by each process
-        return numba.njit(**how)(function)
-    finally:
-        _CONFIG.CACHE_DIR = given
+    with _DECLARING:
+        folder = _folder()
+        # numba would look for another folder, such as the sources' own, where only dates tell kernels apart.
+        if folder is None:
+            return numba.njit(**how)(function)
+        given, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, folder  # where it is kept is decided here
+        try:
+            return numba.njit(cache=True, **how)(function)
+        finally:
+            _CONFIG.CACHE_DIR = given
 
 
 def kernel(function: Callable[..., Any]) -> Any:
