@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pushpull import chunks, kernels
-from pushpull.arguments import IntOrPair, Window, check_stem, check_unit
-from pushpull.box import box_by_kernels, box_mean, contrast
-from pushpull.chunks_op import inhibited_in_chunks, pooled_in_chunks
-from pushpull.plain import inhibited, per_filter
-from pushpull.routes import undisturbed
+from pushpull import kernels
+from pushpull.unit import chunks
+from pushpull.unit.arguments import IntOrPair, Window, check_stem, check_unit
+from pushpull.unit.box import box_by_kernels, box_mean, contrast
+from pushpull.unit.chunks_op import inhibited_in_chunks, pooled_in_chunks
+from pushpull.unit.plain import inhibited, per_filter
+from pushpull.unit.routes import undisturbed
 
 # Sums of products of half-precision responses lose what makes them cancel, so those are done in float32.
 _WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32}

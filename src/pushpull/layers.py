@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pushpull.arguments import (
+from pushpull.errors import InputError, choice
+from pushpull.functional import push_pull_conv2d
+from pushpull.unit.arguments import (
     IntOrPair,
     check_avg_kernel_size,
     check_image,
@@ -18,8 +20,6 @@ from pushpull.arguments import (
     pair,
     same_padding,
 )
-from pushpull.errors import InputError, choice
-from pushpull.functional import push_pull_conv2d
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from pushpull import chunks, kernels
+from pushpull import kernels
+from pushpull.unit import chunks
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 

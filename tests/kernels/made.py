@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pushpull import kernels
-from pushpull.plain import inhibited, mean, per_filter
+from pushpull.unit.plain import inhibited, mean, per_filter
 from support import assert_near
 
 # Printed where a test fails: PUSHPULL_TEST_SEED repeats a run.

@@ -7,9 +7,9 @@ import torch
 
 from kernels.made import REGISTRATION, fresh
 from pushpull import kernels
-from pushpull.arguments import Window
-from pushpull.box import box_sum
-from pushpull.plain import mean
+from pushpull.unit.arguments import Window
+from pushpull.unit.box import box_sum
+from pushpull.unit.plain import mean
 from support import assert_near
 
 # The image; kernel, stride, padding, dilation; groups; side of the mean.

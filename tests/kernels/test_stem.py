@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from kernels.made import REGISTRATION, exact, expected, fresh, inputs
 from pushpull import kernels
-from pushpull.plain import per_filter
+from pushpull.unit.plain import per_filter
 from support import assert_near
 
 CASES: list[tuple[torch.dtype, tuple[int, int, int, int], int, dict[str, Any]]] = [

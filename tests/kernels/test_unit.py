@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from kernels.made import fresh
 from oracles.push_pull import push_pull_oracle
 from pushpull.functional import push_pull_conv2d, push_pull_stem
-from pushpull.plain import per_filter
+from pushpull.unit.plain import per_filter
 from support import assert_near
 
 CASES: list[dict[str, Any]] = [

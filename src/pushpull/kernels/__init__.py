@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pushpull.errors import one_line
 from pushpull.kernels import ops as _ops
-from pushpull.routes import constant_when_compiled
+from pushpull.unit.routes import constant_when_compiled
 
 # Kinds of device that the kernels run on; the tests add the CPU, where Triton's interpreter runs them.
 DEVICES = ("cuda",)

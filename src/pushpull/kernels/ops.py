@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushpull.plain import mean, per_filter, window_sum
-from pushpull.routes import gradient_undisturbed
+from pushpull.unit.plain import mean, per_filter, window_sum
+from pushpull.unit.routes import gradient_undisturbed
 
 _ARGUMENTS = 8
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushpull.arguments import is_strength
 from pushpull.errors import InputError
+from pushpull.unit.arguments import is_strength
 
 Conv = TypeVar("Conv", bound=nn.Conv2d)
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pushpull.arguments import check_avg_kernel_size
 from pushpull.models.comparators import InhibitedConv2d
+from pushpull.unit.arguments import check_avg_kernel_size
 
 Offset = Literal["channel", "zero"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushpull import chunks
-from pushpull.chunks import Steps
-from pushpull.plain import inhibited, per_filter
-from pushpull.routes import gradient_undisturbed
+from pushpull.unit import chunks
+from pushpull.unit.chunks import Steps
+from pushpull.unit.plain import inhibited, per_filter
+from pushpull.unit.routes import gradient_undisturbed
 
 _TENSORS = 6
 

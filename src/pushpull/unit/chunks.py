@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pushpull.plain import per_filter, window_sum
+from pushpull.unit.plain import per_filter, window_sum
 
 # Kinds of device where the unit works in chunks.
 DEVICES = ("cpu",)

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pushpull import kernels
-from pushpull.arguments import Window
-from pushpull.plain import mean
+from pushpull.unit.arguments import Window
+from pushpull.unit.plain import mean
 
 
 def contrast(weight: Float[Tensor, "o i kh kw"]) -> Float[Tensor, " o"]:
