@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pushpull import native
 from pushpull.corruptions import grey
 from pushpull.corruptions.arguments import (
     Level,
@@ -73,11 +75,11 @@ def corrupt(
     check_images(images)
     rows = identities(index, len(images), images.device)
     canvas = _canvas(images)
-    parts = [
+    parts = (
         _apply(images[part], level, _sample(level, word, rows[part], canvas), output)
         for part in _parts(images)
-    ]
-    return _joined(parts)
+    )
+    return _joined(parts, len(images))
 
 
 def sample_corruption(
@@ -138,7 +140,8 @@ def apply_corruption(
     level, output = checked_level(name, severity, scale), checked_output(quantize, jpeg_quality)
     check_images(images)
     _check_drawn(drawn, level, images)
-    return _joined([_apply(images[part], level, _taken(drawn, part), output) for part in _parts(images)])
+    parts = (_apply(images[part], level, _taken(drawn, part), output) for part in _parts(images))
+    return _joined(parts, len(images))
 
 
 def _canvas(images: Tensor) -> Canvas:
@@ -160,9 +163,20 @@ def _tables_on_the_host() -> AbstractContextManager[Any]:
     return torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
-    """Return the parts of a batch as one, without a copy where there is only one."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _joined(parts: Iterator[Tensor], count: int) -> Tensor:
+    """Return the parts of a batch of `count` images as one, without a copy where there is only one."""
+    first = next(parts)
+    if len(first) == count:
+        return first
+    if not native.applies(first):
+        return torch.cat([first, *parts])
+    # One after the other into place: each part is made in the memory of the one before, still in the cache.
+    whole = first.new_empty(count, *first.shape[1:])
+    done = 0
+    for part in chain((first,), parts):
+        whole[done : done + len(part)] = part
+        done += len(part)
+    return whole
 
 
 def _sample(level: Level, seed: int, rows: Tensor, canvas: Canvas) -> Any:
