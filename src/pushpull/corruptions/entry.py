@@ -23,7 +23,7 @@ from pushpull.corruptions.arguments import (
     identities,
 )
 from pushpull.corruptions.jpeg import jpeg_compression
-from pushpull.corruptions.types import Canvas
+from pushpull.corruptions.types import Canvas, Corruption
 from pushpull.errors import InputError
 from pushpull.random import Draws
 
@@ -77,7 +77,7 @@ def corrupt(
     canvas = _canvas(images)
     parts = (
         _apply(images[part], level, _sample(level, word, rows[part], canvas), output)
-        for part in _parts(images)
+        for part in _parts(images, level.corruption)
     )
     return _joined(parts, len(images))
 
@@ -140,7 +140,9 @@ def apply_corruption(
     level, output = checked_level(name, severity, scale), checked_output(quantize, jpeg_quality)
     check_images(images)
     _check_drawn(drawn, level, images)
-    parts = (_apply(images[part], level, _taken(drawn, part), output) for part in _parts(images))
+    parts = (
+        _apply(images[part], level, _taken(drawn, part), output) for part in _parts(images, level.corruption)
+    )
     return _joined(parts, len(images))
 
 
@@ -148,8 +150,11 @@ def _canvas(images: Tensor) -> Canvas:
     return Canvas(images.shape[2], images.shape[3], images.dtype == torch.uint8)
 
 
-def _parts(images: Tensor) -> Iterator[slice]:
+def _parts(images: Tensor, corruption: Corruption) -> Iterator[slice]:
     """Yield slices that cover the batch; an empty batch has one, which is empty."""
+    if corruption.on_bytes and native.applies(images):
+        yield slice(None)  # an image at a time anyhow, from bytes to bytes: nothing lies in between
+        return
     on_cpu = images.device.type == "cpu"
     pixels = _PIXELS_A_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
     step = max(1, pixels // (images.shape[2] * images.shape[3]))
