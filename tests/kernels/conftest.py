@@ -19,7 +19,7 @@ def pytest_report_header() -> str:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     """The device of the kernels; memory that they do not write reads as NaN or 255."""
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", minversion="3.3")
     if INTERPRETED:
         monkeypatch.setattr(kernels, "DEVICES", ("cpu",))
         monkeypatch.setattr(chunks, "DEVICES", ())

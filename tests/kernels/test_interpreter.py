@@ -23,7 +23,7 @@ def test_no_file_is_forgotten() -> None:
 @pytest.mark.skipif(INTERPRETED, reason="this is the process of its own")
 @pytest.mark.parametrize("files", GROUPS, ids=["inhibit", "others"])
 def test_in_the_interpreter(files: list[str]) -> None:
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", minversion="3.3")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     environment |= {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", "--durations=5"]

@@ -19,6 +19,7 @@ from pushpull.unit.routes import constant_when_compiled
 
 # Kinds of device that the kernels run on; the tests add the CPU, where Triton's interpreter runs them.
 DEVICES = ("cuda",)
+_OLDEST_TRITON = (3, 3)  # of torch 2.7; the interpreter of the one before cannot run the kernels' tests
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 assert _ops.inhibit is not None
@@ -99,6 +100,12 @@ def _probe(index: int, bfloat16: bool) -> bool:
     if bfloat16 and torch.version.hip is None and torch.cuda.get_device_capability(index) < (8, 0):
         return False  # bfloat16 is not in the older GPUs' instructions
     try:
+        import triton
+
+        if tuple(map(int, triton.__version__.split(".")[:2])) < _OLDEST_TRITON:
+            raise ImportError(
+                f"triton {triton.__version__} is older than {'.'.join(map(str, _OLDEST_TRITON))}"
+            )
         from torch._subclasses.fake_tensor import unset_fake_temporarily
 
         from pushpull.kernels import launch

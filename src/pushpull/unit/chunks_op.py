@@ -88,14 +88,18 @@ def unit_in_chunks_backward(
     groups: int,
     side: int,
     wanted: Sequence[bool],
-) -> list[Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The gradients of the six tensors; an empty one where none is wanted."""
     saved = (x, weight, contrast, box, alpha, bias)
     steps = _steps(box, stride, padding, dilation, groups, side)
-    if not len(x):
-        return [x.new_empty(0) if t is None else torch.zeros_like(t) for t in saved]
-    found = chunks.backward(of_y, saved, number, steps, wanted)
-    return [x.new_empty(0) if t is None else t for t in found]
+    if len(x):
+        found = chunks.backward(of_y, saved, number, steps, wanted)
+    else:
+        found = [None if t is None else torch.zeros_like(t) for t in saved]
+    of_x, of_weight, of_contrast, of_box, of_alpha, of_bias = (
+        x.new_empty(0) if t is None else t for t in found
+    )
+    return of_x, of_weight, of_contrast, of_box, of_alpha, of_bias
 
 
 @unit_in_chunks.register_fake
@@ -117,12 +121,12 @@ def _(
 
 
 @unit_in_chunks_backward.register_fake
-def _(of_y: Tensor, x: Tensor, *more: Any) -> list[Tensor]:
+def _(of_y: Tensor, x: Tensor, *more: Any) -> tuple[Tensor, ...]:
     saved, wanted = (x, *more[: _TENSORS - 1]), more[-1]
-    return [
+    return tuple(
         x.new_empty(0) if t is None or not need else torch.empty_like(t)
         for t, need in zip(saved, wanted, strict=True)
-    ]
+    )
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
