@@ -22,10 +22,11 @@ from pushpull.export import write as writing
 from pushpull.export.check import compare_outputs
 from pushpull.export.formats import LOADERS, SUFFIXES, LoadedFile
 from pushpull.training import load_run
-from support import SHARED, needs_shared
+from support import SHARED, needs_shared, tells_export
 
-HAS_ONNX = all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
-needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="needs the extra onnx")
+# The exporter of torch 2.6 fails with today's onnxscript.
+HAS_ONNX = all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))) and tells_export
+needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="needs the extra onnx, and a torch after 2.6")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serve_onnx.py"
 FORMATS = [pytest.param("onnx", marks=needs_onnx), "exported-program", "safetensors"]
 
@@ -67,6 +68,7 @@ def test_file_gives_what_the_run_gives(run: Path, exported: dict[str, Path], for
     assert torch.equal(got.argmax(1), expected.argmax(1))
 
 
+@needs_onnx
 def test_onnx_names_its_input_output_and_open_size(exported: dict[str, Path]) -> None:
     onnx = pytest.importorskip("onnx")
     graph = onnx.load(exported["onnx"]).graph

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -24,6 +23,7 @@ from pushpull.augment.subpolicies import AUTOAUGMENT
 from pushpull.corruptions.arguments import checked_seed, identities
 from pushpull.corruptions.grey import to_bytes, to_floats
 from pushpull.errors import InputError, choice, integer
+from pushpull.host import tables_on_the_host
 
 # 8-bit images, what they are in between, and whose they are -> grey levels, uint8 or not yet rounded.
 _ON_BYTES: dict[str, Callable[[Tensor, str, Identity], Tensor]] = {
@@ -89,7 +89,7 @@ def augment_batch(
         return images.clone()
     # What names no device here is on the host, whatever `torch.set_default_device` says; only then, because
     # the context slows every operation down.
-    on_host = torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()
+    on_host = tables_on_the_host()
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False), on_host:
         parts = [_augmented(images[part], name, scale, who.taken(part)) for part in _parts(images)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

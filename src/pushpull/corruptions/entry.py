@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -25,6 +24,7 @@ from pushpull.corruptions.arguments import (
 from pushpull.corruptions.jpeg import jpeg_compression
 from pushpull.corruptions.types import Canvas, Corruption
 from pushpull.errors import InputError
+from pushpull.host import tables_on_the_host
 from pushpull.random import Draws
 
 # Images of so many pixels are corrupted together: on a CPU, for each thread, what a step leaves shall still
@@ -162,12 +162,6 @@ def _parts(images: Tensor, corruption: Corruption) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _tables_on_the_host() -> AbstractContextManager[Any]:
-    """Undo `torch.set_default_device`: what names no device here is a table of the CPU."""
-    # Only then, because the context slows every operation down.
-    return torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext()
-
-
 def _joined(parts: Iterator[Tensor], count: int) -> Tensor:
     """Return the parts of a batch of `count` images as one, without a copy where there is only one."""
     first = next(parts)
@@ -185,7 +179,7 @@ def _joined(parts: Iterator[Tensor], count: int) -> Tensor:
 
 
 def _sample(level: Level, seed: int, rows: Tensor, canvas: Canvas) -> Any:
-    with _tables_on_the_host():
+    with tables_on_the_host():
         draws = Draws(rows, seed=seed, name=level.corruption.name, severity=level.severity)
         return level.corruption.sample(draws, level.params, canvas)
 
@@ -195,7 +189,7 @@ def _apply(images: Tensor, level: Level, drawn: Any, output: Output) -> Tensor:
         return images.clone() if output.quantize or images.is_floating_point() else images.float()
     x = images.contiguous()  # one result whatever the memory order, and flat views in the corruptions
     x = grey.to_bytes(x) if level.corruption.on_bytes else grey.to_floats(x)
-    with torch.autocast(x.device.type, enabled=False), _tables_on_the_host():
+    with torch.autocast(x.device.type, enabled=False), tables_on_the_host():
         corrupted = level.corruption.apply(x, level.params, drawn)
     kind = torch.float32 if images.dtype == torch.uint8 else images.dtype
     if not output.quantize:
