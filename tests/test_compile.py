@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pushpull.layers import PushPullConv2d
 from pushpull.models import create_model
-from support import assert_near, needs_operator, random_tensor
+from support import assert_near, needs_operator, random_tensor, tells_export
 
 # One image is another graph for torch, whatever the network.
 SIZES = [(2, 3, 21, 26), (5, 3, 32, 32), (3, 3, 19, 34)]
@@ -44,9 +44,10 @@ def assert_compiles_once(model: nn.Module) -> None:
                 assert_near(got, expected)
 
 
-@needs_operator
 @pytest.mark.parametrize("options", UNITS)
 def test_unit_compiles_once_for_all_sizes(options: dict[str, Any]) -> None:
+    if options["padding"] == "tf_same" and not tells_export:
+        pytest.skip("torch 2.6 cannot solve the sizes of tf_same")
     assert_compiles_once(PushPullConv2d(3, 6, **options, dtype=torch.float64))
 
 

@@ -20,9 +20,9 @@ from pushpull.augment.settings import (
     SCALES,
 )
 from pushpull.augment.subpolicies import AUTOAUGMENT
-from pushpull.corruptions.arguments import checked_seed, identities
+from pushpull.corruptions.arguments import check_images, checked_seed, identities
 from pushpull.corruptions.grey import to_bytes, to_floats
-from pushpull.errors import InputError, choice, integer
+from pushpull.errors import choice, integer
 from pushpull.host import tables_on_the_host
 
 # 8-bit images, what they are in between, and whose they are -> grey levels, uint8 or not yet rounded.
@@ -78,7 +78,7 @@ def augment_batch(
     """
     choice("augmentation", name, AUGMENTATIONS)
     choice("scale", scale, SCALES)
-    check_images(images)
+    check_images(images, smallest_px=SMALLEST_PX, verb="augment")
     who = Identity(
         identities(index, len(images), torch.device("cpu")),
         checked_seed(seed),
@@ -117,34 +117,3 @@ def _parts(images: Tensor) -> Iterator[slice]:
     step = max(1, pixels // (images.shape[2] * images.shape[3]))
     for start in range(0, len(images), step):
         yield slice(start, start + step)
-
-
-def check_images(images: Tensor) -> None:
-    """Raise unless `images` is a batch as `augment_batch` takes it."""
-    if not isinstance(images, Tensor):
-        raise InputError(
-            f"images is a {type(images).__name__}, not a tensor; give a (N, 3, H, W) torch tensor"
-        )
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise InputError(
-            f"images has the shape {tuple(images.shape)}, not (N, 3, H, W); give a batch of RGB images"
-        )
-    height, width = images.shape[2:]
-    if min(height, width) < SMALLEST_PX:
-        raise InputError(
-            f"images of {height}x{width} are too small; give at least {SMALLEST_PX}x{SMALLEST_PX}"
-        )
-    if images.dtype == torch.uint8:
-        return
-    if not images.is_floating_point():
-        raise InputError(
-            f"images has the dtype {images.dtype}; give uint8 in 0..255 or floating point in [0, 1]"
-        )
-    if images.numel() == 0:
-        return
-    low, high = (bound.item() for bound in images.detach().aminmax())
-    # Written so that NaN, for which every comparison is false, fails too.
-    if not (low >= 0.0 and high <= 1.0):
-        raise InputError(
-            f"images spans {low:.8g}..{high:.8g}, outside [0, 1]; augment before normalising, or give uint8"
-        )

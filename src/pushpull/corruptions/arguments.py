@@ -68,8 +68,11 @@ def checked_seed(seed: object) -> int:
     return integer("seed", seed, "give any whole number")
 
 
-def check_images(images: Tensor) -> None:
-    """Raise unless `images` is a batch as `corrupt` takes it."""
+def check_images(images: Tensor, *, smallest_px: int = SMALLEST_PX, verb: str = "corrupt") -> None:
+    """Raise unless `images` is a batch of RGB images, uint8 or in [0, 1], none smaller than `smallest_px`.
+
+    `verb` says what is not to be done after normalising.
+    """
     if not isinstance(images, Tensor):
         raise InputError(
             f"images is a {type(images).__name__}, not a tensor; give a (N, 3, H, W) torch tensor"
@@ -78,7 +81,8 @@ def check_images(images: Tensor) -> None:
         raise InputError(
             f"images has the shape {tuple(images.shape)}, not (N, 3, H, W); give a batch of RGB images"
         )
-    check_size(*images.shape[2:])
+    height, width = images.shape[2:]
+    check_size(height, width, smallest_px)
     if images.dtype == torch.uint8:
         return
     if not images.is_floating_point():
@@ -91,7 +95,7 @@ def check_images(images: Tensor) -> None:
     # Written so that NaN, for which every comparison is false, fails too.
     if not (low >= 0.0 and high <= 1.0):
         raise InputError(
-            f"images spans {low:.8g}..{high:.8g}, outside [0, 1]; corrupt before normalising, or give uint8"
+            f"images spans {low:.8g}..{high:.8g}, outside [0, 1]; {verb} before normalising, or give uint8"
         )
 
 
@@ -104,11 +108,11 @@ def checked_size(size: object) -> tuple[int, int]:
     return height, width
 
 
-def check_size(height: int, width: int) -> None:
-    """Raise unless images of this size, px, can be corrupted."""
-    if min(height, width) < SMALLEST_PX:
+def check_size(height: int, width: int, smallest_px: int = SMALLEST_PX) -> None:
+    """Raise unless images of this size, px, are large enough."""
+    if min(height, width) < smallest_px:
         raise InputError(
-            f"images of {height}x{width} are too small; give at least {SMALLEST_PX}x{SMALLEST_PX}"
+            f"images of {height}x{width} are too small; give at least {smallest_px}x{smallest_px}"
         )
 
 
