@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from oracles.push_pull import push_pull_oracle
 from pushpull import InputError, parameter_groups
-from pushpull.models import STEMS, create_model, resnet8, resnet18, resnet50
+from pushpull.models import STEMS, Stem, create_model, resnet8, resnet18, resnet50
 from pushpull.models.comparators import (
     BlurAfterConv2d,
     BlurBeforeConv2d,
@@ -22,7 +22,9 @@ from pushpull.models.variants import VariantPushPullConv2d
 from support import assert_near, random_tensor
 
 OTHERS = [
-    name for name, stem in STEMS.items() if stem is not None and getattr(stem, "offset", "") != "filter"
+    name
+    for name, stem in STEMS.items()
+    if stem is not None and not (isinstance(stem, Stem) and stem.is_papers)
 ]
 
 
@@ -139,21 +141,58 @@ def test_blurpool_in_bottlenecks_and_in_networks_for_small_images() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 3, 5])
-def test_the_units_variants(size: int) -> None:
+@pytest.mark.parametrize("pooling", ["first", "late"])
+@pytest.mark.parametrize("norm", ["behind", "before"])
+@pytest.mark.parametrize("offset", ["filter", "channel", "zero"])
+def test_every_variant_is_its_formula(offset: str, norm: str, pooling: str, size: int) -> None:
     plain, x = conv(), random_tensor(2, 2, 9, 8, seed=3)
-    zero = taking_over(VariantPushPullConv2d, plain, offset="zero", avg_kernel_size=size, alpha=0.6)
-    channel = taking_over(VariantPushPullConv2d, plain, offset="channel", avg_kernel_size=size, alpha=0.6)
-    kernel = torch.empty_like(plain.weight)
+    layer = taking_over(
+        VariantPushPullConv2d,
+        plain,
+        offset=offset,
+        pooling=pooling,
+        norm=norm,
+        avg_kernel_size=size,
+        alpha=0.6,
+    )
+
+    def normalised(response: Tensor, scale: float, shift: float) -> Tensor:
+        if norm == "behind":
+            return response
+        mean = response.mean((0, 2, 3), keepdim=True)
+        variance = response.var((0, 2, 3), keepdim=True, unbiased=False)
+        return (response - mean) / (variance + 1e-5).sqrt() * scale + shift
+
+    def pooled(response: Tensor) -> Tensor:
+        return nn.AvgPool2d(size, 1, size // 2, count_include_pad=False)(response) if size else response
+
+    if norm == "before":
+        for inside, scale, shift in ((layer.push_norm, 1.3, 0.2), (layer.pull_norm, 0.7, -0.1)):
+            nn.init.constant_(inside.weight, scale)
+            nn.init.constant_(inside.bias, shift)
+    kernel = -plain.weight
     for filter_ in range(4):
+        whole = plain.weight[filter_]
         for part in range(2):
-            w = plain.weight[filter_, part]
-            kernel[filter_, part] = -w + w.max() + w.min()
-    for layer, pulling in ((zero, -plain.weight), (channel, kernel)):
-        pull = F.conv2d(x, pulling, None, 1, 1)
-        if size:
-            pull = nn.AvgPool2d(size, 1, size // 2, count_include_pad=False)(pull)
-        push = F.conv2d(x, plain.weight, None, 1, 1)
-        assert_near(layer(x), push.relu() - 0.6 * pull.relu() + plain.bias[:, None, None])
+            seen = {"filter": whole, "channel": whole[part], "zero": torch.zeros(1)}[offset]
+            kernel[filter_, part] = kernel[filter_, part] + seen.max() + seen.min()
+    push = normalised(F.conv2d(x, plain.weight, None, 1, 1), 1.3, 0.2).relu()
+    pull = F.conv2d(x, kernel, None, 1, 1)
+    if pooling == "first":
+        pull = normalised(pooled(pull), 0.7, -0.1).relu()
+    else:
+        pull = pooled(normalised(pull, 0.7, -0.1).relu())
+    assert_near(layer(x), push - 0.6 * pull + plain.bias[:, None, None])
+
+
+def test_the_batch_norm_stands_in_one_place() -> None:
+    small, large = resnet8(stem="pp3_norm"), resnet18(stem="pp3_norm", input_style="cifar")
+    for model in (small, large):
+        assert type(model.bn1) is nn.Identity
+        assert type(model.conv1.push_norm) is type(model.conv1.pull_norm) is nn.BatchNorm2d
+    layer = taking_over(VariantPushPullConv2d, conv().to("meta"), norm="before", avg_kernel_size=3)
+    assert all(tensor.is_meta for tensor in layer.state_dict().values())
+    assert layer.push_norm.weight.dtype == torch.float64
 
 
 def test_without_offset_pooling_and_strength_it_is_the_plain_convolution() -> None:
@@ -178,7 +217,9 @@ def test_every_other_stem_trains_and_shares_the_plain_weights(name: str, stem: s
     plain, model = make("plain"), make(stem)
     values = plain.state_dict()
     assert all(
-        torch.equal(value, values[key]) for key, value in model.state_dict().items() if "alpha" not in key
+        torch.equal(value, values[key])
+        for key, value in model.state_dict().items()
+        if "alpha" not in key and not key.startswith("conv1.pu")  # the batch norms of its own
     )
     x = random_tensor(2, 3, 32, 32, dtype=torch.float32)
     same = torch.allclose(model.eval()(x), plain.eval()(x), atol=1e-4)
@@ -207,5 +248,7 @@ def test_strengths_and_layers_that_cannot_be() -> None:
             create_model("resnet8", stem=stem, alpha=math.nan, **options)
     with pytest.raises(InputError, match="'strisciuglio' is for networks of ours"):
         create_model("timm:resnet18", stem="strisciuglio")
+    with pytest.raises(InputError, match="'pp3_late' is for networks of ours"):
+        create_model("timm:resnet18", stem="pp3_late")
     with pytest.raises(InputError, match="without groups or dilation"):
         taking_over(BlurAfterConv2d, nn.Conv2d(4, 4, 3, groups=2))

@@ -38,8 +38,8 @@ def taking_over(kind: type[Conv], conv: nn.Conv2d, **options: Any) -> Conv:
     )
     twin.register_parameter("weight", conv._parameters["weight"])
     twin.register_parameter("bias", conv._parameters["bias"])
-    twin.training = conv.training
-    return twin
+    # What the layer has of its own is not on the meta device, where the convolution's copy never was needed.
+    return twin.train(conv.training).to(conv.weight.device)
 
 
 def _zero_padded(conv: nn.Conv2d) -> bool:

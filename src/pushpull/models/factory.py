@@ -60,7 +60,7 @@ def create_model(
         raise InputError(
             f"{name} has its own first layer: input_style must be 'imagenet', not {input_style!r}"
         )
-    if found is not None and (not isinstance(found, Stem) or found.offset != "filter"):
+    if found is not None and (not isinstance(found, Stem) or not found.is_papers):
         raise InputError(f"stem={stem!r} is for networks of ours, such as resnet50, not for {name}")
     model = build(rest, num_classes, pretrained)
     if found is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from pushpull.models.comparators import (
     blur_before_dropping,
     taking_over,
 )
-from pushpull.models.variants import VariantPushPullConv2d
+from pushpull.models.variants import Norm, Offset, Pooling, VariantPushPullConv2d
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,32 @@ class Stem:
     Args:
         avg_kernel_size: side of the pooling.
         trainable_alpha: whether it trains the inhibition strength (fixed: 1).
-        offset: where max + min is taken in the pull kernel: over the filter (the paper's unit), over each
-            channel of it, or nowhere.
+        offset, pooling, norm: what differs from the paper's unit; see `VariantPushPullConv2d`.
     """
 
     avg_kernel_size: int
     trainable_alpha: bool = False
-    offset: Literal["filter", "channel", "zero"] = "filter"
+    offset: Offset = "filter"
+    pooling: Pooling = "first"
+    norm: Norm = "behind"
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the layer is the paper's unit, which `PushPullConv2d` is."""
+        return (self.offset, self.pooling, self.norm) == ("filter", "first", "behind")
 
     def convolution(self, conv: nn.Conv2d) -> nn.Module:
         """Return the layer that has the very weights of `conv`."""
         options = {"avg_kernel_size": self.avg_kernel_size, "trainable_alpha": self.trainable_alpha}
-        if self.offset == "filter":
+        if self.is_papers:
             return push_pull_twin(conv, **options)  # type: ignore[arg-type]
-        return taking_over(VariantPushPullConv2d, conv, offset=self.offset, **options)
+        others = {"offset": self.offset, "pooling": self.pooling, "norm": self.norm}
+        return taking_over(VariantPushPullConv2d, conv, **options, **others)
+
+    def network(self, model: nn.Module) -> None:
+        """Take the batch norm behind the layer out of a network of ours where the layer has its own."""
+        if self.norm == "before":
+            model.add_module("bn1", nn.Identity())
 
 
 @dataclass(frozen=True)
@@ -59,20 +71,22 @@ class Comparator:
     network: Callable[[nn.Module], nn.Module] | None = None
 
 
+_ENDINGS: dict[str, dict[str, Any]] = {
+    "": {},
+    "_alpha": {"trainable_alpha": True},
+    "_channel": {"offset": "channel"},
+    "_zero": {"offset": "zero"},
+    "_late": {"pooling": "late"},
+    "_zero_late": {"offset": "zero", "pooling": "late"},
+    "_norm": {"norm": "before"},
+}
 STEMS: dict[str, Stem | Comparator | None] = {
     "plain": None,
-    "pp0": Stem(0),
-    "pp3": Stem(3),
-    "pp5": Stem(5),
-    "pp0_alpha": Stem(0, trainable_alpha=True),
-    "pp3_alpha": Stem(3, trainable_alpha=True),
-    "pp5_alpha": Stem(5, trainable_alpha=True),
-    "pp0_channel": Stem(0, offset="channel"),
-    "pp3_channel": Stem(3, offset="channel"),
-    "pp5_channel": Stem(5, offset="channel"),
-    "pp0_zero": Stem(0, offset="zero"),
-    "pp3_zero": Stem(3, offset="zero"),
-    "pp5_zero": Stem(5, offset="zero"),
+    **{
+        f"pp{side}{ending}": Stem(side, **options)
+        for ending, options in _ENDINGS.items()
+        for side in ((3, 5) if "late" in ending else (0, 3, 5))
+    },
     "strisciuglio": Comparator(partial(taking_over, StrisciuglioConv2d)),
     # As there, a trained strength starts about a half.
     "strisciuglio_alpha": Comparator(
@@ -99,7 +113,7 @@ def give_stem(model: nn.Module, name: str) -> None:
     assert isinstance(conv, nn.Conv2d)
     if stem is not None and stem.convolution is not None:
         model.add_module("conv1", stem.convolution(conv))
-    if isinstance(stem, Comparator) and stem.network is not None:
+    if stem is not None and stem.network is not None:
         stem.network(model)
 
 

@@ -6,48 +6,78 @@ from typing import Any, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushpull.models.comparators import InhibitedConv2d
 from pushpull.unit.arguments import check_avg_kernel_size
 
-Offset = Literal["channel", "zero"]
+Offset = Literal["filter", "channel", "zero"]
+Pooling = Literal["first", "late"]
+Norm = Literal["behind", "before"]
 
 
 class VariantPushPullConv2d(InhibitedConv2d):
-    """The push-pull unit with another offset m in its pull kernel.
+    """The push-pull unit with another offset m in its pull kernel, another order, or batch norm inside.
 
-    y = relu(W * x) - alpha * relu(avg_pool(W~ * x)) + b,  W~ = m - W
-
-    `offset="channel"`: m = max + min over (kh, kw) of each filter's each input channel, in place of the
-    paper's over the whole filter. `offset="zero"`: m = 0; then with alpha 1 and no pooling the layer is a
-    plain convolution, exactly.
+    y = relu(norm(P)) - alpha * relu(norm'(avg_pool(Q))) + b,  P = W * x,  Q = W~ * x,  W~ = m - W
 
     Shapes: x (N, C_in, H, W) -> as `nn.Conv2d`.
 
     Args:
-        offset: as above.
+        offset: m: "filter", max + min of each filter, as in the paper; "channel", of each of its input
+            channels; "zero", 0: then with alpha 1 and no pooling the layer is a plain convolution, exactly.
+        pooling: "first", as in the paper, or "late": avg_pool(relu(norm'(Q))), so that inhibition by both
+            signs of a texture does not cancel before it acts.
+        norm: "behind": none here, the network has one behind the layer, as in the paper; "before": norm and
+            norm' are batch norms of their own, so that both thresholds are trained.
         avg_kernel_size: side of the pooling, 0 (none) or odd.
         others: as `InhibitedConv2d`.
     """
 
-    def __init__(self, *args: Any, offset: Offset, avg_kernel_size: int, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        avg_kernel_size: int,
+        offset: Offset = "filter",
+        pooling: Pooling = "first",
+        norm: Norm = "behind",
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
-        self.offset, self.avg_kernel_size = offset, check_avg_kernel_size(avg_kernel_size)
+        self.avg_kernel_size = check_avg_kernel_size(avg_kernel_size)
+        self.offset, self.pooling, self.norm = offset, pooling, norm
+        self.push_norm, self.pull_norm = self._norm_layer(), self._norm_layer()
+
+    def _norm_layer(self) -> nn.Module:
+        if self.norm == "behind":
+            return nn.Identity()
+        return nn.BatchNorm2d(self.out_channels, dtype=self.weight.dtype)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels out_h out_w"]:
         """Return the inhibited response."""
-        kernel = -self.weight
-        if self.offset == "channel":
-            kernel = kernel + self.weight.amax((2, 3), keepdim=True) + self.weight.amin((2, 3), keepdim=True)
-        push = self._conv_forward(x, self.weight, None)
-        pull = self._conv_forward(x, kernel, None)
-        if self.avg_kernel_size:
-            side = self.avg_kernel_size
-            pull = F.avg_pool2d(pull, side, 1, side // 2, count_include_pad=False)
-        y = F.relu(push) - self.strength * F.relu(pull)
+        push = F.relu(self.push_norm(self._conv_forward(x, self.weight, None)))
+        pull = self._conv_forward(x, self.pull_kernel(), None)
+        if self.pooling == "first":
+            pull = F.relu(self.pull_norm(self._pooled(pull)))
+        else:
+            pull = self._pooled(F.relu(self.pull_norm(pull)))
+        y = push - self.strength * pull
         return y if self.bias is None else y + self.bias[:, None, None]
+
+    def pull_kernel(self) -> Tensor:
+        """Return W~ = m - W."""
+        if self.offset == "zero":
+            return -self.weight
+        over = (1, 2, 3) if self.offset == "filter" else (2, 3)
+        return self.weight.amax(over, keepdim=True) + self.weight.amin(over, keepdim=True) - self.weight
+
+    def _pooled(self, pull: Tensor) -> Tensor:
+        side = self.avg_kernel_size
+        return F.avg_pool2d(pull, side, 1, side // 2, count_include_pad=False) if side else pull
 
     def extra_repr(self) -> str:
         """Describe the layer in `print(model)`."""
-        return f"{super().extra_repr()}, offset={self.offset}, avg_kernel_size={self.avg_kernel_size}"
+        return (
+            f"{super().extra_repr()}, avg_kernel_size={self.avg_kernel_size}, offset={self.offset}, "
+            f"pooling={self.pooling}, norm={self.norm}"
+        )
