@@ -70,6 +70,8 @@ def plain_loop(recipe: Recipe, split: ImageSplit, workers: int, device: str) -> 
         num_workers=workers,
         drop_last=True,
         persistent_workers=workers > 0,
+        # A process that has computed with several threads must not be forked: its workers may never start.
+        multiprocessing_context="spawn" if workers else None,
         pin_memory=device != "cpu",
     )
     torch.manual_seed(0)
@@ -154,8 +156,7 @@ def contestants(network: str, split: ImageSplit, options: Any) -> dict[str, Call
         recipes["ours, bf16, compiled"] = replace(bf16, compile=True)
     found = {
         f"plain loop, {workers} workers": plain_loop(base, split, workers, options.device)
-        # Those with workers first: a process that has computed with several threads should not be forked.
-        for workers in sorted(options.workers, reverse=True)
+        for workers in options.workers
     }
     return found | {name: our_loop(recipe, split, options.device) for name, recipe in recipes.items()}
 

@@ -19,6 +19,7 @@ def program(monkeypatch):
     def load(name):
         spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their annotations up there
         spec.loader.exec_module(module)
         return module
 
