@@ -2,6 +2,7 @@
 
 import io
 import math
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -88,21 +89,21 @@ def test_large_images_are_the_same_alone_and_in_a_batch(name, size, scale):
 
 @pytest.fixture
 def torch_settings():
-    """Restore what the tests below change for the whole process."""
-    yield
+    """Restore what the tests below change for the whole process; contexts are entered on what this gives."""
+    with ExitStack() as contexts:
+        yield contexts
     torch.set_num_threads(THREADS)
     torch.set_float32_matmul_precision("highest")
     torch.set_default_dtype(torch.float32)
-    torch.set_default_device(None)
 
 
 THREADS = torch.get_num_threads()
 SETTINGS = {
-    "threads": lambda: torch.set_num_threads(2 if THREADS == 1 else 1),
-    "matmul precision": lambda: torch.set_float32_matmul_precision("medium"),
-    "default dtype": lambda: torch.set_default_dtype(torch.float64),
-    "short default dtype": lambda: torch.set_default_dtype(torch.bfloat16),
-    "default device": lambda: torch.set_default_device("meta"),
+    "threads": lambda _: torch.set_num_threads(2 if THREADS == 1 else 1),
+    "matmul precision": lambda _: torch.set_float32_matmul_precision("medium"),
+    "default dtype": lambda _: torch.set_default_dtype(torch.float64),
+    "short default dtype": lambda _: torch.set_default_dtype(torch.bfloat16),
+    "default device": lambda contexts: contexts.enter_context(torch.device("meta")),
 }
 
 
@@ -112,7 +113,7 @@ def test_settings_of_torch_change_nothing(name, setting, torch_settings, monkeyp
     images = pictures(2, 64, 48)
     how = {"scale": "imagenet", "index": [0, 1], "quantize": False}
     expected = corrupt(images, name, 1, **how)
-    SETTINGS[setting]()
+    SETTINGS[setting](torch_settings)
     for table in (filters._line_blocks, random._mixed_counter, random._normal_table, noise.alias_tables):
         table.cache_clear()
     for compiled_too in "10":
