@@ -76,6 +76,7 @@ _ENDINGS: dict[str, dict[str, Any]] = {
     "_alpha": {"trainable_alpha": True},
     "_channel": {"offset": "channel"},
     "_zero": {"offset": "zero"},
+    "_zero_alpha": {"offset": "zero", "trainable_alpha": True},
     "_late": {"pooling": "late"},
     "_zero_late": {"offset": "zero", "pooling": "late"},
     "_norm": {"norm": "before"},

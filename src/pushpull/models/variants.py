@@ -1,4 +1,4 @@
-"""Variants of the unit, to find out what in it acts; plain operations, made for study and not for speed."""
+"""Variants of the unit, to find out what in it acts; plain operations, made for study."""
 
 from __future__ import annotations
 
@@ -55,8 +55,10 @@ class VariantPushPullConv2d(InhibitedConv2d):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels out_h out_w"]:
         """Return the inhibited response."""
-        push = F.relu(self.push_norm(self._conv_forward(x, self.weight, None)))
-        pull = self._conv_forward(x, self.pull_kernel(), None)
+        response = self._conv_forward(x, self.weight, None)
+        push = F.relu(self.push_norm(response))
+        # Without offset the pull response is the push response turned: one convolution is enough.
+        pull = -response if self.offset == "zero" else self._conv_forward(x, self._pull_kernel(), None)
         if self.pooling == "first":
             pull = F.relu(self.pull_norm(self._pooled(pull)))
         else:
@@ -64,10 +66,7 @@ class VariantPushPullConv2d(InhibitedConv2d):
         y = push - self.strength * pull
         return y if self.bias is None else y + self.bias[:, None, None]
 
-    def pull_kernel(self) -> Tensor:
-        """Return W~ = m - W."""
-        if self.offset == "zero":
-            return -self.weight
+    def _pull_kernel(self) -> Tensor:
         over = (1, 2, 3) if self.offset == "filter" else (2, 3)
         return self.weight.amax(over, keepdim=True) + self.weight.amin(over, keepdim=True) - self.weight
 
