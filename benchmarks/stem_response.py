@@ -21,6 +21,7 @@ from torch import Tensor
 from pushpull.corruptions import CORRUPTIONS, FAMILIES, corrupt
 from pushpull.data import eval_batches
 from pushpull.evaluation.images import eval_images
+from pushpull.evaluation.settings import severity_scale
 from pushpull.training import LoadedRun, load_run
 
 
@@ -55,7 +56,8 @@ def conditions_of(run: LoadedRun, count: int, severity: int) -> dict[str, Tensor
     found = eval_images(run.data, limit=count)
     batches = list(eval_batches(found.split, found.framing, 250, 0))
     images, index = (torch.cat([getattr(batch, part) for batch in batches]) for part in ("images", "index"))
-    corrupted = {name: corrupt(images, name, severity, index=index) for name in CORRUPTIONS}
+    scale = severity_scale(None, found.size, corrupted=True)
+    corrupted = {name: corrupt(images, name, severity, scale=scale, index=index) for name in CORRUPTIONS}
     return {"clean": images, **corrupted}
 
 

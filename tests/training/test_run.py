@@ -33,6 +33,7 @@ def test_a_run_folder_holds_all_that_is_promised(few, recipe, tmp_path):
     assert torch.equal(state, torch.random.get_rng_state())
     assert {path.name for path in folder.iterdir()} == {
         "recipe.yaml",
+        "inputs.json",
         "model.safetensors",
         "last.ckpt",
         "logs",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pushpull.errors import InputError, MissingFileError
 from pushpull.files import writable_folder
 from pushpull.models import create_model, default_input_style, load_weights
 from pushpull.models.weights import read_metadata
+from pushpull.training.inputs import INPUTS, changed_inputs
 from pushpull.training.recipe import ModelConfig, Recipe, read_recipe
 
 RECIPE, WEIGHTS, LAST, LOGS = "recipe.yaml", "model.safetensors", "last.ckpt", "logs"
@@ -102,16 +103,22 @@ def is_finished(folder: Path | str, recipe: Recipe) -> bool:
     folder = Path(folder)
     if not all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS)):
         return False
-    resolved = read_recipe(folder / RECIPE)
-    return _decisive(filled(recipe, resolved)) == _decisive(resolved)
+    return not _changed(folder, recipe)
+
+
+def _changed(folder: Path, recipe: Recipe) -> list[str]:
+    """Return the settings in which `recipe` differs from that of the run in `folder`: `data.fraction`, ..."""
+    there = read_recipe(folder / RECIPE)
+    before, now = _decisive(there), _decisive(filled(recipe, there))
+    named = [key for key in before if before[key] != now[key]]
+    contents = changed_inputs(folder, with_full_paths(recipe))
+    return named + [f"what {key} holds" for key in contents if key not in named]
 
 
 def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that cannot be written, holds another run, or a run of another recipe."""
     if resume:
-        before = read_recipe(folder / RECIPE)
-        now, there = _decisive(filled(recipe, before)), _decisive(before)
-        changed = [key for key in there if now[key] != there[key]]
+        changed = _changed(folder, recipe)
         if changed:
             raise InputError(
                 f"the run in {folder} was made with other settings ({', '.join(changed)}); "
@@ -127,7 +134,7 @@ def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) ->
 
 def clear_folder(folder: Path) -> None:
     """Remove the run that is to be overwritten."""
-    for name in (RECIPE, WEIGHTS, LAST, RESULTS):
+    for name in (RECIPE, INPUTS, WEIGHTS, LAST, RESULTS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / LOGS, ignore_errors=True)
 
@@ -150,14 +157,6 @@ def read_checkpoint(folder: Path) -> tuple[Path, int]:
         ) from error
 
 
-def digest(path: Path) -> str | None:
-    """Return the SHA-256 of a file, None without one."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def with_full_paths(recipe: Recipe) -> Recipe:
     """Return the recipe with full paths, so that the run folder means the same from everywhere."""
     data, model = recipe.data, recipe.model
@@ -172,17 +171,27 @@ def with_full_paths(recipe: Recipe) -> Recipe:
 
 
 def _decisive(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings that decide the weights: not who decodes, and a folder wherever it lies.
+    """Return the settings that decide the weights, by dotted name: not who decodes, nor where a file lies.
 
     So a run may be continued on another machine, where its data has another path.
     """
-    values = recipe.to_dict()
+    values = _dotted(recipe.to_dict())
     for key in ("workers", "accelerator"):
         del values[key]
-    for section, key in (("data", "name"), ("data", "classes"), ("model", "weights"), ("loss", "teacher")):
-        if values[section][key] is not None:
-            values[section][key] = Path(values[section][key]).name
+    for key in ("data.name", "data.classes", "model.weights", "loss.teacher"):
+        if values[key] is not None:
+            values[key] = Path(values[key]).name
     return values
+
+
+def _dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and key != "preprocessing":
+            flat |= _dotted(value, f"{above}{key}.")
+        else:
+            flat[f"{above}{key}"] = value
+    return flat
 
 
 def _full(path: str | None) -> str | None:

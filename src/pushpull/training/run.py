@@ -45,10 +45,10 @@ from pushpull.training.folder import (
     build_model,
     check_folder,
     clear_folder,
-    digest,
     read_checkpoint,
     with_full_paths,
 )
+from pushpull.training.inputs import file_digest, write_inputs
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
 from pushpull.training.recipe import PRECISIONS, InputStyle, ModelConfig, Recipe
@@ -69,9 +69,10 @@ def train(
 ) -> Path:
     """Train by `recipe` and return the run folder.
 
-    The folder holds `recipe.yaml` (all settings), `model.safetensors` (the weights with the lowest validation
-    error; the last ones where there is no validation split), `last.ckpt` (to resume from), `logs/`
-    (TensorBoard and CSV) and, in the end, `results.json` with the clean test error, which `pushpull evaluate`
+    The folder holds `recipe.yaml` (all settings), `inputs.json` (digests of the files that it names),
+    `model.safetensors` (the weights with the lowest validation error; the last ones where there is no
+    validation split), `last.ckpt` (to resume from), `logs/` (TensorBoard and CSV) and, in the end,
+    `results.json` with the clean test error, which `pushpull evaluate`
     completes. On a CPU the same recipe gives the same weights twice, and a resumed run those of an
     uninterrupted one.
 
@@ -96,7 +97,7 @@ def train(
     checkpoint, epochs_done = read_checkpoint(folder) if resume else (None, 0)
     if is_first_process():  # the other processes start when the first has written there
         check_folder(folder, recipe, resume, overwrite)
-    before = digest(folder / WEIGHTS) if resume else None
+    before = file_digest(folder / WEIGHTS) if resume else None
     splits = splits if splits is not None else load_data(recipe.data)
     teacher = load_teacher(recipe.loss.teacher, splits.classes) if recipe.loss.teacher else None
     with torch.random.fork_rng(), warnings.catch_warnings():
@@ -124,13 +125,16 @@ def train(
         if trainer.is_global_zero:
             if not resume:
                 clear_folder(folder)
+                write_inputs(folder, recipe)
             write_text(folder / RECIPE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
         trainer.loggers = _loggers(folder, epochs_done)
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     # What was evaluated of the very same weights, corruptions included, stays.
-    evaluated = from_first_rank(lambda: (folder / RESULTS).is_file() and before == digest(folder / WEIGHTS))
+    evaluated = from_first_rank(
+        lambda: (folder / RESULTS).is_file() and before == file_digest(folder / WEIGHTS)
+    )
     if splits.test is not None and not evaluated:
         device = "cpu" if recipe.accelerator == "cpu" else None
         evaluate_run(folder, splits, corruptions=(), overwrite=True, progress=False, device=device)
