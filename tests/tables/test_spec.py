@@ -125,6 +125,25 @@ def test_settings_are_merged_a_section_at_a_time(tmp_path: Path) -> None:
         ("rows: [{name: a}]\nnotes: no list", "notes must be a list"),
         ("rows: nowhere.yaml", "does not exist"),
         ("base: no-such-recipe\nrows: [{name: a}]", "is not one of cifar10"),
+        ("base: 5\nrows: [{name: a}]", "base=5 must be the name of a recipe"),
+        ("base: [cifar10]\nrows: [{name: a}]", "must be the name of a recipe"),
+        ("base:\nrows: [{name: a}]", "base=None must be the name of a recipe"),
+        ("rows: [{name: a}]\nseeds: [[0]]", "whole numbers"),
+        ("rows: [{name: a}]\nseeds: [{a: 1}]", "whole numbers"),
+        ("rows: [{name: a, model: {stem: pp33}}]", r"row 1 \(a\): stem='pp33' is not one of"),
+        ("rows: [{name: a, model: {name: resnet9}}]", r"row 1 \(a\): model='resnet9' is not one of"),
+        ("rows: [{name: a, model: {alpha: 2}}]", r"row 1 \(a\): alpha=2.0 needs a push-pull stem"),
+        ("rows: [{name: a, model: {stem: pp3, alpha: -2}}]", r"row 1 \(a\): model.alpha=-2.0 must be"),
+        ("rows: [{name: a, model: {stem: pp3, alpha: .nan}}]", "model.alpha=nan must be"),
+        ("rows: [{name: a, augment: {padding: -1}}]", r"row 1 \(a\): augment.padding=-1"),
+        ("rows: [{name: a, optim: {clip_norm: .nan}}]", "clip_norm=nan positive"),
+        ("rows: [{name: a, optim: {weight_decay: .inf}}]", "weight_decay=inf must be"),
+        ("rows: [{name: a, seed: 7}]", "seed=7 cannot be a row's own"),
+        (f"rows: [{{name: {'a' * 101}}}]", "101 characters; give at most 100"),
+        (
+            "rows: [{name: a, model: {stem: pp3}, model: {name: resnet8}}]",
+            "not valid YAML.*'model' stands twice",
+        ),
         ("- a", "must hold keys and values"),
         ("a: [", "not valid YAML"),
     ],
@@ -133,6 +152,19 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, text: str, message: str) ->
     with pytest.raises(InputError, match=message) as caught:
         read_table(write(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+def test_a_base_beside_the_table_letters_of_any_script_and_no_title(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("epochs: 4")
+    names = "PP3 \N{GREEK SMALL LETTER ALPHA}", "PP3_\N{CYRILLIC SMALL LETTER BE}"
+    rows = ", ".join(f"{{name: {name}}}" for name in names)
+    table = read_table(write(tmp_path, f"title:\nbase: mine.yaml\nrows: [{rows}]"))
+    assert [row.recipe.epochs for row in table.rows] == [4, 4]
+    assert [row.slug for row in table.rows] == [
+        "pp3-\N{GREEK SMALL LETTER ALPHA}",
+        "pp3-\N{CYRILLIC SMALL LETTER BE}",
+    ]
+    assert table.title != "None"
 
 
 def test_a_row_by_its_name_or_its_folder() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pushpull.errors import InputError, choice
-from pushpull.training.recipe import Recipe, from_dict, packaged_file, packaged_recipe, read_yaml
+import torch
 
+from pushpull.errors import InputError, choice
+from pushpull.models import create_model, default_input_style
+from pushpull.training.recipe import ModelConfig, Recipe, from_dict, packaged_file, packaged_recipe, read_yaml
+
+_LONGEST_NAME = 100
 _KEYS = ("title", "base", "recipe", "rows", "seeds", "limit", "classes", "notes")
 
 
@@ -33,7 +38,7 @@ class Row:
     @property
     def slug(self) -> str:
         """The name as a folder: `AugMix (nine ops, JSD) + PP3` is `augmix-nine-ops-jsd-pp3`."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+        return re.sub(r"[\W_]+", "-", self.name.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,15 @@ def read_table(path: Path | str) -> TableFile:
 
     A file has `title`, `rows` and, as it needs, `base` (a recipe's name or path), `recipe` (settings common
     to all rows, over the base's), `seeds`, `limit`, `classes`, `notes`. Rows are a list, or the path of a
-    file with one, seen from the table. A row has `name`, perhaps `twin` and `on_request`, and its settings.
+    file with one; files are looked for beside the table. A row has `name`, perhaps `twin` and `on_request`,
+    and its settings; its network is built here, without memory: no mistake in it is found hours later.
     """
     values = read_yaml("table", path)
     if not isinstance(values, Mapping):
         raise InputError(f"table {path} must hold keys and values, not {values!r}")
     for key in values:
         choice(f"key in {path}", key, _KEYS)
-    base = read_yaml("recipe", packaged_recipe(values["base"])) if "base" in values else {}
+    base = _base(values["base"], path) if "base" in values else {}
     common = merged(base, _mapping(values.get("recipe", {}), f"{path}: recipe"))
     listed = values.get("rows")
     if isinstance(listed, str):
@@ -96,8 +102,17 @@ def read_table(path: Path | str) -> TableFile:
     notes = values.get("notes", [])
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise InputError(f"{path}: notes must be a list of sentences")
-    title = str(values.get("title", Path(path).stem))
+    title = str(values.get("title") or Path(path).stem)
     return TableFile(title, rows, checked_seeds(seeds, f"{path}: seeds"), limit, classes, tuple(notes))
+
+
+def _base(name: Any, table: Path | str) -> Mapping[str, Any]:
+    """Return the settings of a table's recipe: a file beside the table, another file, or a packaged one."""
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{table}: base={name!r} must be the name of a recipe or the path of one")
+    beside = Path(table).parent / name
+    path = beside if beside.is_file() else packaged_recipe(name)
+    return _mapping(read_yaml("recipe", path), str(path))
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,10 +127,10 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def checked_seeds(seeds: Sequence[int], where: str) -> tuple[int, ...]:
     """Return the seeds, or raise `InputError` unless they are whole numbers, at least one, each once."""
-    if not isinstance(seeds, list | tuple) or not seeds or len(set(seeds)) < len(seeds):
+    if not isinstance(seeds, list | tuple) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise InputError(f"{where}={seeds!r}: seeds are a list of whole numbers of at least 0")
+    if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"{where}={seeds!r}: give at least one seed, each once")
-    if not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise InputError(f"{where}={seeds!r}: seeds are whole numbers of at least 0")
     return tuple(seeds)
 
 
@@ -124,13 +139,35 @@ def _row(item: Any, common: Mapping[str, Any], where: str) -> Row:
     name, twin, on_request = own.pop("name", None), own.pop("twin", None), own.pop("on_request", False)
     if not isinstance(name, str) or not name or not isinstance(twin, str | None) or on_request not in (0, 1):
         raise InputError(f"{where}: give a name and, where it has one, the name of its twin, not {item!r}")
-    recipe = from_dict(Recipe, merged(common, own), f"{where} ({name})")
+    if len(name) > _LONGEST_NAME:
+        raise InputError(f"{where}: the name has {len(name)} characters; give at most {_LONGEST_NAME}")
+    where = f"{where} ({name})"
+    if "seed" in own:
+        raise InputError(f"{where}: seed={own['seed']!r} cannot be a row's own; give `seeds` for all rows")
+    try:
+        recipe = from_dict(Recipe, merged(common, own), where)
+        _check_network(recipe.model)
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
     if recipe.devices > 1 or recipe.num_nodes > 1:
         raise InputError(
-            f"{where} ({name}): a run of a table uses one device; to use several, start the command "
+            f"{where}: a run of a table uses one device; to use several, start the command "
             "once for each (CUDA_VISIBLE_DEVICES), in one output folder"
         )
     return Row(name, recipe, twin, bool(on_request))
+
+
+@functools.cache
+def _check_network(config: ModelConfig) -> None:
+    """Raise `InputError` where the network cannot be built; it is built without memory for its weights."""
+    with torch.device("meta"):
+        create_model(
+            config.name,
+            stem=config.stem,
+            input_style=config.input_style or default_input_style(config.name, 32),
+            num_classes=10,
+            alpha=config.alpha,
+        )
 
 
 def _check(rows: Sequence[Row], where: str) -> None:

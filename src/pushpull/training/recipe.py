@@ -44,6 +44,10 @@ class ModelConfig:
     weights: str | None = None
     alpha: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.alpha is not None and not 0 <= self.alpha < math.inf:
+            raise InputError(f"model.alpha={self.alpha} must be a finite number of at least 0, or null")
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -124,7 +128,8 @@ class OptimConfig:
             )
         if self.stem_weight_decay is not None and not 0 <= self.stem_weight_decay < math.inf:
             raise InputError(f"optim.stem_weight_decay={self.stem_weight_decay} must be 0 or more, or null")
-        if self.weight_decay < 0 or (self.clip_norm is not None and self.clip_norm <= 0):
+        clips = self.clip_norm is None or 0 < self.clip_norm < math.inf
+        if not (0 <= self.weight_decay < math.inf and clips):
             raise InputError(
                 f"optim.weight_decay={self.weight_decay} must be 0 or more, "
                 f"clip_norm={self.clip_norm} positive or null"
@@ -225,13 +230,27 @@ def read_recipe(path: Path | str) -> Recipe:
     return from_dict(Recipe, read_yaml("recipe", path), str(path))
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain values only; of a key that stands twice, YAML's own loader silently drops the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the keys and values of a mapping, each key once."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number] and key != "<<"]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{twice[0]!r} stands twice in one place", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(kind: str, path: Path | str) -> Any:
     """Return the values of a YAML file; errors call it a `kind`."""
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{kind} {path} does not exist; give the path of a YAML file")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{kind} {path} is not valid YAML: {' '.join(str(error).split())}") from error
 
