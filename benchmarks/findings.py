@@ -140,10 +140,15 @@ def main() -> None:
     parser.add_argument("table", type=Path, help="table.csv of `pushpull reproduce`")
     parser.add_argument("--figure", type=Path, help="a PNG or SVG to draw")
     options = parser.parse_args()
+    if not options.table.is_file():
+        parser.error(f"{options.table} does not exist; give the table.csv of `pushpull reproduce`")
     rows = read_differences(options.table)
     if not rows:
         parser.error(f"{options.table} has no row with a twin")
-    print(table(rows))
+    try:
+        print(table(rows))
+    except InputError as error:
+        parser.error(str(error))
     for key, title in FIGURES.items():
         std, freedom = pooled(rows, key)
         print(f"{title}: one pair's difference spreads by {std:.2f} points ({freedom} degrees of freedom)")

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pushpull.corruptions import CORRUPTIONS, FAMILIES, corrupt
+from pushpull.corruptions import CORRUPTIONS, FAMILIES, SEVERITIES, corrupt
 from pushpull.data import eval_batches
 from pushpull.evaluation.images import eval_images
 from pushpull.evaluation.settings import severity_scale
@@ -69,9 +69,12 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="the folder runs/ of a table")
     parser.add_argument("--rows", nargs="+", help="folders in it; by default all")
     parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--severity", type=int, default=3)
+    parser.add_argument("--severity", type=int, default=3, choices=SEVERITIES)
     options = parser.parse_args()
-    rows = options.rows or sorted(path.name for path in options.runs.iterdir() if path.is_dir())
+    there = sorted({path.parts[-3] for path in options.runs.glob("*/seed*/results.json")})
+    rows = options.rows or there
+    if not rows or not set(rows) <= set(there):
+        parser.error(f"{options.runs} has runs of {', '.join(there) or 'no row'}; give its folders as --rows")
     print("| row | seeds | " + " | ".join(FAMILIES) + " |\n| --- | ---: |" + " ---: |" * len(FAMILIES))
     conditions: dict[str, Tensor] = {}
     for row in rows:
@@ -80,8 +83,7 @@ def main() -> None:
             run = load_run(folder.parent)
             conditions = conditions or conditions_of(run, options.images, options.severity)
             found.append(disturbances(run, conditions))
-        if found:
-            print(_line(row, found), flush=True)
+        print(_line(row, found), flush=True)
 
 
 def _line(row: str, found: list[dict[str, float]]) -> str:

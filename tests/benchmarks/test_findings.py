@@ -62,3 +62,18 @@ def test_single_seeds_have_no_spread(program, tmp_path):
     rows = [("A", "baseline", name, "0", 0.1, "") for name in findings.FIGURES]
     with pytest.raises(InputError, match="train more seeds"):
         findings.table(findings.read_differences(written(tmp_path / "table.csv", rows)))
+
+
+def test_mistakes_are_one_line(program, tmp_path, capsys, monkeypatch):
+    findings = program("findings")
+    rows = [("A", "baseline", name, "0", 0.1, "") for name in findings.FIGURES]
+    single, none = written(tmp_path / "single.csv", rows), written(tmp_path / "none.csv", [])
+    for path, said in (
+        (single, "train more seeds"),
+        (none, "no row with a twin"),
+        (tmp_path / "x", "not exist"),
+    ):
+        monkeypatch.setattr("sys.argv", ["findings.py", str(path)])
+        with pytest.raises(SystemExit, match="2"):
+            findings.main()
+        assert said in capsys.readouterr().err

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pushpull.data import Preprocessing
+from pushpull.corruptions import corrupt
+from pushpull.data import DataConfig, Preprocessing, eval_batches
+from pushpull.evaluation.images import eval_images
 from pushpull.models import create_model
 from support import random_tensor
 
@@ -29,3 +31,24 @@ def test_it_is_the_power_of_the_change_over_the_variance(program, stem):
     assert found["same"] == 0
     variance = before.var((0, 2, 3), unbiased=False).sum() * 4 * 16 * 16
     assert found["other"] == pytest.approx(float((after - before).square().sum() / variance))
+
+
+def test_the_conditions_are_those_of_the_evaluation(program):
+    benchmark = program("stem_response")
+    run = SimpleNamespace(data=DataConfig("digits"))
+    conditions = benchmark.conditions_of(run, 20, 3)
+    images = conditions["clean"]
+    assert images.shape == (20, 3, 32, 32)
+    found = eval_images(run.data, limit=20)
+    (batch,) = eval_batches(found.split, found.framing, 20, 0)
+    for name in ("gaussian_noise", "fog", "pixelate"):
+        expected = corrupt(images, name, 3, scale="cifar", index=batch.index)
+        assert torch.equal(conditions[name], expected)
+
+
+def test_rows_that_are_not_there_are_named(program, tmp_path, capsys, monkeypatch):
+    benchmark = program("stem_response")
+    monkeypatch.setattr("sys.argv", ["stem_response.py", str(tmp_path), "--rows", "nope"])
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main()
+    assert "has runs of no row" in capsys.readouterr().err
