@@ -13,7 +13,7 @@ from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError
 from pushpull.evaluation.results import FILE_NAME, SEVERITIES, Results
 from pushpull.tables.spec import Row
-from pushpull.training.folder import LAST, is_finished
+from pushpull.training.folder import is_finished
 from pushpull.training.recipe import Recipe
 
 FOLDER = "runs"
@@ -45,10 +45,6 @@ class Run:
     def trained(self) -> bool:
         """Whether the network is trained to its end."""
         return is_finished(self.folder, self.recipe)
-
-    def resumable(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
-        return (self.folder / LAST).is_file()
 
     def results(self) -> Results | None:
         """Return what was measured so far, None where nothing was."""

@@ -1,0 +1,68 @@
+"""How a run's training begins: anew, or from its checkpoint; never over another run's weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pushpull.errors import InputError
+from pushpull.tables.runs import Run
+from pushpull.training.folder import LAST, RECIPE, RESULTS, WEIGHTS, check_folder, read_checkpoint
+
+
+@dataclass(frozen=True)
+class Start:
+    """How to begin.
+
+    Args:
+        resume: go on from the checkpoint; else from the first step, over what is there.
+        why: a line to print where what is there is of no use; None: nothing is lost.
+    """
+
+    resume: bool
+    why: str | None = None
+
+
+def start_of(run: Run) -> Start:
+    """Return how the training of a run that is not finished begins.
+
+    Raises:
+        InputError: the folder holds the weights, results or checkpoint of a run of another recipe, or of one
+            whose recipe is lost; or the checkpoint cannot be opened.
+    """
+    held = {name for name in (WEIGHTS, RESULTS, LAST) if (run.folder / name).exists()}
+    if not held:
+        return Start(resume=False)
+    _check_recipe(run)
+    if LAST not in held:
+        return Start(False, f"no {LAST} to go on from: trained again from the start")
+    try:
+        _, epochs_done = read_checkpoint(run.folder)
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise  # a disk that does not answer now may answer later
+        return Start(False, f"{LAST} is not readable, as after a kill: trained again from the start")
+    if epochs_done and WEIGHTS not in held:
+        return Start(False, f"{WEIGHTS} is gone: trained again from the start")
+    return Start(resume=True)
+
+
+def _check_recipe(run: Run) -> None:
+    """Refuse a folder whose run is not of this recipe."""
+    remedy = f"give another --output, or remove {run.folder}"
+    if not (run.folder / RECIPE).is_file():
+        raise InputError(f"{run.folder} holds a run without its {RECIPE}; restore it, {remedy}")
+    try:
+        check_folder(run.folder, run.recipe, resume=True, overwrite=False)
+    except InputError as error:
+        raise with_remedy(error, remedy) from error
+
+
+def with_remedy(error: InputError, remedy: str) -> InputError:
+    """Return an error of `pushpull train` or `evaluate` with another remedy, which comes after the last `;`.
+
+    Theirs are options that this command does not have.
+    """
+    problem, semicolon, theirs = str(error).rpartition("; ")
+    if semicolon and any(word in theirs for word in ("--overwrite", "--resume", "resume with")):
+        return InputError(f"{problem}; {remedy}")
+    return error
