@@ -72,10 +72,13 @@ def test_lost_weights_are_trained_again(copied, whole, table, capsys):
     assert_same_run(folder, whole / "runs" / "baseline" / "seed0")
 
 
-def test_another_limit_is_refused_with_what_helps_here(copied, table):
-    with pytest.raises(InputError) as caught:
+def test_another_limit_is_refused_with_what_helps_here(copied, table, capsys):
+    with pytest.raises(InputError, match="1 of 1 runs failed"):
         reproduce_command(table, rows=["baseline"], limit=5, output=str(copied), quiet=True)
-    assert "--overwrite" not in str(caught.value)
+    results = copied / "runs" / "baseline" / "seed0" / "results.json"
+    printed = capsys.readouterr().out
+    assert f"; give another --output, or remove {results} to measure again" in printed
+    assert "--overwrite" not in printed
 
 
 KILLED = """
@@ -211,6 +214,8 @@ def test_mistakes_stop_before_anything_is_trained(table, tmp_path):
         ({"seeds": [1, 1]}, "at least one seed, each once"),
         ({"minutes": 0.0}, "minutes=0.0 must be above 0"),
         ({"limit": 0}, "limit=0 is below 1"),
+        ({"limit": 0, "dry_run": True}, "limit=0 is below 1"),
+        ({"limit": -3, "dry_run": True}, "limit=-3 is below 1"),
         ({"epochs": 0}, "epochs=0 must be at least 1"),
         ({"data": "nowhere"}, "'nowhere' does not exist"),
         ({"accelerator": "tpu"}, "accelerator='tpu' is not one of"),

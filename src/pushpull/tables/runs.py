@@ -24,6 +24,19 @@ class Busy(Exception):  # noqa: N818 - no error: another process does the work
 
 
 @dataclass(frozen=True)
+class Extent:
+    """How many test images are evaluated.
+
+    Args:
+        limit: at most so many; None: all.
+        images: how many that is.
+    """
+
+    limit: int | None
+    images: int
+
+
+@dataclass(frozen=True)
 class Run:
     """One network of a table.
 
@@ -50,17 +63,17 @@ class Run:
         """Return what was measured so far, None where nothing was."""
         return Results.load(self.folder) if (self.folder / FILE_NAME).is_file() else None
 
-    def evaluated(self, limit: int | None) -> bool:
-        """Whether all 15 x 5 are measured, on `limit` images (None: all)."""
+    def evaluated(self, extent: Extent) -> bool:
+        """Whether all 15 x 5 are measured, on so many images."""
         results = self.results()
         if results is None or not results.complete or results.clean is None:
             return False
         whole = all(set(results.corrupted.get(name, {})) == set(SEVERITIES) for name in CORRUPTIONS)
-        return whole and results.data["limit"] == limit
+        return whole and (results.data["limit"], results.data["images"]) == (extent.limit, extent.images)
 
-    def done(self, limit: int | None) -> bool:
+    def done(self, extent: Extent) -> bool:
         """Whether nothing is left to do."""
-        return self.trained() and self.evaluated(limit)
+        return self.trained() and self.evaluated(extent)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -93,3 +106,9 @@ def runs_of(rows: Sequence[Row], seeds: Sequence[int], output: Path) -> list[Run
         for seed in seeds
         for row in rows
     ]
+
+
+def seeds_in(output: Path) -> list[int]:
+    """Return the seeds of which an output folder holds runs."""
+    names = {path.name.removeprefix("seed") for path in (output / FOLDER).glob("*/seed*") if path.is_dir()}
+    return sorted(int(name) for name in names if name.isdecimal())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pushpull.errors import InputError
+from pushpull.tables.remedy import with_remedy
 from pushpull.tables.runs import Run
 from pushpull.training.folder import LAST, RECIPE, RESULTS, WEIGHTS, check_folder, read_checkpoint
 
@@ -55,14 +56,3 @@ def _check_recipe(run: Run) -> None:
         check_folder(run.folder, run.recipe, resume=True, overwrite=False)
     except InputError as error:
         raise with_remedy(error, remedy) from error
-
-
-def with_remedy(error: InputError, remedy: str) -> InputError:
-    """Return an error of `pushpull train` or `evaluate` with another remedy, which comes after the last `;`.
-
-    Theirs are options that this command does not have.
-    """
-    problem, semicolon, theirs = str(error).rpartition("; ")
-    if semicolon and any(word in theirs for word in ("--overwrite", "--resume", "resume with")):
-        return InputError(f"{problem}; {remedy}")
-    return error

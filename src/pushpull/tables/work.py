@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pushpull.data import DataSplits
 from pushpull.errors import InputError
 from pushpull.evaluation.runs import evaluate_run
-from pushpull.tables.runs import Run
-from pushpull.tables.start import start_of, with_remedy
+from pushpull.tables.remedy import with_remedy
+from pushpull.tables.runs import Extent, Run
+from pushpull.tables.start import start_of
 from pushpull.training.callbacks import OutOfTime
 from pushpull.training.folder import RESULTS
 from pushpull.training.run import train
@@ -58,13 +59,13 @@ class Means:
 
     Args:
         splits: the data.
-        limit: evaluate at most so many test images; None: all.
+        extent: how many test images to evaluate.
         clock: of this sitting.
         progress: show how training and evaluation get on.
     """
 
     splits: DataSplits
-    limit: int | None
+    extent: Extent
     clock: Clock
     progress: bool
 
@@ -78,7 +79,7 @@ def complete(run: Run, means: Means) -> Iterator[str]:
     """
     if not run.trained():
         yield from _train(run, means)
-    if not run.evaluated(means.limit):
+    if not run.evaluated(means.extent):
         yield _evaluate(run, means)
 
 
@@ -105,7 +106,7 @@ def _evaluate(run: Run, means: Means) -> str:
         results = evaluate_run(
             run.folder,
             means.splits,
-            limit=means.limit,
+            limit=means.extent.limit,
             progress=means.progress,
             device="cpu" if recipe.accelerator == "cpu" else None,
             workers=recipe.workers,
