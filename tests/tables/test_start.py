@@ -63,9 +63,10 @@ def test_the_rest_of_the_same_run_starts_again_and_says_so(run, lost, why):
     assert start_of(run) == Start(False, why)
 
 
-def test_a_checkpoint_that_a_kill_left_half_written(run):
+@pytest.mark.parametrize("left", [0, 1000, 5000, 200_000])
+def test_a_checkpoint_that_a_kill_left_half_written(run, left):
     path = run.folder / "last.ckpt"
-    path.write_bytes(path.read_bytes()[:1000])
+    path.write_bytes(path.read_bytes()[:left])
     start = start_of(run)
     assert not start.resume
     assert "last.ckpt is not readable, as after a kill" in start.why
@@ -78,7 +79,8 @@ def test_a_checkpoint_that_cannot_be_opened_now_is_kept(run, monkeypatch):
         raise PermissionError("not now")
 
     monkeypatch.setattr("torch.load", refused)
-    with pytest.raises(InputError, match="not a readable checkpoint"):
+    monkeypatch.setattr("pushpull.tables.start.digest", refused)
+    with pytest.raises(InputError, match=r"last\.ckpt cannot be read \(not now\)"):
         start_of(run)
 
 

@@ -37,7 +37,7 @@ def measured(runs: Sequence[Run], extent: Extent) -> Measured:
     problems: dict[str, str] = {}
     for run in runs:
         try:
-            results = run.results() if run.done(extent) else None
+            results = run.whole_results(extent) if run.trained() else None
         except InputError as error:
             problems[run.name] = str(error)
             continue

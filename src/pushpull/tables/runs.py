@@ -63,17 +63,18 @@ class Run:
         """Return what was measured so far, None where nothing was."""
         return Results.load(self.folder) if (self.folder / FILE_NAME).is_file() else None
 
-    def evaluated(self, extent: Extent) -> bool:
-        """Whether all 15 x 5 are measured, on so many images."""
+    def whole_results(self, extent: Extent) -> Results | None:
+        """Return what was measured if that is all 15 x 5 on so many images, else None."""
         results = self.results()
         if results is None or not results.complete or results.clean is None:
-            return False
+            return None
         whole = all(set(results.corrupted.get(name, {})) == set(SEVERITIES) for name in CORRUPTIONS)
-        return whole and (results.data["limit"], results.data["images"]) == (extent.limit, extent.images)
+        same = (results.data["limit"], results.data["images"]) == (extent.limit, extent.images)
+        return results if whole and same else None
 
     def done(self, extent: Extent) -> bool:
         """Whether nothing is left to do."""
-        return self.trained() and self.evaluated(extent)
+        return self.trained() and self.whole_results(extent) is not None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pushpull.errors import InputError
 from pushpull.tables.remedy import with_remedy
 from pushpull.tables.runs import Run
-from pushpull.training.folder import LAST, RECIPE, RESULTS, WEIGHTS, check_folder, read_checkpoint
+from pushpull.training.folder import LAST, RECIPE, RESULTS, WEIGHTS, check_folder, digest, read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,30 @@ def start_of(run: Run) -> Start:
     _check_recipe(run)
     if LAST not in held:
         return Start(False, f"no {LAST} to go on from: trained again from the start")
-    try:
-        _, epochs_done = read_checkpoint(run.folder)
-    except InputError as error:
-        if isinstance(error.__cause__, OSError):
-            raise  # a disk that does not answer now may answer later
+    epochs_done = _epochs_done(run.folder)
+    if epochs_done is None:
         return Start(False, f"{LAST} is not readable, as after a kill: trained again from the start")
     if epochs_done and WEIGHTS not in held:
         return Start(False, f"{WEIGHTS} is gone: trained again from the start")
     return Start(resume=True)
+
+
+def _epochs_done(folder: Path) -> int | None:
+    """Return the whole epochs of the checkpoint, None where it is broken.
+
+    Raises:
+        InputError: its bytes cannot be had: a disk that does not answer now may answer later.
+    """
+    path = folder / LAST
+    try:
+        return read_checkpoint(folder)[1] if path.stat().st_size else None
+    except InputError:
+        try:
+            digest(path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"{path} cannot be read ({reason}); make it readable, or remove it") from error
+        return None
 
 
 def _check_recipe(run: Run) -> None:

@@ -79,7 +79,7 @@ def complete(run: Run, means: Means) -> Iterator[str]:
     """
     if not run.trained():
         yield from _train(run, means)
-    if not run.evaluated(means.extent):
+    if run.whole_results(means.extent) is None:
         yield _evaluate(run, means)
 
 
