@@ -65,25 +65,21 @@ def reproduce_command(
     changes = _Changes(data, label, classes, epochs, workers, accelerator)
     file = changes.applied(read_table(path))
     file = dry.shortened(file) if dry_run else file
-    folder = Path(output or f"runs/tables/{path.stem}") / ("dry-run" if dry_run else ".")
-    writable_folder(folder)
+    folder = writable_folder(Path(output or f"runs/tables/{path.stem}") / ("dry-run" if dry_run else "."))
     chosen = _chosen(file, rows)
     numbers = checked_seeds(seeds, "seeds") if seeds else file.seeds
     config = _data(file, chosen, folder, dry_run)
     splits = load_data(config)
-    if dry_run:
-        splits, most = dry.few_images(splits, most), None
-    else:
-        most = file.limit if most is None else most
-    on_it = {row.name: _on(row, config) for row in file.rows if row.recipe.data == chosen[0].recipe.data}
-    runs = runs_of([on_it[row.name] for row in chosen], numbers, folder)
-    seeds_reported = sorted({*file.seeds, *numbers, *seeds_in(folder)})
-    others = [run for run in runs_of(list(on_it.values()), seeds_reported, folder) if run not in runs]
+    most = file.limit if most is None else most
+    splits = dry.few_images(splits, most) if dry_run else splits
+    runs = runs_of([_on(config, row) for row in chosen], numbers, folder)
+    alike = [_on(config, row) for row in file.rows if row.recipe.data == chosen[0].recipe.data]
+    every = runs_of(alike, sorted({*file.seeds, *numbers, *seeds_in(folder)}), folder)
     words = ["pushpull", "reproduce", table, *changes.words(), *_words("rows", rows), *_words("seeds", seeds)]
     words += [*_words("limit", limit), *_words("minutes", minutes), *_words("output", output)]
     words += ["--dry-run"] if dry_run else []
     means = Means(splits, _extent(most, splits), clock, progress=not quiet)
-    job = Job(file, runs, others, means, folder, shlex.join(words))
+    job = Job(file, runs, [run for run in every if run not in runs], means, folder, shlex.join(words))
     job.check_textures()
     job.report(job.work())
 
@@ -152,7 +148,7 @@ def _chosen(file: TableFile, names: Sequence[str] | None) -> list[Row]:
     return list({row.name: row for row in map(file.row, names)}.values())
 
 
-def _on(row: Row, config: DataConfig) -> Row:
+def _on(config: DataConfig, row: Row) -> Row:
     return replace(row, recipe=replace(row.recipe, data=config))
 
 

@@ -46,10 +46,8 @@ class Job:
             return
         now = frost_texture_source()
         if now not in there:
-            earlier, files = (
-                " and ".join(map(repr, sorted(there))),
-                self.folder / FOLDER / "*/seed*" / RESULTS,
-            )
+            earlier = " and ".join(map(repr, sorted(there)))
+            files = self.folder / FOLDER / "*/seed*" / RESULTS
             raise InputError(
                 f"frost in {self.folder} was measured with textures {earlier}, and would be with {now!r} "
                 f"now; name the earlier ones ({ENVIRONMENT_VARIABLE}), give another --output, or remove "
