@@ -127,6 +127,14 @@ def test_what_was_not_asked_for_is_said(table, tmp_path, no_time):
     assert "1 of its runs are not done and were not asked for (PP3 seed 0)" in text
 
 
+def test_what_was_trained_otherwise_is_named(copied, table):
+    with pytest.raises(InputError, match="1 of 1 runs failed"):
+        again(table, copied, rows=["baseline"], epochs=1)
+    problems = written(copied)["problems"]
+    assert problems.keys() == {"baseline seed 0", "PP3 seed 0"}
+    assert all(r"made with other settings (epochs)" in reason for reason in problems.values())
+
+
 def test_figures_of_an_earlier_table_are_removed(copied, table):
     shutil.rmtree(run_folder(copied, "pp3"))
     value = again(table, copied, rows=["baseline"])

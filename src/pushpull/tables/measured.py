@@ -12,6 +12,7 @@ from pushpull.evaluation.results import FILE_NAME, Results
 from pushpull.reports.setting import require_same, setting_of
 from pushpull.tables.remedy import with_remedy
 from pushpull.tables.runs import Extent, Run
+from pushpull.tables.start import check_recipe
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def measured(runs: Sequence[Run], extent: Extent) -> Measured:
     problems: dict[str, str] = {}
     for run in runs:
         try:
-            results = run.whole_results(extent) if run.trained() else None
+            results = _results_of(run, extent)
         except InputError as error:
             problems[run.name] = str(error)
             continue
@@ -48,6 +49,15 @@ def measured(runs: Sequence[Run], extent: Extent) -> Measured:
     for run, results in kept:
         by_row.setdefault(run.row.name, {})[run.recipe.seed] = results
     return Measured(by_row, problems | left_out)
+
+
+def _results_of(run: Run, extent: Extent) -> Results | None:
+    """Return the results of a run that is done, else None; one of another recipe is an `InputError`."""
+    if run.trained():
+        return run.whole_results(extent)
+    if (run.folder / FILE_NAME).is_file():
+        check_recipe(run)
+    return None
 
 
 def frost_textures_of(runs: Iterable[Run]) -> set[str]:

@@ -34,7 +34,7 @@ def start_of(run: Run) -> Start:
     held = {name for name in (WEIGHTS, RESULTS, LAST) if (run.folder / name).exists()}
     if not held:
         return Start(resume=False)
-    _check_recipe(run)
+    check_recipe(run)
     if LAST not in held:
         return Start(False, f"no {LAST} to go on from: trained again from the start")
     epochs_done = _epochs_done(run.folder)
@@ -63,8 +63,8 @@ def _epochs_done(folder: Path) -> int | None:
         return None
 
 
-def _check_recipe(run: Run) -> None:
-    """Refuse a folder whose run is not of this recipe."""
+def check_recipe(run: Run) -> None:
+    """Raise `InputError` where the folder's run is not of this recipe, or its recipe is lost."""
     remedy = f"give another --output, or remove {run.folder}"
     if not (run.folder / RECIPE).is_file():
         raise InputError(f"{run.folder} holds a run without its {RECIPE}; restore it, {remedy}")
