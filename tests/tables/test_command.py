@@ -19,39 +19,6 @@ from pushpull.tables.runs import Busy, runs_of
 from pushpull.tables.spec import read_table
 from pushpull.tables.work import Clock
 
-TABLE = """
-title: Digits
-recipe:
-  model: {name: resnet8}
-  data: {name: digits, fraction: 0.05}
-  preprocessing: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
-  augment: {flip: false}
-  epochs: 2
-  batch_size: 16
-  accelerator: cpu
-rows:
-  - {name: baseline}
-  - {name: PP3, twin: baseline, model: {stem: pp3}}
-  - {name: BlurPool, twin: baseline, on_request: true, model: {stem: blurpool}}
-seeds: [0]
-limit: 10
-"""
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    path = tmp_path_factory.mktemp("table") / "digits-table.yaml"
-    path.write_text(TABLE)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def whole(table, tmp_path_factory):
-    """The table's folder, made without interruption."""
-    folder = tmp_path_factory.mktemp("whole")
-    reproduce_command(table, output=str(folder), quiet=True)
-    return folder
-
 
 def assert_same_run(first: Path, second: Path) -> None:
     one, two = (load_file(folder / "model.safetensors") for folder in (first, second))
@@ -84,6 +51,34 @@ def test_the_table_and_all_that_is_promised(whole, table, capsys):
     printed = capsys.readouterr().out
     assert "trained" not in printed
     assert "remain" not in printed
+
+
+def test_a_finished_run_of_another_recipe_is_not_deleted(copied, table):
+    folder = copied / "runs" / "baseline" / "seed0"
+    (folder / "last.ckpt").unlink()
+    before = {name: (folder / name).read_bytes() for name in ("model.safetensors", "results.json")}
+    with pytest.raises(InputError):
+        reproduce_command(table, rows=["baseline"], epochs=1, output=str(copied), quiet=True)
+    assert before == {name: (folder / name).read_bytes() for name in before}
+
+
+def test_lost_weights_are_trained_again(copied, whole, table, capsys):
+    folder = copied / "runs" / "baseline" / "seed0"
+    (folder / "model.safetensors").unlink()
+    reproduce_command(table, rows=["baseline"], output=str(copied), quiet=True)
+    printed = capsys.readouterr().out
+    assert "baseline seed 0: model.safetensors is gone: trained again from the start" in printed
+    assert "remain" not in printed
+    assert_same_run(folder, whole / "runs" / "baseline" / "seed0")
+
+
+def test_another_limit_is_refused_with_what_helps_here(copied, table, capsys):
+    with pytest.raises(InputError, match="1 of 1 runs failed"):
+        reproduce_command(table, rows=["baseline"], limit=5, output=str(copied), quiet=True)
+    results = copied / "runs" / "baseline" / "seed0" / "results.json"
+    printed = capsys.readouterr().out
+    assert f"; give another --output, or remove {results} to measure again" in printed
+    assert "--overwrite" not in printed
 
 
 KILLED = """
@@ -219,6 +214,8 @@ def test_mistakes_stop_before_anything_is_trained(table, tmp_path):
         ({"seeds": [1, 1]}, "at least one seed, each once"),
         ({"minutes": 0.0}, "minutes=0.0 must be above 0"),
         ({"limit": 0}, "limit=0 is below 1"),
+        ({"limit": 0, "dry_run": True}, "limit=0 is below 1"),
+        ({"limit": -3, "dry_run": True}, "limit=-3 is below 1"),
         ({"epochs": 0}, "epochs=0 must be at least 1"),
         ({"data": "nowhere"}, "'nowhere' does not exist"),
         ({"accelerator": "tpu"}, "accelerator='tpu' is not one of"),

@@ -10,9 +10,9 @@ from pushpull.evaluation.results import Condition, Results
 from pushpull.reports import Estimate
 from pushpull.tables import table_figures
 from pushpull.tables.tabular import table_csv, table_json
-from pushpull.tables.text import About, markdown
+from pushpull.tables.text import About, Remains, markdown
 
-ABOUT = About("Title", (("Network", "resnet14"),), ("A note.",), (), "pushpull reproduce t.yaml")
+ABOUT = About("Title", (("Network", "resnet14"),), ("A note.",), Remains(), "pushpull reproduce t.yaml")
 
 
 def build(
@@ -94,6 +94,34 @@ def test_only_seeds_that_both_have_are_paired(measured):
     assert row.values["net_reduction_percent"].mean == pytest.approx((100 * 2 / 40 - 100 / 36) / 2)
 
 
+def test_r_net_has_seeds_of_its_own(measured):
+    measured = {"baseline": {0: measured["baseline"][0]}, "PP3": measured["PP3"]}
+    figures = table_figures(measured, {}, "baseline")
+    lines = [line.split(",") for line in table_csv(figures).splitlines()]
+    seeds = {(line[0], line[2]): line[5] for line in lines}
+    assert seeds["PP3", "net_reduction_percent"] == "0"
+    assert seeds["PP3", "clean_error"] == "0 1 2"
+    assert seeds["baseline", "net_reduction_percent"] == "0"
+    text = markdown(figures, ABOUT)
+    assert "- R_net of PP3: only seeds 0, where the baseline" in text
+    assert "R_net of baseline" not in text
+
+
+def test_without_an_error_of_the_baseline_there_is_no_r_net(measured):
+    """It divides by that error; the other figures stand."""
+    measured["baseline"][1] = build(0.0, 0.4, seed=1)
+    baseline, row = table_figures(measured, {"PP3": "baseline"}, "baseline").rows
+    assert (baseline.baseline_seeds, row.baseline_seeds) == ((0, 2), (0, 2))
+    assert row.values["net_reduction_percent"].mean == pytest.approx((100 * 2 / 40 - 100 / 36) / 2)
+    assert "net_reduction_percent" not in row.differences  # not over the seeds of the other differences
+    measured = {name: {0: build(0.0, 0.4)} for name in measured}
+    figures = table_figures(measured, {"PP3": "baseline"}, "baseline")
+    assert all("net_reduction_percent" not in row.values for row in figures.rows)
+    text = markdown(figures, ABOUT)
+    assert "| PP3 | 0 | 0.0 | 40.0 |  |" in text
+    assert "R_net of PP3: none" in text
+
+
 def test_families_and_corruptions(measured):
     errors = {name: 0.01 * number for number, name in enumerate(CORRUPTIONS)}
     measured["PP3"] = {0: build(0.2, errors)}
@@ -134,7 +162,7 @@ def test_the_table_says_its_conventions(measured):
         "| PP3 \N{MINUS SIGN} baseline | 0 1 2 | +1.0 ± 2.5 | \N{MINUS SIGN}2.0 ± 2.5 | +2.3 ± 10.8 |" in text
     )
     assert "Not complete" not in text
-    unfinished = About("Title", (), (), ("PP3 seed 2",), "c")
+    unfinished = About("Title", (), (), Remains(("PP3 seed 2",)), "c")
     assert "**Not complete:** 1 runs are missing (PP3 seed 2)." in markdown(figures, unfinished)
     assert "Title" in markdown(None, unfinished)
 

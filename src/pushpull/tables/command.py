@@ -13,12 +13,10 @@ from pushpull.data.subsets import read_class_list
 from pushpull.errors import InputError, integer
 from pushpull.files import writable_folder, write_text
 from pushpull.tables import dry_run as dry
-from pushpull.tables.runs import Busy, Run, runs_of
+from pushpull.tables.job import Job
+from pushpull.tables.runs import Extent, runs_of, seeds_in
 from pushpull.tables.spec import Row, TableFile, checked_seeds, packaged_table, read_table
-from pushpull.tables.text import tables
-from pushpull.tables.work import Clock, Means, complete
-from pushpull.tables.write import about, figures_of, write_table
-from pushpull.training.callbacks import OutOfTime
+from pushpull.tables.work import Clock, Means
 
 
 def reproduce_command(
@@ -55,37 +53,35 @@ def reproduce_command(
         classes: a text file with one class name or wnid a line: only these classes. Tables of a part of
             ImageNet need one.
         limit: evaluate at most so many test images, the same share of every class; by default the table's.
-        epochs: another number of epochs than the table's.
+        epochs: another number of epochs than the table's; rows that have a number of their own keep it.
         workers: processes that decode images which do not fit in memory; by default the table's.
         accelerator: auto, cpu, cuda or mps; by default the table's.
         dry_run: two steps of every row and the whole evaluation of two images (or --limit), in a folder of
             its own: does everything work? It continues and stops as the real table does.
         quiet: show no progress of trainings and evaluations.
     """
-    clock = Clock(_positive("minutes", minutes))
+    clock, most = Clock(_positive("minutes", minutes)), _limit(limit)
     path = packaged_table(table)
-    file = read_table(path)
-    folder = Path(output or f"runs/tables/{path.stem}") / ("dry-run" if dry_run else ".")
-    writable_folder(folder)
-    chosen = [file.row(name) for name in rows] if rows else [row for row in file.rows if not row.on_request]
-    numbers = checked_seeds(seeds, "seeds") if seeds else (file.seeds[:1] if dry_run else file.seeds)
     changes = _Changes(data, label, classes, epochs, workers, accelerator)
-    file = replace(file, rows=tuple(map(changes.applied, file.rows)))
-    chosen = [file.row(row.name) for row in chosen]
+    file = changes.applied(read_table(path))
+    file = dry.shortened(file) if dry_run else file
+    folder = writable_folder(Path(output or f"runs/tables/{path.stem}") / ("dry-run" if dry_run else "."))
+    chosen = _chosen(file, rows)
+    numbers = checked_seeds(seeds, "seeds") if seeds else file.seeds
     config = _data(file, chosen, folder, dry_run)
     splits = load_data(config)
-    chosen = [replace(row, recipe=replace(row.recipe, data=config)) for row in chosen]
-    if dry_run:
-        chosen, splits, images = dry.shortened(chosen), dry.few_images(splits, limit), None
-    else:
-        images = _limit(file.limit if limit is None else limit, splits)
-    means = Means(splits, images, clock, progress=not quiet)
+    most = file.limit if most is None else most
+    splits = dry.few_images(splits, most) if dry_run else splits
+    runs = runs_of([_on(config, row) for row in chosen], numbers, folder)
+    alike = [_on(config, row) for row in file.rows if row.recipe.data == chosen[0].recipe.data]
+    every = runs_of(alike, sorted({*file.seeds, *numbers, *seeds_in(folder)}), folder)
     words = ["pushpull", "reproduce", table, *changes.words(), *_words("rows", rows), *_words("seeds", seeds)]
     words += [*_words("limit", limit), *_words("minutes", minutes), *_words("output", output)]
     words += ["--dry-run"] if dry_run else []
-    job = _Job(file, runs_of(chosen, numbers, folder), means, folder, shlex.join(words))
-    job.work()
-    job.report()
+    means = Means(splits, _extent(most, splits), clock, progress=not quiet)
+    job = Job(file, runs, [run for run in every if run not in runs], means, folder, shlex.join(words))
+    job.check_textures()
+    job.report(job.work())
 
 
 @dataclass(frozen=True)
@@ -99,61 +95,26 @@ class _Changes:
     workers: int | None
     accelerator: str | None
 
-    def applied(self, row: Row) -> Row:
-        """Return the row with the changes."""
+    def applied(self, file: TableFile) -> TableFile:
+        """Return the table with the changes, of which the title names those that make it another table."""
+        usual = file.rows[0].recipe.epochs
+        rows = tuple(self._row(row, usual) for row in file.rows)
+        another = self.epochs is not None and self.epochs != usual
+        return replace(
+            file, rows=rows, title=f"{file.title} (--epochs {self.epochs})" if another else file.title
+        )
+
+    def _row(self, row: Row, usual: int) -> Row:
+        """Return a row with the changes; one that trains longer or shorter than usual keeps its epochs."""
         named = {"name": self.data, "label": self.label, "classes": self.classes}
         config = replace(row.recipe.data, **_given(named))
-        own = _given({key: getattr(self, key) for key in ("epochs", "workers", "accelerator")})
-        return replace(row, recipe=replace(row.recipe, data=config, **own))
+        own = {"workers": self.workers, "accelerator": self.accelerator}
+        own |= {"epochs": self.epochs} if row.recipe.epochs == usual else {}
+        return replace(row, recipe=replace(row.recipe, data=config, **_given(own)))
 
     def words(self) -> list[str]:
         """Return them as words of a command line."""
         return [word for key, value in vars(self).items() for word in _words(key, value)]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """The runs of a table in an output folder."""
-
-    table: TableFile
-    runs: Sequence[Run]
-    means: Means
-    folder: Path
-    command: str
-
-    def missing(self) -> list[Run]:
-        """Return the runs that are not done."""
-        return [run for run in self.runs if not run.done(self.means.limit)]
-
-    def work(self) -> None:
-        """Do what is missing, run by run, until all is done or the time is over."""
-        for number, run in enumerate(self.runs, 1):
-            said = f"[{number}/{len(self.runs)}] {run.name}"
-            if run.done(self.means.limit):
-                continue
-            try:
-                with run.locked():
-                    for text in complete(run, self.means):
-                        print(f"{said}: {text}", flush=True)
-            except Busy:
-                print(f"{said}: another process works on it", flush=True)
-            except OutOfTime:
-                print(f"{said}: stopped, the time is over", flush=True)
-                return
-
-    def report(self) -> None:
-        """Write the table of what is done; print it, and what remains."""
-        missing = self.missing()
-        figures = figures_of(self.table, self.runs, self.means.limit)
-        said = about(self.table, self.runs, missing, self.command)
-        recipes = {run.row.name: run.row.recipe.to_dict() for run in self.runs}
-        paths = write_table(self.folder, figures, said, recipes)
-        if figures is not None:
-            print("\n" + "\n\n".join(tables(figures)) + "\n")
-        if missing:
-            names = ", ".join(run.name for run in missing[:4]) + (", ..." if missing[4:] else "")
-            print(f"{len(missing)} of {len(self.runs)} runs remain ({names}). Go on with:\n  {self.command}")
-        print(f"Written: {', '.join(map(str, paths))}")
 
 
 def _data(file: TableFile, rows: Sequence[Row], folder: Path, dry_run: bool) -> DataConfig:
@@ -180,14 +141,29 @@ def _data(file: TableFile, rows: Sequence[Row], folder: Path, dry_run: bool) -> 
     return replace(config, classes=str(write_text(folder / "classes.txt", "\n".join(names) + "\n")))
 
 
-def _limit(limit: int | None, splits: DataSplits) -> int | None:
-    """Return how many test images, None for all."""
-    if limit is None:
-        return None
-    limit = integer("limit", limit, "give a number of images, or none for all")
-    if limit < 1:
-        raise InputError(f"limit={limit} is below 1; give a number of images, or none for all")
-    return None if limit >= len(splits.required("test")) else limit
+def _chosen(file: TableFile, names: Sequence[str] | None) -> list[Row]:
+    """Return the rows that are to be made, each once."""
+    if not names:
+        return [row for row in file.rows if not row.on_request]
+    return list({row.name: row for row in map(file.row, names)}.values())
+
+
+def _on(config: DataConfig, row: Row) -> Row:
+    return replace(row, recipe=replace(row.recipe, data=config))
+
+
+def _limit(limit: int | None) -> int | None:
+    """Return how many test images were asked for, None where nothing was said."""
+    remedy = "give a number of images, or leave it out"
+    if limit is not None and integer("limit", limit, remedy) < 1:
+        raise InputError(f"limit={limit} is below 1; {remedy}")
+    return limit
+
+
+def _extent(limit: int | None, splits: DataSplits) -> Extent:
+    """Return how many test images that is of those that there are."""
+    there = len(splits.required("test"))
+    return Extent(None, there) if limit is None or limit >= there else Extent(limit, limit)
 
 
 def _positive(what: str, value: float | None) -> float | None:

@@ -13,7 +13,7 @@ from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError
 from pushpull.evaluation.results import FILE_NAME, SEVERITIES, Results
 from pushpull.tables.spec import Row
-from pushpull.training.folder import LAST, is_finished
+from pushpull.training.folder import is_finished
 from pushpull.training.recipe import Recipe
 
 FOLDER = "runs"
@@ -21,6 +21,19 @@ FOLDER = "runs"
 
 class Busy(Exception):  # noqa: N818 - no error: another process does the work
     """Another process works on the run."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many test images are evaluated.
+
+    Args:
+        limit: at most so many; None: all.
+        images: how many that is.
+    """
+
+    limit: int | None
+    images: int
 
 
 @dataclass(frozen=True)
@@ -46,25 +59,22 @@ class Run:
         """Whether the network is trained to its end."""
         return is_finished(self.folder, self.recipe)
 
-    def resumable(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
-        return (self.folder / LAST).is_file()
-
     def results(self) -> Results | None:
         """Return what was measured so far, None where nothing was."""
         return Results.load(self.folder) if (self.folder / FILE_NAME).is_file() else None
 
-    def evaluated(self, limit: int | None) -> bool:
-        """Whether all 15 x 5 are measured, on `limit` images (None: all)."""
+    def whole_results(self, extent: Extent) -> Results | None:
+        """Return what was measured if that is all 15 x 5 on so many images, else None."""
         results = self.results()
         if results is None or not results.complete or results.clean is None:
-            return False
+            return None
         whole = all(set(results.corrupted.get(name, {})) == set(SEVERITIES) for name in CORRUPTIONS)
-        return whole and results.data["limit"] == limit
+        same = (results.data["limit"], results.data["images"]) == (extent.limit, extent.images)
+        return results if whole and same else None
 
-    def done(self, limit: int | None) -> bool:
+    def done(self, extent: Extent) -> bool:
         """Whether nothing is left to do."""
-        return self.trained() and self.evaluated(limit)
+        return self.trained() and self.whole_results(extent) is not None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -97,3 +107,9 @@ def runs_of(rows: Sequence[Row], seeds: Sequence[int], output: Path) -> list[Run
         for seed in seeds
         for row in rows
     ]
+
+
+def seeds_in(output: Path) -> list[int]:
+    """Return the seeds of which an output folder holds runs."""
+    names = {path.name.removeprefix("seed") for path in (output / FOLDER).glob("*/seed*") if path.is_dir()}
+    return sorted(int(name) for name in names if name.isdecimal())

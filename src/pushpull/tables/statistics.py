@@ -37,7 +37,8 @@ class RowFigures:
         twin: the row that it is paired with; None: none, or nothing of it is measured.
         paired_seeds: those that both have.
         differences: column key -> the row's figure minus its twin's of the same seed, over these seeds.
-        baseline_seeds: seeds that the row and the baseline have, over which R_net is.
+        baseline_seeds: seeds over which R_net is: those that the row and the baseline have, but for those
+            where the baseline makes no error, which R_net divides by.
     """
 
     name: str
@@ -122,13 +123,15 @@ _Figures = Mapping[str, Mapping[int, Mapping[str, float]]]
 def _row(name: str, single: _Figures, twin: str | None, baseline: str) -> RowFigures:
     own = single[name]
     values = _over(own.values())
-    of_baseline = {} if baseline == name else single.get(baseline, {})
+    of_baseline = {
+        seed: figures for seed, figures in single.get(baseline, {}).items() if figures[CLEAN_ERROR.key] > 0
+    }
     both = tuple(seed for seed in own if seed in of_baseline)
-    if both:
+    if both and baseline == name:
+        values[NET_REDUCTION.key] = Estimate(0.0, None, len(both))  # zero by definition, not by measurement
+    elif both:
         reductions = [_net_reduction(own[seed], of_baseline[seed]) for seed in both]
         values[NET_REDUCTION.key] = Estimate.of(reductions)
-    elif baseline == name:
-        values[NET_REDUCTION.key] = Estimate(0.0, None, len(own))  # zero by definition, not by measurement
     of_twin = single.get(twin, {}) if twin is not None else {}
     paired = tuple(seed for seed in own if seed in of_twin)
     differences = {}

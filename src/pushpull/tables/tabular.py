@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pushpull.reports.columns import Column
+from pushpull.reports.columns import NET_REDUCTION, Column
 from pushpull.reports.estimate import Estimate
 from pushpull.tables.statistics import TableFigures
 from pushpull.tables.text import LEVEL, About
@@ -32,7 +32,8 @@ def table_csv(figures: TableFigures | None) -> str:
         ):
             for column in figures.columns if figures is not None else ():
                 if column.key in estimates:
-                    writer.writerow(_line(row.name, minus, column, seeds, estimates[column.key]))
+                    of = row.baseline_seeds if column is NET_REDUCTION and not minus else seeds
+                    writer.writerow(_line(row.name, minus, column, of, estimates[column.key]))
     return text.getvalue()
 
 
@@ -46,13 +47,16 @@ def _line(name: str, minus: str, column: Column, seeds: Sequence[int], estimate:
 
 def table_json(figures: TableFigures | None, about: About, recipes: Mapping[str, Any]) -> dict[str, Any]:
     """Return JSON values: what was measured, every figure with its interval, the recipe of each row."""
-    found: dict[str, Any] = {"schema": SCHEMA, **asdict(about), "complete": not about.missing}
+    values = asdict(about)
+    remains = values.pop("remains")
+    found: dict[str, Any] = {"schema": SCHEMA, **values, **remains, "problems": dict(about.remains.problems)}
+    found["complete"] = not about.remains.missing
     found |= {"recipes": dict(recipes), "level": LEVEL, "rows": []}
     if figures is None:
         return found
     for row in figures.rows:
-        values, differences = (_estimates(part) for part in (row.values, row.differences))
-        found["rows"].append({**asdict(row), "values": values, "differences": differences})
+        figures_of_row = {"values": _estimates(row.values), "differences": _estimates(row.differences)}
+        found["rows"].append({**asdict(row), **figures_of_row})
     return found | {
         "setting": asdict(figures.setting),
         "note": figures.note,

@@ -15,6 +15,40 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
+class Remains:
+    """What a table lacks; runs by name.
+
+    Args:
+        missing: asked for, and not in the table.
+        problems: run and why it is not in the table, though it was tried or there is something of it.
+        unasked: of the table file, not asked for and not in the table either.
+    """
+
+    missing: tuple[str, ...] = ()
+    problems: tuple[tuple[str, str], ...] = ()
+    unasked: tuple[str, ...] = ()
+
+    def sentences(self) -> list[str]:
+        """Say it in Markdown, a paragraph each."""
+        said = []
+        if self.missing:
+            said.append(f"**Not complete:** {len(self.missing)} runs are missing ({few(self.missing)}).")
+        if self.problems:
+            said.append("\n".join(f"- {escape(f'{name}: {why}')}" for name, why in self.problems))
+        if self.unasked:
+            said.append(
+                f"**A part of the table:** {len(self.unasked)} of its runs are not done and were not asked "
+                f"for ({few(self.unasked)})."
+            )
+        return said
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first six names."""
+    return ", ".join(names[:6]) + (", ..." if names[6:] else "")
+
+
+@dataclass(frozen=True)
 class About:
     """What a table's reader must know beside its figures.
 
@@ -22,14 +56,14 @@ class About:
         title: heading.
         facts: name and text, such as network, epochs, hardware.
         notes: sentences from the table file.
-        missing: runs that are not done yet.
+        remains: what is not in the table.
         command: what makes or continues the table.
     """
 
     title: str
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    missing: tuple[str, ...]
+    remains: Remains
     command: str
 
 
@@ -38,9 +72,7 @@ def markdown(figures: TableFigures | None, about: About) -> str:
     parts = [f"# {escape(about.title)}"]
     if figures is not None and figures.note:
         parts.append(f"**{figures.note}**")
-    if about.missing:
-        shown = ", ".join(about.missing[:6]) + (", ..." if about.missing[6:] else "")
-        parts.append(f"**Not complete:** {len(about.missing)} runs are missing ({shown}).")
+    parts += about.remains.sentences()
     setting = [] if figures is None else figures.setting.summary()
     parts.append("\n".join(f"- {name}: {escape(text)}" for name, text in (*about.facts, *setting)))
     if figures is not None:
@@ -123,6 +155,7 @@ def _notes(figures: TableFigures) -> list[str]:
         f"{figures.baseline or 'the baseline'} of the same seed; higher is better. Fitted to the published "
         "table."
     )
+    notes += _reductions(figures)
     if several:
         notes.append(
             "±: half of the 95 % confidence interval of the mean over seeds (Student's t). It covers what "
@@ -138,3 +171,16 @@ def _notes(figures: TableFigures) -> list[str]:
     if figures.setting.frost_textures == "procedural":
         notes.append("Frost is drawn, not the benchmark's photographs: not as in published tables.")
     return notes
+
+
+def _reductions(figures: TableFigures) -> list[str]:
+    """Say of which rows R_net is over other seeds than the rest of the line."""
+    if figures.baseline is None:
+        return [f"{NET_REDUCTION.title}: none, for the baseline is not measured."]
+    return [
+        f"{NET_REDUCTION.title} of {escape(row.name)}: "
+        + (f"only seeds {_seeds(row.baseline_seeds)}" if row.baseline_seeds else "none")
+        + ", where the baseline of the same seed is measured and makes errors."
+        for row in figures.rows
+        if row.baseline_seeds != row.seeds
+    ]

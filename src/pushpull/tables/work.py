@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pushpull.data import DataSplits
+from pushpull.errors import InputError
 from pushpull.evaluation.runs import evaluate_run
-from pushpull.tables.runs import Run
+from pushpull.tables.remedy import with_remedy
+from pushpull.tables.runs import Extent, Run
+from pushpull.tables.start import start_of
 from pushpull.training.callbacks import OutOfTime
+from pushpull.training.folder import RESULTS
 from pushpull.training.run import train
 
 
@@ -55,56 +59,69 @@ class Means:
 
     Args:
         splits: the data.
-        limit: evaluate at most so many test images; None: all.
+        extent: how many test images to evaluate.
         clock: of this sitting.
         progress: show how training and evaluation get on.
     """
 
     splits: DataSplits
-    limit: int | None
+    extent: Extent
     clock: Clock
     progress: bool
 
 
 def complete(run: Run, means: Means) -> Iterator[str]:
-    """Train and evaluate what is missing of a run; yield a line for each of the two.
+    """Train and evaluate what is missing of a run; yield a line for each thing done.
 
     Raises:
         OutOfTime: the time is over; what was done is on disk.
-        InputError: as `train` and `evaluate`.
+        InputError: as `start_of`, `train` and `evaluate`.
     """
-    recipe, start = run.recipe, time.monotonic()
     if not run.trained():
-        resume = run.resumable()
-        train(
-            recipe,
-            run.folder,
-            resume=resume,
-            overwrite=not resume,
-            progress=means.progress,
-            splits=means.splits,
-            stop=means.clock.over,
-        )
-        how = "trained to the end" if resume else f"trained {recipe.epochs} epochs"
-        yield f"{how} in {_seconds(time.monotonic() - start)}"
-    start = time.monotonic()
-    if not run.evaluated(means.limit):
+        yield from _train(run, means)
+    if run.whole_results(means.extent) is None:
+        yield _evaluate(run, means)
+
+
+def _train(run: Run, means: Means) -> Iterator[str]:
+    begun, start = time.monotonic(), start_of(run)
+    if start.why is not None:
+        yield start.why
+    train(
+        run.recipe,
+        run.folder,
+        resume=start.resume,
+        overwrite=not start.resume,
+        progress=means.progress,
+        splits=means.splits,
+        stop=means.clock.over,
+    )
+    how = "trained to the end" if start.resume else f"trained {run.recipe.epochs} epochs"
+    yield f"{how} in {_seconds(time.monotonic() - begun)}"
+
+
+def _evaluate(run: Run, means: Means) -> str:
+    begun, recipe = time.monotonic(), run.recipe
+    try:
         results = evaluate_run(
             run.folder,
             means.splits,
-            limit=means.limit,
+            limit=means.extent.limit,
             progress=means.progress,
             device="cpu" if recipe.accelerator == "cpu" else None,
             workers=recipe.workers,
             channels_last=recipe.channels_last,
             stop=means.clock.before_next(),
         )
-        if not results.complete:
-            raise OutOfTime
-        yield (
-            f"clean error {results.clean_error:.1%}; {results.data['images']} images in 76 conditions "
-            f"in {_seconds(time.monotonic() - start)}"
-        )
+    except InputError as error:
+        measure_again = f"give another --output, or remove {run.folder / RESULTS} to measure again"
+        raise with_remedy(error, measure_again) from error
+    if not results.complete:
+        raise OutOfTime
+    return (
+        f"clean error {results.clean_error:.1%}; {results.data['images']} images in 76 conditions "
+        f"in {_seconds(time.monotonic() - begun)}"
+    )
 
 
 def _seconds(seconds: float) -> str:

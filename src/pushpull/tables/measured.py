@@ -1,0 +1,106 @@
+"""Which runs of a table are done, and may stand in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from pushpull.corruptions import CORRUPTIONS
+from pushpull.errors import InputError
+from pushpull.evaluation.results import FILE_NAME, Results
+from pushpull.reports.setting import require_same, setting_of
+from pushpull.tables.remedy import with_remedy
+from pushpull.tables.runs import Extent, Run
+from pushpull.tables.start import check_recipe
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What there is to report.
+
+    Args:
+        results: row -> seed -> what was measured, of the 15 x 5; all comparable.
+        problems: name of a run -> why it is not among them, though there is something of it.
+    """
+
+    results: dict[str, dict[int, Results]]
+    problems: dict[str, str]
+
+    def has(self, run: Run) -> bool:
+        """Whether a run is among the results."""
+        return run.recipe.seed in self.results.get(run.row.name, {})
+
+
+def measured(runs: Sequence[Run], extent: Extent) -> Measured:
+    """Return what is done of `runs`; of results that cannot be compared, the largest part that can."""
+    done: list[tuple[Run, Results]] = []
+    problems: dict[str, str] = {}
+    for run in runs:
+        try:
+            results = _results_of(run, extent)
+        except InputError as error:
+            problems[run.name] = str(error)
+            continue
+        if results is not None:
+            done.append((run, _of_the_benchmark(results)))
+    kept, left_out = _comparable(done)
+    by_row: dict[str, dict[int, Results]] = {}
+    for run, results in kept:
+        by_row.setdefault(run.row.name, {})[run.recipe.seed] = results
+    return Measured(by_row, problems | left_out)
+
+
+def _results_of(run: Run, extent: Extent) -> Results | None:
+    """Return the results of a run that is done, else None; one of another recipe is an `InputError`."""
+    if run.trained():
+        return run.whole_results(extent)
+    if (run.folder / FILE_NAME).is_file():
+        check_recipe(run)
+    return None
+
+
+def frost_textures_of(runs: Iterable[Run]) -> set[str]:
+    """Return the textures that frost was laid on with, in whatever of these runs is measured."""
+    found = set()
+    for run in runs:
+        with suppress(InputError):  # `measured` says it
+            results = run.results()
+            if results is not None and "frost" in results.corrupted:
+                found.add(results.corruption["frost_textures"])
+    return found
+
+
+def _of_the_benchmark(results: Results) -> Results:
+    """Return results without corruptions that `pushpull evaluate` has added to a run's."""
+    return replace(results, corrupted={name: results.corrupted[name] for name in CORRUPTIONS})
+
+
+def _comparable(
+    done: Sequence[tuple[Run, Results]],
+) -> tuple[Sequence[tuple[Run, Results]], dict[str, str]]:
+    """Return the most runs that were measured alike (of equally many, the first), and why not the others."""
+    alike: list[list[tuple[Run, Results]]] = []
+    for one in done:
+        for group in alike:
+            if _difference(group[0], one) is None:
+                group.append(one)
+                break
+        else:
+            alike.append([one])
+    if not alike:
+        return (), {}
+    kept = max(alike, key=len)
+    others = [one for group in alike if group is not kept for one in group]
+    return kept, {one[0].name: str(_difference(kept[0], one)) for one in others}
+
+
+def _difference(reference: tuple[Run, Results], other: tuple[Run, Results]) -> str | None:
+    """Say what keeps two results from one table, and what to do; None where nothing does."""
+    (first, first_results), (second, second_results) = reference, other
+    settings = setting_of(first_results, first.name), setting_of(second_results, second.name)
+    try:
+        require_same(settings[0], first.name, settings[1], second.name)
+    except InputError as error:
+        return str(with_remedy(error, f"to measure it again, remove {second.folder / FILE_NAME}"))
+    return None
