@@ -79,7 +79,7 @@ def test_a_checkpoint_that_cannot_be_opened_now_is_kept(run, monkeypatch):
         raise PermissionError("not now")
 
     monkeypatch.setattr("torch.load", refused)
-    monkeypatch.setattr("pushpull.tables.start.digest", refused)
+    monkeypatch.setattr("pushpull.tables.start.file_digest", refused)
     with pytest.raises(InputError, match=r"last\.ckpt cannot be read \(not now\)"):
         start_of(run)
 

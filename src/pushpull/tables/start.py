@@ -8,7 +8,8 @@ from pathlib import Path
 from pushpull.errors import InputError
 from pushpull.tables.remedy import with_remedy
 from pushpull.tables.runs import Run
-from pushpull.training.folder import LAST, RECIPE, RESULTS, WEIGHTS, check_folder, digest, read_checkpoint
+from pushpull.training.folder import LAST, RECIPE, RESULTS, WEIGHTS, check_folder, read_checkpoint
+from pushpull.training.inputs import file_digest
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def _epochs_done(folder: Path) -> int | None:
         return read_checkpoint(folder)[1] if path.stat().st_size else None
     except InputError:
         try:
-            digest(path)
+            file_digest(path)
         except OSError as error:
             reason = error.strerror or error
             raise InputError(f"{path} cannot be read ({reason}); make it readable, or remove it") from error
