@@ -1,6 +1,7 @@
 """The comparators and the variants of the unit against slow, literal versions."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from pushpull.models.comparators import (
     BlurAfterConv2d,
     BlurBeforeConv2d,
     BlurMaxPool2d,
+    InhibitedConv2d,
     StrisciuglioConv2d,
     blur,
     taking_over,
@@ -68,6 +70,26 @@ def test_strisciuglios_trained_strength_stays_positive_and_is_not_decayed() -> N
     with torch.no_grad():
         model.conv1.alpha.fill_(-2.0)
     assert torch.equal(model.conv1.strength, torch.full((16, 1, 1), 2.0))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [StrisciuglioConv2d, partial(VariantPushPullConv2d, avg_kernel_size=3)],
+    ids=["strisciuglio", "variant"],
+)
+def test_a_strength_is_checked_when_it_is_set(kind: type[InhibitedConv2d]) -> None:
+    fixed, trained = kind(2, 4, 3), kind(2, 4, 3, trainable_alpha=True)
+    fixed.alpha = 2
+    assert fixed.strength == 2.0
+    for wrong in (-3.0, "x", math.inf, math.nan, True, None):
+        with pytest.raises(InputError, match="must be a finite number of at least 0"):
+            fixed.alpha = wrong
+        with pytest.raises(InputError, match="must be a finite number of at least 0"):
+            trained.set_strength(wrong)
+    assert fixed.alpha == 2.0
+    assert torch.equal(trained.alpha, torch.ones(4))
+    with pytest.raises(InputError, match=r"alpha=0\.5 cannot be set: it trains"):
+        trained.alpha = 0.5
 
 
 def literal_blur(x: Tensor, stride: int) -> Tensor:

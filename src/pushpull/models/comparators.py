@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -12,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pushpull.errors import InputError
-from pushpull.unit.arguments import is_strength
+from pushpull.unit.arguments import check_strength
 
 Conv = TypeVar("Conv", bound=nn.Conv2d)
 
@@ -59,7 +58,6 @@ class InhibitedConv2d(nn.Conv2d):
 
     def __init__(self, *args: Any, alpha: float = 1.0, trainable_alpha: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.trainable_alpha = trainable_alpha
         if trainable_alpha:
             self.alpha = nn.Parameter(torch.empty(self.out_channels, dtype=self.weight.dtype))
         self.set_strength(alpha)
@@ -70,12 +68,23 @@ class InhibitedConv2d(nn.Conv2d):
         Raises:
             InputError: no finite number >= 0.
         """
-        if not is_strength(alpha) or not 0 <= alpha < math.inf:
-            raise InputError(f"alpha={alpha!r} must be a finite number of at least 0")
         if self.trainable_alpha:
-            nn.init.constant_(self.alpha, float(alpha))  # type: ignore[arg-type]
+            nn.init.constant_(self.alpha, check_strength(alpha))  # type: ignore[arg-type]
         else:
-            self.alpha = float(alpha)
+            self.alpha = alpha
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a strength that is set; all else is as in `nn.Module`."""
+        if name == "alpha" and not isinstance(value, nn.Parameter):
+            value = check_strength(value)
+            if self.trainable_alpha:
+                raise InputError(f"alpha={value} cannot be set: it trains; fill the parameter instead")
+        super().__setattr__(name, value)
+
+    @property
+    def trainable_alpha(self) -> bool:
+        """Whether the inhibition strength is a parameter."""
+        return self._parameters.get("alpha") is not None
 
     @property
     def strength(self) -> float | Tensor:
