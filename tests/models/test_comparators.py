@@ -97,6 +97,8 @@ def literal_blur(x: Tensor, stride: int) -> Tensor:
     height, width = x.shape[-2:]
 
     def mirrored(place: int, size: int) -> int:
+        if size == 1:
+            return 0
         return -place if place < 0 else 2 * (size - 1) - place if place >= size else place
 
     rows = []
@@ -113,9 +115,12 @@ def literal_blur(x: Tensor, stride: int) -> Tensor:
     return torch.stack(rows, -2)
 
 
+@pytest.mark.parametrize(
+    "size", [(7, 6), (1, 6), (7, 1), (1, 1), (2, 2)], ids=lambda size: "x".join(map(str, size))
+)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_blur_and_what_is_made_of_it(stride: int) -> None:
-    x = random_tensor(2, 2, 7, 6)
+def test_blur_and_what_is_made_of_it(stride: int, size: tuple[int, int]) -> None:
+    x = random_tensor(2, 2, *size)
     assert_near(blur(x, stride), literal_blur(x, stride))
     plain = conv(3, stride)
     every_pixel = F.conv2d(x, plain.weight, plain.bias, 1, 1)
@@ -145,6 +150,26 @@ def test_blurpool_blurs_wherever_a_network_drops_pixels() -> None:
     strides = [m.stride for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and n != "conv1"]
     assert set(strides) == {(1, 1)}
     assert model(x).shape == (2, 1000)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 9), (5, 3)], ids=lambda size: "x".join(map(str, size)))
+@pytest.mark.parametrize("stem", ["blurpool", "blur_after_conv"])
+def test_blurred_networks_take_images_of_any_size(stem: str, size: tuple[int, int]) -> None:
+    model = resnet8(stem=stem).eval()
+    assert model(random_tensor(2, 3, *size, dtype=torch.float32)).isfinite().all()
+
+
+@pytest.mark.parametrize("stem", ["blurpool", "blur_after_conv"])
+def test_blurred_networks_are_traced_for_any_size(stem: str) -> None:
+    model = resnet8(stem=stem, num_classes=4).eval()
+    auto = torch.export.Dim.AUTO  # as `pushpull export --dynamic_size`
+    sizes = ({0: auto, 2: auto, 3: auto},)
+    exported = torch.export.export(model, (torch.rand(2, 3, 24, 29),), dynamic_shapes=sizes).module()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
+    for size in ((1, 3, 32, 32), (3, 3, 9, 14)):
+        x = random_tensor(*size, dtype=torch.float32)
+        assert_near(exported(x), model(x))
+        assert_near(compiled(x), model(x))
 
 
 def test_blurpool_in_bottlenecks_and_in_networks_for_small_images() -> None:

@@ -136,7 +136,16 @@ def blur(x: Float[Tensor, "n c h w"], stride: int = 1) -> Float[Tensor, "n c out
     channels = x.shape[1]
     line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
     kernel = torch.outer(line, line).expand(channels, 1, 3, 3)
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=stride, groups=channels)
+    return F.conv2d(_mirrored(x), kernel, stride=stride, groups=channels)
+
+
+def _mirrored(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h+2 w+2"]:
+    """Add a pixel around the image, mirrored at the border: one pixel's mirror image is that pixel."""
+    # "reflect" wants two pixels.
+    height, width = ("reflect" if side > 1 else "replicate" for side in x.shape[-2:])
+    if height == width:
+        return F.pad(x, (1, 1, 1, 1), mode=height)
+    return F.pad(F.pad(x, (1, 1, 0, 0), mode=width), (0, 0, 1, 1), mode=height)
 
 
 class BlurAfterConv2d(nn.Conv2d):
