@@ -2,14 +2,16 @@
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from oracles.push_pull import push_pull_oracle
-from pushpull import InputError, parameter_groups
+from pushpull import InputError, parameter_groups, replace_first_conv
 from pushpull.models import STEMS, Stem, create_model, resnet8, resnet18, resnet50
 from pushpull.models.comparators import (
     BlurAfterConv2d,
@@ -21,6 +23,7 @@ from pushpull.models.comparators import (
     taking_over,
 )
 from pushpull.models.variants import VariantPushPullConv2d
+from pushpull.tracing import first_convolution
 from support import assert_near, random_tensor
 
 OTHERS = [
@@ -90,6 +93,47 @@ def test_a_strength_is_checked_when_it_is_set(kind: type[InhibitedConv2d]) -> No
     assert torch.equal(trained.alpha, torch.ones(4))
     with pytest.raises(InputError, match=r"alpha=0\.5 cannot be set: it trains"):
         trained.alpha = 0.5
+
+
+def folded_by_class(model: nn.Module) -> nn.Module:
+    """What tools do that know nothing of these layers: an `nn.Conv2d` and the norm behind it become one."""
+    children = list(model.named_children())
+    for (name, layer), (behind, norm) in pairwise(children):
+        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            model.add_module(name, fuse_conv_bn_eval(layer, norm))
+            model.add_module(behind, nn.Identity())
+    return model
+
+
+@pytest.mark.parametrize("stem", [stem for stem in OTHERS if not stem.endswith("_norm")])
+def test_folding_by_class_leaves_what_it_must_not_touch(stem: str) -> None:
+    torch.manual_seed(0)
+    model, x = resnet8(stem=stem), random_tensor(2, 3, 16, 16, dtype=torch.float32)
+    nn.init.uniform_(model.bn1.bias, -1, 1)
+    model(x)  # the batch norms' statistics
+    before = model.eval()(x)
+    assert_near(folded_by_class(model)(x), before)
+    touched = isinstance(model.bn1, nn.Identity)
+    assert touched == (stem in ("blurpool", "blur_after_conv"))  # linear: folding them is exact
+
+
+def test_a_layer_is_drawn_printed_and_stored_as_a_convolution() -> None:
+    torch.manual_seed(5)
+    plain = nn.Conv2d(2, 4, 3, 2, 1)
+    torch.manual_seed(5)
+    layer = StrisciuglioConv2d(2, 4, 3, 2, 1)
+    assert all(torch.equal(value, plain.state_dict()[key]) for key, value in layer.state_dict().items())
+    assert str(layer) == f"Strisciuglio{str(plain)[:-1]}, alpha=1.0)"
+    assert list(layer.state_dict()) == ["weight", "bias"]
+    taken = taking_over(StrisciuglioConv2d, plain)
+    assert taken.weight is plain.weight
+    assert taken.bias is plain.bias
+    model = resnet8(stem="strisciuglio")
+    assert first_convolution(model) is model.conv1
+    with pytest.raises(InputError, match="'conv1' is a StrisciuglioConv2d"):
+        replace_first_conv(model)
+    with pytest.raises(InputError, match="kernel_size=0 must be an integer of at least 1"):
+        StrisciuglioConv2d(2, 4, 0)
 
 
 def literal_blur(x: Tensor, stride: int) -> Tensor:

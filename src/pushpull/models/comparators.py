@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from pushpull.errors import InputError
-from pushpull.unit.arguments import check_strength
+from pushpull.unit.arguments import IntOrPair, check_strength, pair
 
-Conv = TypeVar("Conv", bound=nn.Conv2d)
+Conv = TypeVar("Conv", bound=_ConvNd)
 
 
 def taking_over(kind: type[Conv], conv: nn.Conv2d, **options: Any) -> Conv:
@@ -45,19 +46,49 @@ def _zero_padded(conv: nn.Conv2d) -> bool:
     return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
 
 
-class InhibitedConv2d(nn.Conv2d):
+class InhibitedConv2d(_ConvNd):
     """A convolution with an inhibition strength; abstract: `forward` is its subclasses'.
 
+    It is drawn, printed and stored as an `nn.Conv2d`, but is no subclass of it: tools that fold a convolution
+    with its batch norm by class would silently break it, since its response is not linear in the kernel.
+
     Args:
+        in_channels, out_channels, kernel_size, stride, padding, bias, device, dtype: as `nn.Conv2d`.
         alpha: finite and >= 0; where a trained one starts.
         trainable_alpha: train one strength a channel, called `alpha`; what acts is its absolute value.
-        others: as `nn.Conv2d`.
     """
 
     alpha: float | nn.Parameter
 
-    def __init__(self, *args: Any, alpha: float = 1.0, trainable_alpha: bool = False, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
+        padding: IntOrPair = 0,
+        bias: bool = True,
+        *,
+        alpha: float = 1.0,
+        trainable_alpha: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            pair("kernel_size", kernel_size, 1),
+            pair("stride", stride, 1),
+            pair("padding", padding, 0),
+            dilation=(1, 1),
+            transposed=False,
+            output_padding=(0, 0),
+            groups=1,
+            bias=bias,
+            padding_mode="zeros",
+            device=device,
+            dtype=dtype,
+        )
         if trainable_alpha:
             self.alpha = nn.Parameter(torch.empty(self.out_channels, dtype=self.weight.dtype))
         self.set_strength(alpha)
@@ -119,7 +150,7 @@ class StrisciuglioConv2d(InhibitedConv2d):
             pad + (large - side) // 2
             for pad, large, side in zip(self._padding(), sides, self.kernel_size, strict=True)
         ]
-        push = self._conv_forward(x, self.weight, self.bias)
+        push = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
         pull = F.conv2d(x, enlarged, self.bias, self.stride, wider)
         return F.relu(push) - self.strength * F.relu(-pull)
 
