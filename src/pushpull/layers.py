@@ -15,6 +15,7 @@ from pushpull.unit.arguments import (
     IntOrPair,
     check_avg_kernel_size,
     check_image,
+    check_strength,
     is_integer,
     is_strength,
     pair,
@@ -95,7 +96,7 @@ class PushPullConv2d(nn.Module):
         self.register_parameter(
             "bias", nn.Parameter(torch.empty(self.out_channels, **placed)) if bias else None
         )
-        self._initial_alpha = _strength(alpha)
+        self._initial_alpha = check_strength(alpha)
         self.alpha: float | nn.Parameter = (
             nn.Parameter(torch.empty(self.out_channels, **placed)) if trainable_alpha else self._initial_alpha
         )
@@ -126,7 +127,7 @@ class PushPullConv2d(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         """Check a strength that is set; all else is as in `nn.Module`."""
         if name == "alpha" and not isinstance(value, nn.Parameter):
-            value = _strength(value)
+            value = check_strength(value)
             if self._parameters.get("alpha") is not None:
                 raise InputError(f"alpha={value} cannot be set: it trains; fill the parameter instead")
         super().__setattr__(name, value)
@@ -195,13 +196,6 @@ def _channels(in_channels: int, out_channels: int, groups: int) -> tuple[int, in
         if value % groups:
             raise InputError(f"{what}={value} must be divisible by groups={groups}")
     return in_channels, out_channels, groups
-
-
-def _strength(alpha: float) -> float:
-    if not is_strength(alpha) or not math.isfinite(alpha) or alpha < 0:
-        found = " ".join(repr(alpha).split())
-        raise InputError(f"alpha={found} must be a finite number of at least 0")
-    return float(alpha)
 
 
 def _standardisation(eps: float | None) -> float | None:

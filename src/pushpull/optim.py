@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from pushpull.errors import InputError
 from pushpull.layers import PushPullConv2d
@@ -28,8 +29,8 @@ def parameter_groups(
     Args:
         model: any module; units are found wherever they are.
         weight_decay: for all other parameters, finite and >= 0.
-        stem_weight_decay: for the first layer's: those of `model.conv1`, or of the first convolution
-            registered; None: as for the others.
+        stem_weight_decay: for the first layer's: those of the first convolution in `model.conv1`, or
+            without one there, of the first registered in `model`; None: as for the others.
 
     Returns:
         One to three dictionaries with `params` and `weight_decay`, in the order of `named_parameters()`.
@@ -60,11 +61,14 @@ def parameter_groups(
 
 
 def _stem_names(model: nn.Module) -> set[str]:
-    """Return the names of the first layer's parameters."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | PushPullConv2d):
-            return {f"{name}.{own}" for own, _ in module.named_parameters()}
-    raise InputError("stem_weight_decay is given, but the model has no convolution; leave it out")
+    """Return the names of the first layer's parameters, as in `model.named_parameters()`."""
+    roots = [root for root in (getattr(model, "conv1", None), model) if isinstance(root, nn.Module)]
+    units = (unit for root in roots for unit in root.modules() if isinstance(unit, _ConvNd | PushPullConv2d))
+    first = next(units, None)
+    if first is None:
+        raise InputError("stem_weight_decay is given, but the model has no convolution; leave it out")
+    ids = {id(parameter) for parameter in first.parameters()}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in ids}
 
 
 def _trains_alpha(module: nn.Module) -> bool:

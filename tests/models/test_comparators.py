@@ -1,24 +1,29 @@
 """The comparators and the variants of the unit against slow, literal versions."""
 
 import math
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from oracles.push_pull import push_pull_oracle
-from pushpull import InputError, parameter_groups
+from pushpull import InputError, parameter_groups, replace_first_conv
 from pushpull.models import STEMS, Stem, create_model, resnet8, resnet18, resnet50
 from pushpull.models.comparators import (
     BlurAfterConv2d,
     BlurBeforeConv2d,
     BlurMaxPool2d,
+    InhibitedConv2d,
     StrisciuglioConv2d,
     blur,
     taking_over,
 )
 from pushpull.models.variants import VariantPushPullConv2d
+from pushpull.tracing import first_convolution
 from support import assert_near, random_tensor
 
 OTHERS = [
@@ -70,11 +75,74 @@ def test_strisciuglios_trained_strength_stays_positive_and_is_not_decayed() -> N
     assert torch.equal(model.conv1.strength, torch.full((16, 1, 1), 2.0))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [StrisciuglioConv2d, partial(VariantPushPullConv2d, avg_kernel_size=3)],
+    ids=["strisciuglio", "variant"],
+)
+def test_a_strength_is_checked_when_it_is_set(kind: type[InhibitedConv2d]) -> None:
+    fixed, trained = kind(2, 4, 3), kind(2, 4, 3, trainable_alpha=True)
+    fixed.alpha = 2
+    assert fixed.strength == 2.0
+    for wrong in (-3.0, "x", math.inf, math.nan, True, None):
+        with pytest.raises(InputError, match="must be a finite number of at least 0"):
+            fixed.alpha = wrong
+        with pytest.raises(InputError, match="must be a finite number of at least 0"):
+            trained.set_strength(wrong)
+    assert fixed.alpha == 2.0
+    assert torch.equal(trained.alpha, torch.ones(4))
+    with pytest.raises(InputError, match=r"alpha=0\.5 cannot be set: it trains"):
+        trained.alpha = 0.5
+
+
+def folded_by_class(model: nn.Module) -> nn.Module:
+    """What tools do that know nothing of these layers: an `nn.Conv2d` and the norm behind it become one."""
+    children = list(model.named_children())
+    for (name, layer), (behind, norm) in pairwise(children):
+        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            model.add_module(name, fuse_conv_bn_eval(layer, norm))
+            model.add_module(behind, nn.Identity())
+    return model
+
+
+@pytest.mark.parametrize("stem", [stem for stem in OTHERS if not stem.endswith("_norm")])
+def test_folding_by_class_leaves_what_it_must_not_touch(stem: str) -> None:
+    torch.manual_seed(0)
+    model, x = resnet8(stem=stem), random_tensor(2, 3, 16, 16, dtype=torch.float32)
+    nn.init.uniform_(model.bn1.bias, -1, 1)
+    model(x)  # the batch norms' statistics
+    before = model.eval()(x)
+    assert_near(folded_by_class(model)(x), before)
+    touched = isinstance(model.bn1, nn.Identity)
+    assert touched == (stem in ("blurpool", "blur_after_conv"))  # linear: folding them is exact
+
+
+def test_a_layer_is_drawn_printed_and_stored_as_a_convolution() -> None:
+    torch.manual_seed(5)
+    plain = nn.Conv2d(2, 4, 3, 2, 1)
+    torch.manual_seed(5)
+    layer = StrisciuglioConv2d(2, 4, 3, 2, 1)
+    assert all(torch.equal(value, plain.state_dict()[key]) for key, value in layer.state_dict().items())
+    assert str(layer) == f"Strisciuglio{str(plain)[:-1]}, alpha=1.0)"
+    assert list(layer.state_dict()) == ["weight", "bias"]
+    taken = taking_over(StrisciuglioConv2d, plain)
+    assert taken.weight is plain.weight
+    assert taken.bias is plain.bias
+    model = resnet8(stem="strisciuglio")
+    assert first_convolution(model) is model.conv1
+    with pytest.raises(InputError, match="'conv1' is a StrisciuglioConv2d"):
+        replace_first_conv(model)
+    with pytest.raises(InputError, match="kernel_size=0 must be an integer of at least 1"):
+        StrisciuglioConv2d(2, 4, 0)
+
+
 def literal_blur(x: Tensor, stride: int) -> Tensor:
     weights = {-1: 0.25, 0: 0.5, 1: 0.25}
     height, width = x.shape[-2:]
 
     def mirrored(place: int, size: int) -> int:
+        if size == 1:
+            return 0
         return -place if place < 0 else 2 * (size - 1) - place if place >= size else place
 
     rows = []
@@ -91,9 +159,12 @@ def literal_blur(x: Tensor, stride: int) -> Tensor:
     return torch.stack(rows, -2)
 
 
+@pytest.mark.parametrize(
+    "size", [(7, 6), (1, 6), (7, 1), (1, 1), (2, 2)], ids=lambda size: "x".join(map(str, size))
+)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_blur_and_what_is_made_of_it(stride: int) -> None:
-    x = random_tensor(2, 2, 7, 6)
+def test_blur_and_what_is_made_of_it(stride: int, size: tuple[int, int]) -> None:
+    x = random_tensor(2, 2, *size)
     assert_near(blur(x, stride), literal_blur(x, stride))
     plain = conv(3, stride)
     every_pixel = F.conv2d(x, plain.weight, plain.bias, 1, 1)
@@ -123,6 +194,26 @@ def test_blurpool_blurs_wherever_a_network_drops_pixels() -> None:
     strides = [m.stride for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and n != "conv1"]
     assert set(strides) == {(1, 1)}
     assert model(x).shape == (2, 1000)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 9), (5, 3)], ids=lambda size: "x".join(map(str, size)))
+@pytest.mark.parametrize("stem", ["blurpool", "blur_after_conv"])
+def test_blurred_networks_take_images_of_any_size(stem: str, size: tuple[int, int]) -> None:
+    model = resnet8(stem=stem).eval()
+    assert model(random_tensor(2, 3, *size, dtype=torch.float32)).isfinite().all()
+
+
+@pytest.mark.parametrize("stem", ["blurpool", "blur_after_conv"])
+def test_blurred_networks_are_traced_for_any_size(stem: str) -> None:
+    model = resnet8(stem=stem, num_classes=4).eval()
+    auto = torch.export.Dim.AUTO  # as `pushpull export --dynamic_size`
+    sizes = ({0: auto, 2: auto, 3: auto},)
+    exported = torch.export.export(model, (torch.rand(2, 3, 24, 29),), dynamic_shapes=sizes).module()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
+    for size in ((1, 3, 32, 32), (3, 3, 9, 14)):
+        x = random_tensor(*size, dtype=torch.float32)
+        assert_near(exported(x), model(x))
+        assert_near(compiled(x), model(x))
 
 
 def test_blurpool_in_bottlenecks_and_in_networks_for_small_images() -> None:

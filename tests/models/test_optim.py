@@ -42,6 +42,33 @@ def test_shared_units_count_once_and_frozen_parameters_not_at_all() -> None:
     assert len(alphas["params"]) == 1
 
 
+def test_the_stem_is_conv1_or_the_first_convolution() -> None:
+    def stem(model: nn.Module) -> list[int]:
+        groups = {
+            group["weight_decay"]: group for group in parameter_groups(model, 0.1, stem_weight_decay=0.2)
+        }
+        return ids(groups[0.2])
+
+    early = nn.Module()
+    early.aux, early.conv1 = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 8, 3)
+    assert stem(early) == [id(early.conv1.weight), id(early.conv1.bias)]
+    deep = nn.Module()
+    deep.aux, deep.conv1 = nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
+    assert stem(deep) == [id(p) for p in deep.conv1[0].parameters()]
+    unnamed = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
+    assert stem(unnamed) == [id(p) for p in unnamed[1].parameters()]
+    for bare in (nn.Conv2d(3, 8, 3), PushPullConv2d(3, 8, 3)):
+        assert stem(bare) == [id(bare.weight), id(bare.bias)]
+    tied = nn.Module()
+    tied.again, tied.conv1 = early.aux, early.aux  # one module by two names; parameters go by the first
+    assert stem(tied) == [id(p) for p in early.aux.parameters()]
+    for name in ("strisciuglio", "pp3_zero", "pp3_alpha"):
+        model = resnet8(stem=name)
+        assert stem(model) == [id(model.conv1.weight)]
+    with pytest.raises(InputError, match="the model has no convolution"):
+        parameter_groups(nn.Linear(2, 2), 0.1, stem_weight_decay=0.2)
+
+
 def test_mistakes() -> None:
     for decay in (-0.1, float("nan"), float("inf")):
         with pytest.raises(InputError, match="weight_decay="):

@@ -77,3 +77,11 @@ def test_two_processes_train_one_network(tmp_path):
     run = load_run(folder)
     alone = evaluate(run.model, "digits", corruptions=(), preprocessing=run.preprocessing, progress=False)
     assert Results.load(folder).clean == replace(alone.clean, seconds=Results.load(folder).clean.seconds)
+
+
+def test_an_empty_checkpoint_is_one_clear_line(few, recipe, tmp_path):
+    folder = train(replace(recipe, epochs=1), tmp_path / "run", progress=False, splits=few)
+    (folder / "last.ckpt").write_bytes(b"")
+    with pytest.raises(InputError, match="not a readable checkpoint") as caught:
+        train(recipe, folder, resume=True, progress=False, splits=few)
+    assert "\n" not in str(caught.value)

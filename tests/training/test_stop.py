@@ -1,6 +1,8 @@
 """Training that is stopped or killed in the middle of an epoch, and goes on there."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,3 +85,28 @@ def test_stopped_between_two_epochs(few, recipe, tmp_path):
     with pytest.raises(OutOfTime):
         train(recipe, tmp_path / "run", progress=False, splits=few, stop=After(4))
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 5
+
+
+@pytest.mark.parametrize("left", [2, None], ids=["within_an_epoch", "at_its_end"])
+def test_a_checkpoint_that_breaks_off_leaves_the_one_before(few, recipe, tmp_path, monkeypatch, left):
+    folder, save, written = tmp_path / "run", torch.save, []
+    with pytest.raises(OutOfTime):
+        train(recipe, folder, progress=False, splits=few, stop=After(2))
+    names, before = set(os.listdir(folder)), (folder / "last.ckpt").read_bytes()
+
+    def half(checkpoint, target):
+        written.append(Path(target).parent)
+        save(checkpoint, target)
+        os.truncate(target, 1000)
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(torch, "save", half)
+    options = {"resume": True, "progress": False, "splits": few}
+    with pytest.raises(RuntimeError, match="killed"):
+        train(recipe, folder, **options, stop=None if left is None else After(left - 2))
+    # Beside the old one: a file elsewhere may have to be copied into its place, which a kill can cut short.
+    assert written == [folder]
+    assert (folder / "last.ckpt").read_bytes() == before
+    assert not [name for name in set(os.listdir(folder)) - names if name.endswith(".ckpt")]
+    monkeypatch.undo()
+    train(recipe, folder, **options)

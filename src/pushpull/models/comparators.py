@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -10,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from pushpull.errors import InputError
-from pushpull.unit.arguments import is_strength
+from pushpull.unit.arguments import IntOrPair, check_strength, pair
 
-Conv = TypeVar("Conv", bound=nn.Conv2d)
+Conv = TypeVar("Conv", bound=_ConvNd)
 
 
 def taking_over(kind: type[Conv], conv: nn.Conv2d, **options: Any) -> Conv:
@@ -46,20 +46,49 @@ def _zero_padded(conv: nn.Conv2d) -> bool:
     return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
 
 
-class InhibitedConv2d(nn.Conv2d):
+class InhibitedConv2d(_ConvNd):
     """A convolution with an inhibition strength; abstract: `forward` is its subclasses'.
 
+    It is drawn, printed and stored as an `nn.Conv2d`, but is no subclass of it: tools that fold a convolution
+    with its batch norm by class would silently break it, since its response is not linear in the kernel.
+
     Args:
+        in_channels, out_channels, kernel_size, stride, padding, bias, device, dtype: as `nn.Conv2d`.
         alpha: finite and >= 0; where a trained one starts.
         trainable_alpha: train one strength a channel, called `alpha`; what acts is its absolute value.
-        others: as `nn.Conv2d`.
     """
 
     alpha: float | nn.Parameter
 
-    def __init__(self, *args: Any, alpha: float = 1.0, trainable_alpha: bool = False, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.trainable_alpha = trainable_alpha
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
+        padding: IntOrPair = 0,
+        bias: bool = True,
+        *,
+        alpha: float = 1.0,
+        trainable_alpha: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            pair("kernel_size", kernel_size, 1),
+            pair("stride", stride, 1),
+            pair("padding", padding, 0),
+            dilation=(1, 1),
+            transposed=False,
+            output_padding=(0, 0),
+            groups=1,
+            bias=bias,
+            padding_mode="zeros",
+            device=device,
+            dtype=dtype,
+        )
         if trainable_alpha:
             self.alpha = nn.Parameter(torch.empty(self.out_channels, dtype=self.weight.dtype))
         self.set_strength(alpha)
@@ -70,12 +99,23 @@ class InhibitedConv2d(nn.Conv2d):
         Raises:
             InputError: no finite number >= 0.
         """
-        if not is_strength(alpha) or not 0 <= alpha < math.inf:
-            raise InputError(f"alpha={alpha!r} must be a finite number of at least 0")
         if self.trainable_alpha:
-            nn.init.constant_(self.alpha, float(alpha))  # type: ignore[arg-type]
+            nn.init.constant_(self.alpha, check_strength(alpha))  # type: ignore[arg-type]
         else:
-            self.alpha = float(alpha)
+            self.alpha = alpha
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a strength that is set; all else is as in `nn.Module`."""
+        if name == "alpha" and not isinstance(value, nn.Parameter):
+            value = check_strength(value)
+            if self.trainable_alpha:
+                raise InputError(f"alpha={value} cannot be set: it trains; fill the parameter instead")
+        super().__setattr__(name, value)
+
+    @property
+    def trainable_alpha(self) -> bool:
+        """Whether the inhibition strength is a parameter."""
+        return self._parameters.get("alpha") is not None
 
     @property
     def strength(self) -> float | Tensor:
@@ -110,7 +150,7 @@ class StrisciuglioConv2d(InhibitedConv2d):
             pad + (large - side) // 2
             for pad, large, side in zip(self._padding(), sides, self.kernel_size, strict=True)
         ]
-        push = self._conv_forward(x, self.weight, self.bias)
+        push = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
         pull = F.conv2d(x, enlarged, self.bias, self.stride, wider)
         return F.relu(push) - self.strength * F.relu(-pull)
 
@@ -127,7 +167,16 @@ def blur(x: Float[Tensor, "n c h w"], stride: int = 1) -> Float[Tensor, "n c out
     channels = x.shape[1]
     line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
     kernel = torch.outer(line, line).expand(channels, 1, 3, 3)
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=stride, groups=channels)
+    return F.conv2d(_mirrored(x), kernel, stride=stride, groups=channels)
+
+
+def _mirrored(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h+2 w+2"]:
+    """Add a pixel around the image, mirrored at the border: one pixel's mirror image is that pixel."""
+    # "reflect" wants two pixels.
+    height, width = ("reflect" if side > 1 else "replicate" for side in x.shape[-2:])
+    if height == width:
+        return F.pad(x, (1, 1, 1, 1), mode=height)
+    return F.pad(F.pad(x, (1, 1, 0, 0), mode=width), (0, 0, 1, 1), mode=height)
 
 
 class BlurAfterConv2d(nn.Conv2d):

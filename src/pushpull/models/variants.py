@@ -55,16 +55,19 @@ class VariantPushPullConv2d(InhibitedConv2d):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels out_h out_w"]:
         """Return the inhibited response."""
-        response = self._conv_forward(x, self.weight, None)
+        response = self._response(x, self.weight)
         push = F.relu(self.push_norm(response))
         # Without offset the pull response is the push response turned: one convolution is enough.
-        pull = -response if self.offset == "zero" else self._conv_forward(x, self._pull_kernel(), None)
+        pull = -response if self.offset == "zero" else self._response(x, self._pull_kernel())
         if self.pooling == "first":
             pull = F.relu(self.pull_norm(self._pooled(pull)))
         else:
             pull = self._pooled(F.relu(self.pull_norm(pull)))
         y = push - self.strength * pull
         return y if self.bias is None else y + self.bias[:, None, None]
+
+    def _response(self, x: Tensor, kernel: Tensor) -> Tensor:
+        return F.conv2d(x, kernel, None, self.stride, self.padding)
 
     def _pull_kernel(self) -> Tensor:
         over = (1, 2, 3) if self.offset == "filter" else (2, 3)

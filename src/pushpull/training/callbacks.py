@@ -13,8 +13,10 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
+from pushpull.files import atomic_path
 from pushpull.models.weights import save_weights
 
 
@@ -66,6 +68,19 @@ class Repeatable(L.Callback):
 
 class OutOfTime(Exception):  # noqa: N818 - no error: what was done is on disk
     """Training or evaluation stopped because it was asked to; what is left can be continued."""
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints beside where they go, so that a kill at any moment leaves the one before or the new.
+
+    Lightning's own go through the system's temporary folder, from which they are copied, not moved, wherever
+    that is another file system.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path`; only the first process is asked to."""
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 class Checkpoints(L.Callback):

@@ -14,7 +14,7 @@ from torch import nn
 
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from pushpull.errors import InputError, MissingFileError
+from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.files import writable_folder
 from pushpull.models import create_model, default_input_style, load_weights
 from pushpull.models.weights import read_metadata
@@ -151,7 +151,7 @@ def read_checkpoint(folder: Path) -> tuple[Path, int]:
         loops = torch.load(path, map_location="cpu", weights_only=True)["loops"]
         return path, int(loops["fit_loop"]["epoch_progress"]["current"]["processed"])
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = one_line(error)
         raise InputError(
             f"{path} is not a readable checkpoint ({reason}); restore it or train again"
         ) from error

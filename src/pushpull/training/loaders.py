@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from pushpull.data import DataSplits, ImageSplit, StreamDataset, collate_readable, eval_batches
+from pushpull.data.batches import StreamBatch
 from pushpull.data.images import AS_IS
 from pushpull.data.unreadable import SkipLimit
 from pushpull.errors import InputError
@@ -143,7 +144,10 @@ class _ResidentBatches(_EpochBatches):
 
 
 class _StreamedBatches(_EpochBatches):
-    """Batches that workers decode and crop, without their unreadable images, which are counted."""
+    """Batches that workers decode and crop, without their unreadable images, which are counted.
+
+    There is one a step, whatever could be read.
+    """
 
     def __init__(self, data: ImageData, batches: list[Tensor], epoch: int, device: torch.device) -> None:
         super().__init__(data, batches, epoch)
@@ -152,8 +156,9 @@ class _StreamedBatches(_EpochBatches):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         together = in_batches(self.recipe, self.device)
         config = replace(self.recipe.augment, policy="none") if together else self.recipe.augment
+        dataset = StreamDataset(self.train, ImageTransform(config, self.recipe.seed, self.epoch))
         loader = DataLoader(
-            StreamDataset(self.train, ImageTransform(config, self.recipe.seed, self.epoch)),
+            dataset,
             batch_sampler=_Positions(self.batches[self.given :]),
             num_workers=self.recipe.workers,
             collate_fn=collate_readable,
@@ -161,16 +166,30 @@ class _StreamedBatches(_EpochBatches):
             # Without its own generator a loader draws its workers' seed from the global one.
             generator=torch.Generator(),
         )
-        for batch in loader:
+        for loaded in loader:
+            batch = self._large_enough(loaded, self.given, dataset)
             self.given += 1
-            self.skips.admit(batch.errors)
-            if len(batch.labels) < 2:  # batch norm needs two
-                continue
             images = batch.images
             if together:
                 moved = images.to(self.device, non_blocking=True)
                 images = views(moved, batch.index, self.recipe, self.epoch)
             yield images, batch.labels
+
+    def _large_enough(self, batch: StreamBatch, step: int, dataset: StreamDataset) -> StreamBatch:
+        """Return `batch`, or where it lost all but one of its images the epoch's next that did not.
+
+        So an epoch has as many steps as Lightning, the learning rate and the other devices count on.
+        """
+        for ahead in range(1, len(self.batches) + 1):
+            self.skips.admit(batch.errors)
+            if len(batch.labels) >= min(2, len(self.batches[step])):  # batch norm needs two
+                return batch
+            positions = self.batches[(step + ahead) % len(self.batches)].tolist()
+            batch = collate_readable([dataset[position] for position in positions])
+        raise InputError(
+            f"no batch of {len(self.batches[step])} has two readable images; raise batch_size, or repair "
+            "the images"
+        )
 
 
 class _Positions(Sampler[list[int]]):

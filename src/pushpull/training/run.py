@@ -33,6 +33,7 @@ from pushpull.training.callbacks import (
     KeepBest,
     Repeatable,
     StopAtBadLoss,
+    WholeCheckpointIO,
     progress_callbacks,
 )
 from pushpull.training.checks import check_augment, check_network
@@ -221,6 +222,7 @@ def _trainer(
         max_epochs=recipe.epochs,
         gradient_clip_val=recipe.optim.clip_norm,
         callbacks=callbacks,
+        plugins=[WholeCheckpointIO()],
         logger=False,
         default_root_dir=folder,
         reload_dataloaders_every_n_epochs=1,

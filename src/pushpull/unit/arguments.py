@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 
@@ -26,6 +27,14 @@ def is_integer(value: object, minimum: int) -> bool:
 def is_strength(alpha: object) -> bool:
     """Whether `alpha` is a number; True is not: `alpha=True` is a slip for `trainable_alpha=True`."""
     return isinstance(alpha, Real) and not isinstance(alpha, bool)
+
+
+def check_strength(alpha: object) -> float:
+    """Return a fixed inhibition strength, or raise `InputError` unless it is finite and >= 0."""
+    if not is_strength(alpha) or not 0 <= alpha < math.inf:  # type: ignore[operator]
+        found = " ".join(repr(alpha).split())
+        raise InputError(f"alpha={found} must be a finite number of at least 0")
+    return float(alpha)  # type: ignore[arg-type]
 
 
 def pair(what: str, value: IntOrPair, minimum: int) -> tuple[int, int]:
