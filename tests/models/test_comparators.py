@@ -343,3 +343,14 @@ def test_strengths_and_layers_that_cannot_be() -> None:
         create_model("timm:resnet18", stem="pp3_late")
     with pytest.raises(InputError, match="without groups or dilation"):
         taking_over(BlurAfterConv2d, nn.Conv2d(4, 4, 3, groups=2))
+
+
+def test_the_balanced_stem_is_without_offset_and_twice_as_strong() -> None:
+    models = []
+    for options in ({"stem": "pp3_balanced"}, {"stem": "pp3_zero", "alpha": 2.0}):
+        torch.manual_seed(3)
+        models.append(create_model("resnet8", input_style="cifar", num_classes=7, **options).eval())
+    x = random_tensor(2, 3, 32, 32, dtype=torch.float32)
+    assert torch.equal(models[0](x), models[1](x))
+    weaker = create_model("resnet8", stem="pp3_balanced", input_style="cifar", num_classes=7, alpha=0.5)
+    assert weaker.conv1.strength == 0.5

@@ -38,7 +38,8 @@ def create_model(
             network has its own first layer: "imagenet" only.
         num_classes: at least 1.
         pretrained: load the library's published weights; ours have none.
-        alpha: inhibition strength of a push-pull stem, or where a trained one starts; None: 1.
+        alpha: inhibition strength of a push-pull stem, or where a trained one starts; None: the stem's own,
+            in most 1.
 
     Raises:
         InputError: an unknown name, stem or style, a strength without a push-pull stem, weights that are not

@@ -29,7 +29,8 @@ class Stem:
 
     Args:
         avg_kernel_size: side of the pooling.
-        trainable_alpha: whether it trains the inhibition strength (fixed: 1).
+        trainable_alpha: whether it trains the inhibition strength.
+        alpha: the strength, or where a trained one starts; the paper's is 1.
         offset, pooling, norm: what differs from the paper's unit; see `VariantPushPullConv2d`.
     """
 
@@ -38,6 +39,7 @@ class Stem:
     offset: Offset = "filter"
     pooling: Pooling = "first"
     norm: Norm = "behind"
+    alpha: float = 1.0
 
     @property
     def is_papers(self) -> bool:
@@ -46,7 +48,11 @@ class Stem:
 
     def convolution(self, conv: nn.Conv2d) -> nn.Module:
         """Return the layer that has the very weights of `conv`."""
-        options = {"avg_kernel_size": self.avg_kernel_size, "trainable_alpha": self.trainable_alpha}
+        options = {
+            "avg_kernel_size": self.avg_kernel_size,
+            "trainable_alpha": self.trainable_alpha,
+            "alpha": self.alpha,
+        }
         if self.is_papers:
             return push_pull_twin(conv, **options)  # type: ignore[arg-type]
         others = {"offset": self.offset, "pooling": self.pooling, "norm": self.norm}
@@ -88,6 +94,8 @@ STEMS: dict[str, Stem | Comparator | None] = {
         for ending, options in _ENDINGS.items()
         for side in ((3, 5) if "late" in ending else (0, 3, 5))
     },
+    # The best of the variants by docs/findings.md: pull kernel -W, twice as strong as the push.
+    "pp3_balanced": Stem(3, offset="zero", alpha=2.0),
     "strisciuglio": Comparator(partial(taking_over, StrisciuglioConv2d)),
     # As there, a trained strength starts about a half.
     "strisciuglio_alpha": Comparator(
