@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.ops import DeformConv2d
 
 from pushpull import InputError, PushPullConv2d, replace_first_conv
+from pushpull.models import resnet8
 
 IMAGE = torch.linspace(-1, 1, 2 * 3 * 16 * 16).reshape(2, 3, 16, 16)
 
@@ -172,6 +173,20 @@ def test_channels_and_sizes_are_found_without_an_example() -> None:
             return self.late(self.stem(x))
 
     assert replace_first_conv(Strict()).name == "stem"
+
+
+@pytest.mark.parametrize(
+    ("stem", "kind"),
+    [
+        ("pp3", "push-pull unit already"),
+        ("strisciuglio", "StrisciuglioConv2d"),
+        ("pp3_zero", "VariantPushPullConv2d"),
+    ],
+)
+def test_a_push_pull_layer_tells_the_channels_though_it_is_no_conv2d(stem: str, kind: str) -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3), resnet8(stem=stem))  # the first layer alone takes three
+    with pytest.raises(InputError, match=rf"'1\.conv1' is a {kind}"):
+        replace_first_conv(model)
 
 
 def test_a_model_that_does_not_run_asks_for_an_example_or_a_name() -> None:

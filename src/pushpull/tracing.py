@@ -93,6 +93,13 @@ def _is_unit(module: nn.Module) -> bool:
     return "conv2d" in name.lower() and not any(isinstance(inner, _ConvNd) for inner in module.modules())
 
 
+def _image_channels(unit: nn.Module) -> int | None:
+    """Channels of the images that a 2-D convolution takes; push-pull layers are such, but no `nn.Conv2d`."""
+    channels = getattr(unit, "in_channels", None)
+    is_2d = isinstance(unit, nn.Conv2d) or "conv2d" in type(unit).__name__.lower()
+    return channels if is_2d and isinstance(channels, int) else None
+
+
 def _tainted(values: Any) -> bool:
     floats = (v for v in tree_leaves(values) if isinstance(v, Tensor) and v.is_floating_point())
     return any(bool(v.isnan().any()) for v in floats)
@@ -156,8 +163,8 @@ def _accepted(model: nn.Module, met: _Met) -> nn.Module:
             f"the image first meets the function {met.function} in {_caller(model, met)}, not a module; "
             f"only modules can be replaced: give name= for another convolution"
         )
-    expected = getattr(met.unit, "in_channels", met.channels)
-    if isinstance(met.unit, nn.Conv2d) and met.channels is not None and met.channels != expected:
+    expected = _image_channels(met.unit)
+    if None not in (expected, met.channels) and met.channels != expected:
         raise _NotFoundError(
             f"the first convolution takes {expected} channels, not {met.channels}; give another example_input"
         )
@@ -185,8 +192,8 @@ def _examples(model: nn.Module) -> Iterator[Tensor]:
     noted = config.get("input_size") if isinstance(config, Mapping) else None
     if noted:
         yield like.new_zeros((1, *noted))
-    convolutions = [u for u in convolution_units(model).values() if isinstance(u, nn.Conv2d)]
-    taken = dict.fromkeys(unit.in_channels for unit in convolutions) or {3: None}
+    known = [_image_channels(unit) for unit in convolution_units(model).values()]
+    taken = dict.fromkeys(count for count in known if count is not None) or {3: None}
     channels = sorted(taken, key=lambda c: {3: 0, 1: 1}.get(c, 2))[:_MOST_CHANNELS]
     for size_px in SIZES_PX:
         for count in channels:
