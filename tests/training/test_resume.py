@@ -85,3 +85,13 @@ def test_an_empty_checkpoint_is_one_clear_line(few, recipe, tmp_path):
     with pytest.raises(InputError, match="not a readable checkpoint") as caught:
         train(recipe, folder, resume=True, progress=False, splits=few)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_checkpoints_that_kills_left_half_written_go(few, recipe, tmp_path, how):
+    folder = train(replace(recipe, epochs=1), tmp_path / "run", progress=False, splits=few)
+    left = folder / ".last.0123456789ab.ckpt"
+    left.write_bytes(b"half")
+    train(replace(recipe, epochs=1), folder, progress=False, splits=few, **{how: True})
+    assert not left.exists()
+    assert (folder / "last.ckpt").is_file()

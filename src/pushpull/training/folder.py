@@ -139,6 +139,12 @@ def clear_folder(folder: Path) -> None:
     shutil.rmtree(folder / LOGS, ignore_errors=True)
 
 
+def remove_half_written(folder: Path) -> None:
+    """Remove what kills in the middle of writing a checkpoint left."""
+    for path in folder.glob(f".{Path(LAST).stem}.*{Path(LAST).suffix}"):
+        path.unlink(missing_ok=True)
+
+
 def read_checkpoint(folder: Path) -> tuple[Path, int]:
     """Return the checkpoint to resume from and its whole epochs; a broken one must not start afresh."""
     path = folder / LAST

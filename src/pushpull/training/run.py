@@ -47,6 +47,7 @@ from pushpull.training.folder import (
     check_folder,
     clear_folder,
     read_checkpoint,
+    remove_half_written,
     with_full_paths,
 )
 from pushpull.training.inputs import file_digest, write_inputs
@@ -124,6 +125,7 @@ def train(
             compile=recipe.compile,
         )
         if trainer.is_global_zero:
+            remove_half_written(folder)
             if not resume:
                 clear_folder(folder)
                 write_inputs(folder, recipe)
