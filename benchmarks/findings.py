@@ -24,6 +24,7 @@ from scipy.special import stdtrit
 
 from pushpull.errors import InputError
 from pushpull.files import atomic_path
+from pushpull.reports.figures import GRID, INK
 
 FIGURES = {
     "clean_error": "E (clean)",
@@ -77,13 +78,11 @@ def pooled(rows: Sequence[Difference], figure: str) -> tuple[float, int]:
     return math.sqrt(sum((row.seeds - 1) * row.stds[figure] ** 2 for row in several) / freedom), freedom
 
 
-def half_widths(rows: Sequence[Difference], row: Difference) -> dict[str, float]:
-    """Return half of the 95 % interval of each figure's mean difference."""
+def half_widths(rows: Sequence[Difference]) -> list[dict[str, float]]:
+    """Return half of the 95 % interval of each row's mean differences, by figure."""
     spreads = {figure: pooled(rows, figure) for figure in FIGURES}
-    return {
-        figure: float(stdtrit(freedom, 0.975)) * std / math.sqrt(row.seeds)
-        for figure, (std, freedom) in spreads.items()
-    }
+    of_one = {figure: float(stdtrit(freedom, 0.975)) * std for figure, (std, freedom) in spreads.items()}
+    return [{figure: half / math.sqrt(row.seeds) for figure, half in of_one.items()} for row in rows]
 
 
 def table(rows: Sequence[Difference]) -> str:
@@ -92,8 +91,7 @@ def table(rows: Sequence[Difference]) -> str:
         "| row minus its twin | pairs | " + " | ".join(FIGURES.values()) + " |",
         "| --- | ---: |" + " ---: |" * len(FIGURES),
     ]
-    for row in rows:
-        halves = half_widths(rows, row)
+    for row, halves in zip(rows, half_widths(rows), strict=True):
         cells = [_cell(row.means[figure], halves[figure]) for figure in FIGURES]
         lines.append(f"| {_name(row)} | {row.seeds} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -112,15 +110,15 @@ def forest(rows: Sequence[Difference]) -> Figure:
     """Draw one panel a figure, one line a row, a bar for the interval; left of 0 is better."""
     figure = Figure(figsize=(12, 1.2 + 0.27 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(FIGURES), sharey=True)
-    places = range(len(rows))[::-1]
+    places, widths = range(len(rows))[::-1], half_widths(rows)
     for panel, (key, title) in zip(panels, FIGURES.items(), strict=True):
-        for place, row in zip(places, rows, strict=True):
-            mean, half = row.means[key], half_widths(rows, row)[key]
+        for place, row, halves in zip(places, rows, widths, strict=True):
+            mean, half = row.means[key], halves[key]
             colour = "#009E73" if mean < -half else "#D55E00" if mean > half else "#6b7075"
             panel.errorbar(mean, place, xerr=half, color=colour, fmt="o", markersize=4, elinewidth=1.4)
-        panel.axvline(0, color="#222426", linewidth=1)
+        panel.axvline(0, color=INK, linewidth=1)
         panel.set_title(title, fontsize=10)
-        panel.grid(color="#e3e5e8", linewidth=0.7)
+        panel.grid(color=GRID, linewidth=0.7)
         panel.set_axisbelow(True)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)

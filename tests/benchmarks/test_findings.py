@@ -40,7 +40,7 @@ def test_the_spread_is_pooled_over_rows_by_degrees_of_freedom(program, tmp_path,
     std, freedom = findings.pooled(rows, "clean_error")
     assert freedom == 3
     assert std == pytest.approx(math.sqrt((2 * 1.0**2 + 1 * 2.0**2) / 3))
-    half = findings.half_widths(rows, rows[0])["clean_error"]
+    half = findings.half_widths(rows)[0]["clean_error"]
     assert half == pytest.approx(t.ppf(0.975, 3) * std / math.sqrt(3))
 
     monkeypatch.setattr("sys.argv", ["findings.py", str(path), "--figure", str(tmp_path / "out" / "f.png")])
