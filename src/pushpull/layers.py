@@ -21,11 +21,12 @@ from pushpull.unit.arguments import (
     pair,
     same_padding,
 )
+from pushpull.unit.strength import Inhibited
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-class PushPullConv2d(nn.Module):
+class PushPullConv2d(Inhibited):
     """A convolution whose response is inhibited by that of its opposite-contrast kernel.
 
     y = relu(conv(x, W)) - alpha * relu(avg_pool(conv(x, W~))) + b,  W~ = max(W) + min(W) - W;
@@ -97,7 +98,7 @@ class PushPullConv2d(nn.Module):
             "bias", nn.Parameter(torch.empty(self.out_channels, **placed)) if bias else None
         )
         self._initial_alpha = check_strength(alpha)
-        self.alpha: float | nn.Parameter = (
+        self.alpha = (
             nn.Parameter(torch.empty(self.out_channels, **placed)) if trainable_alpha else self._initial_alpha
         )
         self.reset_parameters()
@@ -107,30 +108,8 @@ class PushPullConv2d(nn.Module):
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
         if self.bias is not None:
             nn.init.zeros_(self.bias)
-        trained = self._parameters.get("alpha")
-        if trained is not None:
-            nn.init.constant_(trained, self._initial_alpha)
-
-    @property
-    def trainable_alpha(self) -> bool:
-        """Whether the inhibition strength is a parameter."""
-        return self._parameters.get("alpha") is not None
-
-    @property
-    def strength(self) -> float | Tensor:
-        """The strength in effect, never negative: a float, or a tensor (C_out,) where it trains."""
-        if not isinstance(self.alpha, Tensor):
-            return self.alpha
-        # |alpha|, with slope 1 at 0, where abs() has none and would never leave.
-        return torch.where(self.alpha < 0, -self.alpha, self.alpha)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Check a strength that is set; all else is as in `nn.Module`."""
-        if name == "alpha" and not isinstance(value, nn.Parameter):
-            value = check_strength(value)
-            if self._parameters.get("alpha") is not None:
-                raise InputError(f"alpha={value} cannot be set: it trains; fill the parameter instead")
-        super().__setattr__(name, value)
+        if self.trainable_alpha:
+            self.set_strength(self._initial_alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited response to x (N, C_in, H, W) or (C_in, H, W)."""

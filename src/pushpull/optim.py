@@ -10,11 +10,13 @@ from torch.nn.modules.conv import _ConvNd
 
 from pushpull.errors import InputError
 from pushpull.layers import PushPullConv2d
+from pushpull.unit.strength import Inhibited
 
 
 def alpha_names(model: nn.Module) -> set[str]:
     """Return the names, as in `model.named_parameters()`, of the trained inhibition strengths."""
-    ids = {id(unit._parameters["alpha"]) for unit in model.modules() if _trains_alpha(unit)}
+    units = (unit for unit in model.modules() if isinstance(unit, Inhibited))
+    ids = {id(unit.alpha) for unit in units if unit.trainable_alpha}
     return {name for name, parameter in model.named_parameters() if id(parameter) in ids}
 
 
@@ -69,8 +71,3 @@ def _stem_names(model: nn.Module) -> set[str]:
         raise InputError("stem_weight_decay is given, but the model has no convolution; leave it out")
     ids = {id(parameter) for parameter in first.parameters()}
     return {name for name, parameter in model.named_parameters() if id(parameter) in ids}
-
-
-def _trains_alpha(module: nn.Module) -> bool:
-    # The comparators' strengths too (`pushpull.models.comparators`), whose classes import this file.
-    return getattr(module, "trainable_alpha", False) and module._parameters.get("alpha") is not None

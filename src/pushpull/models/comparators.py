@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from pushpull.errors import InputError
-from pushpull.unit.arguments import IntOrPair, check_strength, pair
+from pushpull.unit.arguments import IntOrPair, pair
+from pushpull.unit.strength import Inhibited
 
 Conv = TypeVar("Conv", bound=_ConvNd)
 
@@ -46,7 +47,7 @@ def _zero_padded(conv: nn.Conv2d) -> bool:
     return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
 
 
-class InhibitedConv2d(_ConvNd):
+class InhibitedConv2d(Inhibited, _ConvNd):
     """A convolution with an inhibition strength; abstract: `forward` is its subclasses'.
 
     It is drawn, printed and stored as an `nn.Conv2d`, but is no subclass of it: tools that fold a convolution
@@ -57,8 +58,6 @@ class InhibitedConv2d(_ConvNd):
         alpha: finite and >= 0; where a trained one starts.
         trainable_alpha: train one strength a channel, called `alpha`; what acts is its absolute value.
     """
-
-    alpha: float | nn.Parameter
 
     def __init__(
         self,
@@ -93,36 +92,11 @@ class InhibitedConv2d(_ConvNd):
             self.alpha = nn.Parameter(torch.empty(self.out_channels, dtype=self.weight.dtype))
         self.set_strength(alpha)
 
-    def set_strength(self, alpha: float) -> None:
-        """Set the strength, or where a trained one starts.
-
-        Raises:
-            InputError: no finite number >= 0.
-        """
-        if self.trainable_alpha:
-            nn.init.constant_(self.alpha, check_strength(alpha))  # type: ignore[arg-type]
-        else:
-            self.alpha = alpha
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Check a strength that is set; all else is as in `nn.Module`."""
-        if name == "alpha" and not isinstance(value, nn.Parameter):
-            value = check_strength(value)
-            if self.trainable_alpha:
-                raise InputError(f"alpha={value} cannot be set: it trains; fill the parameter instead")
-        super().__setattr__(name, value)
-
-    @property
-    def trainable_alpha(self) -> bool:
-        """Whether the inhibition strength is a parameter."""
-        return self._parameters.get("alpha") is not None
-
     @property
     def strength(self) -> float | Tensor:
         """The strength in effect, never negative: a float, or a tensor (C_out, 1, 1) where it trains."""
-        if not isinstance(self.alpha, Tensor):
-            return self.alpha
-        return torch.where(self.alpha < 0, -self.alpha, self.alpha)[:, None, None]
+        strength = super().strength
+        return strength[:, None, None] if isinstance(strength, Tensor) else strength
 
     def extra_repr(self) -> str:
         """Describe the layer in `print(model)`: networks that differ in alpha alone are told apart by it."""

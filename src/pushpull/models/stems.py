@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from pushpull.conversion import push_pull_twin
 from pushpull.errors import InputError, choice
-from pushpull.layers import PushPullConv2d
 from pushpull.models.comparators import (
     BlurAfterConv2d,
-    InhibitedConv2d,
     StrisciuglioConv2d,
     blur_before_dropping,
     taking_over,
 )
 from pushpull.models.variants import Norm, Offset, Pooling, VariantPushPullConv2d
+from pushpull.unit.strength import Inhibited
 
 
 @dataclass(frozen=True)
@@ -132,16 +130,8 @@ def set_strength(model: nn.Module, alpha: float) -> None:
     Raises:
         InputError: no unit, or no finite strength >= 0.
     """
-    units = [unit for unit in model.modules() if isinstance(unit, PushPullConv2d | InhibitedConv2d)]
+    units = [unit for unit in model.modules() if isinstance(unit, Inhibited)]
     if not units:
         raise InputError(f"alpha={alpha} needs a push-pull stem, which the network has not; leave alpha out")
     for unit in units:
-        if isinstance(unit, InhibitedConv2d):
-            unit.set_strength(alpha)
-        elif unit.trainable_alpha:
-            # A unit of its own checks the value as a fixed strength would be.
-            checked = PushPullConv2d(1, 1, 1, alpha=alpha).alpha
-            with torch.no_grad():
-                unit._parameters["alpha"].fill_(checked)  # type: ignore[union-attr]
-        else:
-            unit.alpha = alpha
+        unit.set_strength(alpha)

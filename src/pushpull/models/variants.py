@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pushpull.functional import pull_kernel
 from pushpull.models.comparators import InhibitedConv2d
 from pushpull.unit.arguments import check_avg_kernel_size
 
@@ -70,8 +71,9 @@ class VariantPushPullConv2d(InhibitedConv2d):
         return F.conv2d(x, kernel, None, self.stride, self.padding)
 
     def _pull_kernel(self) -> Tensor:
-        over = (1, 2, 3) if self.offset == "filter" else (2, 3)
-        return self.weight.amax(over, keepdim=True) + self.weight.amin(over, keepdim=True) - self.weight
+        if self.offset == "filter":
+            return pull_kernel(self.weight)
+        return pull_kernel(self.weight.flatten(0, 1)[:, None]).view_as(self.weight)
 
     def _pooled(self, pull: Tensor) -> Tensor:
         side = self.avg_kernel_size
