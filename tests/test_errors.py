@@ -36,3 +36,22 @@ def test_messages_stay_whole() -> None:
     # Loader workers and process pools send their errors pickled.
     twin = pickle.loads(pickle.dumps(error))
     assert (type(twin), str(twin)) == (MissingFileError, str(error))
+
+
+def test_a_remedy_that_stands_apart_is_replaced():
+    theirs = InputError("x holds another evaluation (a; b)", remedy="--overwrite replaces it")
+    assert str(theirs) == "x holds another evaluation (a; b); --overwrite replaces it"
+    assert str(theirs.with_remedy("do that")) == "x holds another evaluation (a; b); do that"
+    other = InputError("the loss is nan; lower optim.max_lr")
+    assert other.with_remedy("do that") is other
+
+
+@pytest.mark.parametrize("kind", [InputError, MissingFileError])
+def test_errors_come_back_whole_from_other_processes(kind):
+    error = pickle.loads(pickle.dumps(kind("a is gone", remedy="make it")))
+    assert (type(error), str(error), error.problem, error.remedy) == (
+        kind,
+        "a is gone; make it",
+        "a is gone",
+        "make it",
+    )

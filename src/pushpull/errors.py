@@ -11,7 +11,21 @@ T = TypeVar("T")
 
 
 class InputError(ValueError):
-    """A mistake in what was given: an argument, an option, a file. The command line prints it as one line."""
+    """A mistake in what was given: an argument, an option, a file. The command line prints it as one line.
+
+    Args:
+        problem: what is wrong; the remedy too, where it is the same for every caller.
+        remedy: what to do, where that is an option of one command: another command gives its own
+            (`with_remedy`). The message is both, with a semicolon between.
+    """
+
+    def __init__(self, problem: str, *, remedy: str | None = None) -> None:
+        super().__init__(problem if remedy is None else f"{problem}; {remedy}")
+        self.problem, self.remedy = problem, remedy
+
+    def with_remedy(self, remedy: str) -> InputError:
+        """Return the error with this remedy in place of its own; itself where it keeps none apart."""
+        return self if self.remedy is None else InputError(self.problem, remedy=remedy)
 
 
 class MissingFileError(InputError, FileNotFoundError):

@@ -17,6 +17,7 @@ from pushpull.evaluation.results import SEVERITIES
 from pushpull.evaluation.runs import evaluate_run
 from pushpull.reports import compare, write_report
 from pushpull.reports.terminal import print_comparison
+from pushpull.run_files import LAST
 from pushpull.training import Recipe, read_recipe, train
 from pushpull.training.folder import is_finished
 from pushpull.training.recipe import packaged_recipe
@@ -84,7 +85,7 @@ def _train_and_evaluate(
     """Do what is missing of a run; yield a line for each step."""
     start = time.perf_counter()
     if overwrite or not is_finished(run, recipe):
-        resume = not overwrite and (run / "last.ckpt").exists()
+        resume = not overwrite and (run / LAST).exists()
         train(recipe, run, resume=resume, overwrite=not resume, progress=False, splits=splits)
         yield f"trained {recipe.epochs} epochs in {time.perf_counter() - start:.1f} s"
     start = time.perf_counter()

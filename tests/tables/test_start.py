@@ -8,7 +8,7 @@ import pytest
 from pushpull.errors import InputError
 from pushpull.tables.runs import Run, runs_of
 from pushpull.tables.spec import read_table
-from pushpull.tables.start import Start, start_of, with_remedy
+from pushpull.tables.start import Start, start_of
 
 
 @pytest.fixture
@@ -82,12 +82,3 @@ def test_a_checkpoint_that_cannot_be_opened_now_is_kept(run, monkeypatch):
     monkeypatch.setattr("pushpull.tables.start.file_digest", refused)
     with pytest.raises(InputError, match=r"last\.ckpt cannot be read \(not now\)"):
         start_of(run)
-
-
-def test_remedies_are_those_of_the_command():
-    theirs = InputError(
-        "x holds another evaluation (a; b); --overwrite replaces it, another --output keeps both"
-    )
-    assert str(with_remedy(theirs, "do that")) == "x holds another evaluation (a; b); do that"
-    other = InputError("the loss is nan; lower optim.max_lr")
-    assert with_remedy(other, "do that") is other

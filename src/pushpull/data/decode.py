@@ -25,12 +25,13 @@ class UnreadableImageError(InputError):
     """
 
     def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} is not a readable image ({reason})", remedy="replace or remove it")
         # Both go into args, so that the error can be pickled on its way out of a worker.
-        super().__init__(name, reason)
+        self.args = name, reason
         self.name, self.reason = name, reason
 
     def __str__(self) -> str:
-        return f"{self.name} is not a readable image ({self.reason}); replace or remove it"
+        return f"{self.problem}; {self.remedy}"
 
 
 @contextmanager

@@ -76,8 +76,8 @@ def continued(fresh: Results, path: Path, *, overwrite: bool) -> Results:
         return fresh  # the clean error alone is made again in seconds
     if differences:
         raise InputError(
-            f"{path} holds another evaluation ({differences}); "
-            "--overwrite replaces it, another --output keeps both"
+            f"{path} holds another evaluation ({differences})",
+            remedy="--overwrite replaces it, another --output keeps both",
         )
     data = {**fresh.data, "classes": found.data["classes"], "skipped": found.data["skipped"]}
     if "logits" in found.data:

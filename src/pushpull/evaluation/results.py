@@ -12,9 +12,9 @@ from pushpull.data.published_arrays import SEVERITIES as SEVERITIES
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation.schema import check_types
 from pushpull.files import read_json, write_json
+from pushpull.run_files import RESULTS
 
 SCHEMA = "pushpull-results/1"
-FILE_NAME = "results.json"
 
 
 class ModelInfo(TypedDict):
@@ -238,7 +238,7 @@ class Results:
             MissingFileError: it is not there.
             InputError: it is not JSON, of another schema, or incomplete.
         """
-        file = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
+        file = Path(path) / RESULTS if Path(path).is_dir() else Path(path)
         if not file.is_file():
             raise MissingFileError(f"{file} does not exist; make it with: pushpull evaluate {path}")
         return cls.from_json(read_json(file), str(file))
@@ -257,7 +257,7 @@ _PLAIN_FIELDS = (*_SECTIONS, "versions", "device", "created")
 def results_path(path: Path | str) -> Path:
     """Return the file that `path` means: itself if it ends in .json, else the results.json of that folder."""
     path = Path(path)
-    return path if path.suffix == ".json" else path / FILE_NAME
+    return path if path.suffix == ".json" else path / RESULTS
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:

@@ -20,8 +20,8 @@ from pushpull.evaluation.subject import Naming, Subject, load_run_subject
 from pushpull.export.card import Card
 from pushpull.models import default_input_style, model_preprocessing
 from pushpull.models.weights import read_metadata
+from pushpull.run_files import RESULTS, WEIGHTS
 
-_RESULTS, _WEIGHTS = "results.json", "model.safetensors"
 _CHECKED_IMAGES = 3
 _DEFAULT_SIDE_PX = 224
 _DEFAULT_CROP_SHARE = 0.875  # 224 of 256: what most published networks are evaluated with
@@ -117,7 +117,7 @@ def _opened(config: DataConfig) -> _Data:
 
 def _run_data(folder: str, config: DataConfig) -> _Data:
     """Return the run's own data if it is on this machine, else what its results say of it."""
-    results = Path(folder) / _RESULTS
+    results = Path(folder) / RESULTS
     # An export fetches nothing: a data set of the hub can be gigabytes.
     fetched = is_hub_name(config.name) and not Path(config.name).exists()
     try:
@@ -155,7 +155,7 @@ def _classes(own: list[str] | None, data: _Data, wishes: Wishes) -> list[str]:
 def _input_style(naming: Naming, name: str, side_px: int) -> str:
     """Return the style that the network was built with, by the rule of `Naming.load`."""
     file = Path(naming.weights or naming.spec)
-    file = file / _WEIGHTS if file.is_dir() else file
+    file = file / WEIGHTS if file.is_dir() else file
     notes = read_metadata(file) if file.suffix == ".safetensors" else {}
     return naming.input_style or notes.get("input_style") or default_input_style(name, side_px)
 

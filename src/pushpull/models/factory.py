@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import nn
 
 from pushpull.errors import InputError, choice
@@ -73,7 +75,7 @@ def create_model(
     return model
 
 
-def default_input_style(name: str, side_px: int) -> str:
+def default_input_style(name: str, side_px: int) -> Literal["imagenet", "cifar"]:
     """Return "cifar" for a network of ours on images of up to 64 px (longer side), else "imagenet"."""
     return "cifar" if side_px <= _SMALL_IMAGE_PX and ":" not in name else "imagenet"
 

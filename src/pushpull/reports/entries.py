@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushpull.errors import InputError, MissingFileError
-from pushpull.evaluation.results import FILE_NAME, Results
+from pushpull.evaluation.results import Results
+from pushpull.run_files import LAST, RECIPE, RESULTS, WEIGHTS
 
 _SEED = re.compile(r"[\s,]*\bseed[ =]?\d+$")
 UNNAMED = "results in memory"
 # What only a training run's folder holds: such a folder without results was never evaluated.
-_RUN_FILES = ("recipe.yaml", "model.safetensors", "last.ckpt")
+_RUN_FILES = (RECIPE, WEIGHTS, LAST)
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,15 @@ def load_entry(path: Path | str) -> Entry:
     path = Path(path)
     if not path.exists():
         raise MissingFileError(
-            f"{path} does not exist; give a run folder, a {FILE_NAME}, or a folder of run folders"
+            f"{path} does not exist; give a run folder, a {RESULTS}, or a folder of run folders"
         )
-    if path.is_file() or (path / FILE_NAME).is_file():
+    if path.is_file() or (path / RESULTS).is_file():
         return Entry.of([Results.load(path)], source=str(path))
     files = _results_below(path)
     if not files:
-        below = sorted({str(file.parent.parent) for file in path.glob(f"*/*/{FILE_NAME}")})
+        below = sorted({str(file.parent.parent) for file in path.glob(f"*/*/{RESULTS}")})
         remedy = f"name one of {', '.join(below)}" if below else f"make it with: pushpull evaluate {path}"
-        raise MissingFileError(f"{path} holds no {FILE_NAME}; {remedy}")
+        raise MissingFileError(f"{path} holds no {RESULTS}; {remedy}")
     return Entry.of([Results.load(file) for file in files], source=str(path))
 
 
@@ -74,8 +75,8 @@ def _results_below(folder: Path) -> list[Path]:
     """The results of the folders directly below, in natural order (seed2 before seed10)."""
     found = []
     for child in sorted(filter(Path.is_dir, folder.iterdir()), key=_natural):
-        if (child / FILE_NAME).is_file():
-            found.append(child / FILE_NAME)
+        if (child / RESULTS).is_file():
+            found.append(child / RESULTS)
         elif any((child / name).exists() for name in _RUN_FILES):
             raise InputError(f"{child} was not evaluated; first run: pushpull evaluate {child}")
     return found

@@ -148,7 +148,8 @@ def require_same(reference: Setting, reference_name: str, other: Setting, other_
             left, right = _brief(first, second), _brief(second, first)
             raise InputError(
                 f"{other_name} cannot be compared with {reference_name}: {name} is {right} there and {left} "
-                "here; evaluate both with the same data and corruption settings (pushpull evaluate)"
+                "here",
+                remedy="evaluate both with the same data and corruption settings (pushpull evaluate)",
             )
 
 

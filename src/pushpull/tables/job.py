@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pushpull.corruptions.textures import ENVIRONMENT_VARIABLE, frost_texture_source
 from pushpull.errors import InputError
+from pushpull.run_files import RESULTS
 from pushpull.tables.measured import Measured, frost_textures_of, measured
 from pushpull.tables.runs import FOLDER, Busy, Run
 from pushpull.tables.spec import Row, TableFile
@@ -16,7 +17,6 @@ from pushpull.tables.text import Remains, few, tables
 from pushpull.tables.work import Means, complete
 from pushpull.tables.write import about, write_table
 from pushpull.training.callbacks import OutOfTime
-from pushpull.training.folder import RESULTS
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError
-from pushpull.evaluation.results import FILE_NAME, Results
-from pushpull.reports.setting import require_same, setting_of
-from pushpull.tables.remedy import with_remedy
+from pushpull.evaluation.results import Results
+from pushpull.reports.setting import Setting, require_same, setting_of
+from pushpull.run_files import RESULTS
 from pushpull.tables.runs import Extent, Run
 from pushpull.tables.start import check_recipe
 
@@ -32,22 +33,30 @@ class Measured:
         return run.recipe.seed in self.results.get(run.row.name, {})
 
 
+class _Done(NamedTuple):
+    """A run, its results in the benchmark, and what they were measured with."""
+
+    run: Run
+    results: Results
+    setting: Setting
+
+
 def measured(runs: Sequence[Run], extent: Extent) -> Measured:
     """Return what is done of `runs`; of results that cannot be compared, the largest part that can."""
-    done: list[tuple[Run, Results]] = []
+    done: list[_Done] = []
     problems: dict[str, str] = {}
     for run in runs:
         try:
             results = _results_of(run, extent)
+            if results is not None:
+                results = _of_the_benchmark(results)
+                done.append(_Done(run, results, setting_of(results, run.name)))
         except InputError as error:
             problems[run.name] = str(error)
-            continue
-        if results is not None:
-            done.append((run, _of_the_benchmark(results)))
     kept, left_out = _comparable(done)
     by_row: dict[str, dict[int, Results]] = {}
-    for run, results in kept:
-        by_row.setdefault(run.row.name, {})[run.recipe.seed] = results
+    for one in kept:
+        by_row.setdefault(one.run.row.name, {})[one.run.recipe.seed] = one.results
     return Measured(by_row, problems | left_out)
 
 
@@ -55,7 +64,7 @@ def _results_of(run: Run, extent: Extent) -> Results | None:
     """Return the results of a run that is done, else None; one of another recipe is an `InputError`."""
     if run.trained():
         return run.whole_results(extent)
-    if (run.folder / FILE_NAME).is_file():
+    if (run.folder / RESULTS).is_file():
         check_recipe(run)
     return None
 
@@ -76,11 +85,9 @@ def _of_the_benchmark(results: Results) -> Results:
     return replace(results, corrupted={name: results.corrupted[name] for name in CORRUPTIONS})
 
 
-def _comparable(
-    done: Sequence[tuple[Run, Results]],
-) -> tuple[Sequence[tuple[Run, Results]], dict[str, str]]:
+def _comparable(done: Sequence[_Done]) -> tuple[Sequence[_Done], dict[str, str]]:
     """Return the most runs that were measured alike (of equally many, the first), and why not the others."""
-    alike: list[list[tuple[Run, Results]]] = []
+    alike: list[list[_Done]] = []
     for one in done:
         for group in alike:
             if _difference(group[0], one) is None:
@@ -92,15 +99,13 @@ def _comparable(
         return (), {}
     kept = max(alike, key=len)
     others = [one for group in alike if group is not kept for one in group]
-    return kept, {one[0].name: str(_difference(kept[0], one)) for one in others}
+    return kept, {one.run.name: str(_difference(kept[0], one)) for one in others}
 
 
-def _difference(reference: tuple[Run, Results], other: tuple[Run, Results]) -> str | None:
-    """Say what keeps two results from one table, and what to do; None where nothing does."""
-    (first, first_results), (second, second_results) = reference, other
-    settings = setting_of(first_results, first.name), setting_of(second_results, second.name)
+def _difference(first: _Done, second: _Done) -> InputError | None:
+    """Return what keeps two results from one table, with what to do; None where nothing does."""
     try:
-        require_same(settings[0], first.name, settings[1], second.name)
+        require_same(first.setting, first.run.name, second.setting, second.run.name)
     except InputError as error:
-        return str(with_remedy(error, f"to measure it again, remove {second.folder / FILE_NAME}"))
+        return error.with_remedy(f"to measure it again, remove {second.run.folder / RESULTS}")
     return None

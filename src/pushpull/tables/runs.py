@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError
-from pushpull.evaluation.results import FILE_NAME, SEVERITIES, Results
+from pushpull.evaluation.results import SEVERITIES, Results
+from pushpull.run_files import RESULTS
 from pushpull.tables.spec import Row
 from pushpull.training.folder import is_finished
 from pushpull.training.recipe import Recipe
@@ -61,7 +62,7 @@ class Run:
 
     def results(self) -> Results | None:
         """Return what was measured so far, None where nothing was."""
-        return Results.load(self.folder) if (self.folder / FILE_NAME).is_file() else None
+        return Results.load(self.folder) if (self.folder / RESULTS).is_file() else None
 
     def whole_results(self, extent: Extent) -> Results | None:
         """Return what was measured if that is all 15 x 5 on so many images, else None."""

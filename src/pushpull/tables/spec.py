@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pushpull.errors import InputError, choice
-from pushpull.models import create_model, default_input_style
+from pushpull.models import default_input_style
+from pushpull.training.folder import build_model
 from pushpull.training.recipe import ModelConfig, Recipe, from_dict, packaged_file, packaged_recipe, read_yaml
 
 _LONGEST_NAME = 100
@@ -160,14 +161,9 @@ def _row(item: Any, common: Mapping[str, Any], where: str) -> Row:
 @functools.cache
 def _check_network(config: ModelConfig) -> None:
     """Raise `InputError` where the network cannot be built; it is built without memory for its weights."""
+    style = config.input_style or default_input_style(config.name, 32)
     with torch.device("meta"):
-        create_model(
-            config.name,
-            stem=config.stem,
-            input_style=config.input_style or default_input_style(config.name, 32),
-            num_classes=10,
-            alpha=config.alpha,
-        )
+        build_model(replace(config, input_style=style, pretrained=False, weights=None), 10)
 
 
 def _check(rows: Sequence[Row], where: str) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushpull.errors import InputError
-from pushpull.tables.remedy import with_remedy
+from pushpull.run_files import LAST, RECIPE, RESULTS, WEIGHTS
 from pushpull.tables.runs import Run
-from pushpull.training.folder import LAST, RECIPE, RESULTS, WEIGHTS, check_folder, read_checkpoint
+from pushpull.training.folder import check_folder, read_checkpoint
 from pushpull.training.inputs import file_digest
 
 
@@ -72,4 +72,4 @@ def check_recipe(run: Run) -> None:
     try:
         check_folder(run.folder, run.recipe, resume=True, overwrite=False)
     except InputError as error:
-        raise with_remedy(error, remedy) from error
+        raise error.with_remedy(remedy) from error

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pushpull.data import DataSplits
 from pushpull.errors import InputError
 from pushpull.evaluation.runs import evaluate_run
-from pushpull.tables.remedy import with_remedy
+from pushpull.run_files import RESULTS
 from pushpull.tables.runs import Extent, Run
 from pushpull.tables.start import start_of
 from pushpull.training.callbacks import OutOfTime
-from pushpull.training.folder import RESULTS
 from pushpull.training.run import train
 
 
@@ -114,8 +113,9 @@ def _evaluate(run: Run, means: Means) -> str:
             stop=means.clock.before_next(),
         )
     except InputError as error:
-        measure_again = f"give another --output, or remove {run.folder / RESULTS} to measure again"
-        raise with_remedy(error, measure_again) from error
+        raise error.with_remedy(
+            f"give another --output, or remove {run.folder / RESULTS} to measure again"
+        ) from error
     if not results.complete:
         raise OutOfTime
     return (

@@ -18,11 +18,9 @@ from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.files import writable_folder
 from pushpull.models import create_model, default_input_style, load_weights
 from pushpull.models.weights import read_metadata
-from pushpull.training.inputs import INPUTS, changed_inputs
+from pushpull.run_files import INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
+from pushpull.training.inputs import changed_inputs
 from pushpull.training.recipe import ModelConfig, Recipe, read_recipe
-
-RECIPE, WEIGHTS, LAST, LOGS = "recipe.yaml", "model.safetensors", "last.ckpt", "logs"
-RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -121,8 +119,8 @@ def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) ->
         changed = _changed(folder, recipe)
         if changed:
             raise InputError(
-                f"the run in {folder} was made with other settings ({', '.join(changed)}); "
-                "resume with its own recipe.yaml, or choose another output"
+                f"the run in {folder} was made with other settings ({', '.join(changed)})",
+                remedy="resume with its own recipe.yaml, or choose another output",
             )
         return
     writable_folder(folder)

@@ -8,10 +8,8 @@ from pathlib import Path
 from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError
 from pushpull.files import read_json, write_json
+from pushpull.run_files import INPUTS, WEIGHTS
 from pushpull.training.recipe import Recipe
-
-INPUTS = "inputs.json"
-_WEIGHTS = "model.safetensors"
 
 
 def file_digest(path: Path) -> str | None:
@@ -47,5 +45,5 @@ def _digests(recipe: Recipe) -> dict[str, str | None]:
     return {
         "data.classes": class_file_digest(classes) if there else None,
         "model.weights": file_digest(Path(weights)) if weights else None,
-        "loss.teacher": file_digest(Path(teacher) / _WEIGHTS) if teacher else None,
+        "loss.teacher": file_digest(Path(teacher) / WEIGHTS) if teacher else None,
     }

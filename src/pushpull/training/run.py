@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import torch
@@ -28,6 +28,7 @@ from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runs import evaluate_run
 from pushpull.files import write_text
 from pushpull.models import default_input_style, model_preprocessing
+from pushpull.run_files import LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.training.callbacks import (
     Checkpoints,
     KeepBest,
@@ -38,11 +39,6 @@ from pushpull.training.callbacks import (
 )
 from pushpull.training.checks import check_augment, check_network
 from pushpull.training.folder import (
-    LAST,
-    LOGS,
-    RECIPE,
-    RESULTS,
-    WEIGHTS,
     build_model,
     check_folder,
     clear_folder,
@@ -53,7 +49,7 @@ from pushpull.training.folder import (
 from pushpull.training.inputs import file_digest, write_inputs
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
-from pushpull.training.recipe import PRECISIONS, InputStyle, ModelConfig, Recipe
+from pushpull.training.recipe import PRECISIONS, ModelConfig, Recipe
 from pushpull.training.teacher import load_teacher
 
 _CHECKPOINT_EVERY_S = 120.0
@@ -153,7 +149,7 @@ def _styled(recipe: Recipe, splits: DataSplits) -> ModelConfig:
     """Return the network with an input style that suits the images it will see."""
     side = recipe.augment.crop or max(splits.image_size or (224,))
     style = recipe.model.input_style or default_input_style(recipe.model.name, side)
-    return replace(recipe.model, input_style=cast(InputStyle, style))
+    return replace(recipe.model, input_style=style)
 
 
 def _check(recipe: Recipe, splits: DataSplits, model: nn.Module) -> None:

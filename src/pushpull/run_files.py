@@ -1,0 +1,4 @@
+"""The names of what a run folder holds: see `pushpull.training.train`."""
+
+RECIPE, INPUTS, WEIGHTS = "recipe.yaml", "inputs.json", "model.safetensors"
+LAST, LOGS, RESULTS = "last.ckpt", "logs", "results.json"
