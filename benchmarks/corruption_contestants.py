@@ -13,8 +13,8 @@ from timing import once
 from torch import Tensor
 
 from oracles import published
-from pushpull.cores import usable_cores
 from pushpull.corruptions import SEVERITIES, corrupt
+from pushpull.data.cores import usable_cores
 
 PACKAGE, ORIGINAL = "imagecorruptions", "original (oracle)"
 GPU_BATCH = 256

@@ -14,7 +14,8 @@ from timing import Timing, interleaved
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pushpull import PushPullConv2d, create_model, fuse_stem, kernels
+from pushpull import PushPullConv2d, create_model, fuse_stem
+from pushpull.unit.backends import triton as kernels
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 PLAIN, PUBLISHED, EAGER, COMPILED, FUSED = "plain", "published form", "ours, eager", "ours, compiled", "fused"

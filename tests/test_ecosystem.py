@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from pushpull.layers import PushPullConv2d
+from pushpull.unit.layers import PushPullConv2d
 from support import assert_near, random_tensor
 
 STEM = {"stride": 2, "padding": 3, "bias": True}

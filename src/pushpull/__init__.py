@@ -6,46 +6,58 @@ The public API. Names are loaded when first used: `import pushpull` costs no mor
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pushpull._version import __version__
 
 if TYPE_CHECKING:
-    from pushpull import corruptions, data, evaluation, export, functional, models, reports, training
+    from pushpull import corruptions, data, evaluation, export, models, reports, training
     from pushpull.corruptions import Corrupt, RandomCorruption, corrupt
     from pushpull.data import DataConfig, Preprocessing, load_data
     from pushpull.errors import InputError
     from pushpull.evaluation import Results, evaluate
-    from pushpull.fusion import fuse_stem
-    from pushpull.layers import PushPullConv2d
     from pushpull.models import create_model
-    from pushpull.optim import parameter_groups
+    from pushpull.models.run_folder import load_run
     from pushpull.reports import compare
-    from pushpull.surgery import Replacement, replace_first_conv
-    from pushpull.training import Recipe, load_run, train
+    from pushpull.training import Recipe, train
+    from pushpull.unit import functional
+    from pushpull.unit.fusion import fuse_stem
+    from pushpull.unit.layers import PushPullConv2d
+    from pushpull.unit.optim import parameter_groups
+    from pushpull.unit.surgery import Replacement, replace_first_conv
 
 _ATTRIBUTES = {
     "Corrupt": "pushpull.corruptions",
     "DataConfig": "pushpull.data",
     "InputError": "pushpull.errors",
     "Preprocessing": "pushpull.data",
-    "PushPullConv2d": "pushpull.layers",
+    "PushPullConv2d": "pushpull.unit.layers",
     "RandomCorruption": "pushpull.corruptions",
     "Recipe": "pushpull.training",
-    "Replacement": "pushpull.surgery",
+    "Replacement": "pushpull.unit.surgery",
     "Results": "pushpull.evaluation",
     "compare": "pushpull.reports",
     "corrupt": "pushpull.corruptions",
     "create_model": "pushpull.models",
     "evaluate": "pushpull.evaluation",
-    "fuse_stem": "pushpull.fusion",
+    "fuse_stem": "pushpull.unit.fusion",
     "load_data": "pushpull.data",
-    "load_run": "pushpull.training",
-    "parameter_groups": "pushpull.optim",
-    "replace_first_conv": "pushpull.surgery",
+    "load_run": "pushpull.models.run_folder",
+    "parameter_groups": "pushpull.unit.optim",
+    "replace_first_conv": "pushpull.unit.surgery",
     "train": "pushpull.training",
 }
-_MODULES = ("corruptions", "data", "evaluation", "export", "functional", "models", "reports", "training")
+_MODULES = {
+    "functional": "pushpull.unit.functional",
+    **{
+        name: f"pushpull.{name}"
+        for name in ("corruptions", "data", "evaluation", "export", "models", "reports", "training")
+    },
+}
 
 __all__ = [
     "Corrupt",
@@ -79,9 +91,36 @@ __all__ = [
 ]
 
 
+# Modules that users imported by these names before they moved; they go with 1.0.
+_MOVED = {
+    f"pushpull.{name}": f"pushpull.unit.{name}"
+    for name in ("functional", "layers", "surgery", "fusion", "optim")
+}
+
+
+class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds a module by its former name: `import pushpull.functional` gives `pushpull.unit.functional`."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self) if name in _MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(_MOVED[spec.name])
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module back its own specification; it was executed when it was imported."""
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+
+sys.meta_path.append(_Moved())
+
+
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"pushpull.{name}")
+        return importlib.import_module(_MODULES[name])
     if name in _ATTRIBUTES:
         return getattr(importlib.import_module(_ATTRIBUTES[name]), name)
     raise AttributeError(f"module 'pushpull' has no attribute {name!r}")

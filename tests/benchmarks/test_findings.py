@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t
 
 from pushpull.errors import InputError
-from pushpull.tables.tabular import HEADER
+from pushpull.reports.tables.tabular import HEADER
 
 
 def written(path, rows):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pushpull import native, random
+from pushpull import random
 from pushpull.corruptions import (
     CORRUPTIONS,
     EXTRA_CORRUPTIONS,
@@ -24,6 +24,7 @@ from pushpull.corruptions import (
     sample_corruption,
 )
 from pushpull.errors import InputError
+from pushpull.random import native
 
 ALL = CORRUPTIONS + EXTRA_CORRUPTIONS
 DETERMINISTIC = {

@@ -9,7 +9,7 @@ from torch import nn
 
 from data.made import image_folder
 from data.published import array_set, folder_set, parquet_set
-from pushpull.corrupted.command import corrupt_command
+from pushpull.cli.corrupt import corrupt_command
 from pushpull.corruptions import corrupt
 from pushpull.data import ImageSplit, Preprocessing, load_data
 from pushpull.errors import InputError

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from pushpull.layers import PushPullConv2d
+from pushpull.unit.layers import PushPullConv2d
 from support import assert_near, random_tensor
 
 SIZES = [(1, 3, 21, 26), (5, 3, 32, 32), (3, 3, 19, 34)]

@@ -23,7 +23,7 @@ from pushpull.models.comparators import (
     taking_over,
 )
 from pushpull.models.variants import VariantPushPullConv2d
-from pushpull.tracing import first_convolution
+from pushpull.unit.tracing import first_convolution
 from support import assert_near, random_tensor
 
 OTHERS = [

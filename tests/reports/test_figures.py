@@ -87,7 +87,7 @@ def test_settings_of_matplotlib_are_left_alone(comparison):
 
 def test_comparing_needs_no_matplotlib_and_figures_no_pyplot():
     code = (
-        "import sys, pushpull.reports.command; assert 'matplotlib' not in sys.modules;"
+        "import sys, pushpull.cli.compare; assert 'matplotlib' not in sys.modules;"
         "import pushpull.reports.figures; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from pushpull.cli.compare import compare_command
 from pushpull.errors import InputError, MissingFileError
 from pushpull.reports import compare, write_report
-from pushpull.reports.command import compare_command
 
 FILES = [
     "index.html",

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torchvision.models.googlenet import GoogLeNetOutputs
 
+from pushpull.cli import train as command
 from pushpull.data import DataConfig, Framing, Preprocessing, load_data
 from pushpull.errors import InputError
-from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, command, read_recipe, train
+from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, read_recipe, train
 from pushpull.training.checks import check_augment, check_network
 from pushpull.training.module import Classifier
 

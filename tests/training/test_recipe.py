@@ -4,9 +4,10 @@ import pytest
 import yaml
 
 from pushpull.cli import parse
+from pushpull.cli.train import train_command
 from pushpull.errors import InputError, MissingFileError
-from pushpull.training.command import train_command
-from pushpull.training.recipe import OptimConfig, Recipe, from_dict, packaged_recipe, read_recipe
+from pushpull.files.yaml import from_dict
+from pushpull.training.recipe import OptimConfig, Recipe, packaged_recipe, read_recipe
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

@@ -9,8 +9,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from oracles.push_pull import push_pull_oracle
-from pushpull.functional import push_pull_conv2d
-from pushpull.unit import chunks
+from pushpull.unit.backends import cpu as chunks
+from pushpull.unit.functional import push_pull_conv2d
 from support import assert_near, random_tensor
 
 CASES = [

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from pushpull.augment.entry import AUGMENTATIONS, augment_batch
 from pushpull.augment.settings import SCALES
-from pushpull.batch_transform import BatchTransform, options
 from pushpull.corruptions.arguments import checked_seed
+from pushpull.corruptions.batch_transform import BatchTransform, options
 from pushpull.errors import choice, integer
 
 
@@ -22,9 +22,9 @@ class Augment(BatchTransform):
         same_image_everywhere = Augment("prime", scale="cifar")(image, index=17)
 
     It goes after cropping and before normalisation, on an image or on a batch. Inputs and outputs: see
-    `pushpull.batch_transform`; dtypes are kept. Boxes, masks and key points stay, though most augmentations
-    move pixels. Without an index the draws follow torch's default generator, thus `torch.manual_seed` and the
-    seeds of a DataLoader's workers. With one the result is the same whatever the batch, worker or order.
+    `corruptions.batch_transform`; dtypes are kept. Boxes, masks and key points stay, though most
+    augmentations move pixels. Without an index the draws follow torch's default generator, thus
+    `torch.manual_seed` and the seeds of a DataLoader's workers. With one the result is the same whatever the batch, worker or order.
 
     Args:
         name: one of `AUGMENTATIONS`.

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull import native
 from pushpull.corruptions import defocus, filters, grey
 from pushpull.corruptions.severities import Glass, Motion, Zoom
 from pushpull.corruptions.types import Canvas, Corruption
-from pushpull.random import Draws
+from pushpull.random import Draws, native
 
 MOTION_BITS = 20  # taps are whole numbers of 2^-20
 MOTION_FORGIVEN = 2.0**-10  # of a level: without it there is less white than in the published images

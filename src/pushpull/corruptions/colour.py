@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull import native
 from pushpull.corruptions import grey
 from pushpull.corruptions.filters import wide
 from pushpull.corruptions.severities import Saturate
 from pushpull.corruptions.types import Corruption
+from pushpull.random import native
 
 MEAN_GRID = float(1 << 30)
 

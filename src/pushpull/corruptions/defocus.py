@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull import native
 from pushpull.corruptions import filters, grey
 from pushpull.corruptions.severities import Defocus
+from pushpull.random import native
 
 FOLD_BITS = 16  # what is folded back at the kernel's border is whole numbers of 2^-16
 # What the published float32 kernels add up to, less 1: so small that it only tells whether a whole level is

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull import native
 from pushpull.corruptions import filters
 from pushpull.corruptions.severities import Elastic
 from pushpull.corruptions.types import Canvas, Corruption
-from pushpull.random import Draws
+from pushpull.random import Draws, native
 
 _TRUNCATE = 3.0  # standard deviations after which the smoothing kernel is cut, as published
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushpull import native
 from pushpull.corruptions import grey
 from pushpull.corruptions.arguments import (
     Level,
@@ -24,8 +23,8 @@ from pushpull.corruptions.arguments import (
 from pushpull.corruptions.jpeg import jpeg_compression
 from pushpull.corruptions.types import Canvas, Corruption
 from pushpull.errors import InputError
-from pushpull.host import tables_on_the_host
-from pushpull.random import Draws
+from pushpull.random import Draws, native
+from pushpull.random.host import tables_on_the_host
 
 # Images of so many pixels are corrupted together: on a CPU, for each thread, what a step leaves shall still
 # be in the cache at the next; an accelerator needs much work a step, and its memory bounds it.

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pushpull import native
 from pushpull.errors import choice
+from pushpull.random import native
 
 VALUE_GRID = 2.0**24  # steps of values a unit
 TAP_BITS = 26  # taps are whole numbers of 2^-26

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pushpull import native
+from pushpull.random import native
 
 FORGIVEN = 2.0**-13  # of a level: what float32 may fall short of a whole one
 STEPS = 1024.0  # of a level, for sums that are to be exact

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull import native
 from pushpull.corruptions.types import Canvas, Corruption
-from pushpull.random import Draws
+from pushpull.random import Draws, native
 
 
 def sample_normal(draws: Draws, params: float, canvas: Canvas) -> Tensor:

@@ -7,8 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pushpull import native
 from pushpull.corruptions.types import Corruption
+from pushpull.random import native
 
 FIXED_POINT_BITS = 22  # Pillow's 32 - 8 - 2
 

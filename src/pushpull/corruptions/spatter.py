@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pushpull import native
 from pushpull.corruptions import filters
 from pushpull.corruptions.severities import Spatter
 from pushpull.corruptions.types import Canvas, Corruption
-from pushpull.random import Draws
+from pushpull.random import Draws, native
 
 _WATER = (175 / 255, 238 / 255, 238 / 255)  # pale turquoise
 _MUD = (63 / 255, 42 / 255, 20 / 255)

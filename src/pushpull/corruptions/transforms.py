@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pushpull.batch_transform import BatchTransform, options
 from pushpull.corruptions.arguments import (
     check_images,
     checked_level,
@@ -25,6 +24,7 @@ from pushpull.corruptions.arguments import (
     checked_seed,
     checked_severity,
 )
+from pushpull.corruptions.batch_transform import BatchTransform, options
 from pushpull.corruptions.entry import corrupt
 from pushpull.corruptions.registry import GROUPS, REGISTRY
 from pushpull.corruptions.textures import frost_texture_source

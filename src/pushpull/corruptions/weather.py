@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pushpull import native
 from pushpull.corruptions.blur import motion_blur_apply
 from pushpull.corruptions.severities import Fog, Frost, Snow
 from pushpull.corruptions.textures import PHOTOGRAPHS, frost_textures
 from pushpull.corruptions.types import Canvas, Corruption
-from pushpull.random import Draws
+from pushpull.random import Draws, native
 
 _GRAY = (0.299, 0.587, 0.114)  # OpenCV's RGB2GRAY, ITU-R BT.601
 _FIRST_WIBBLE = 100.0

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from pushpull.cores import usable_cores
+from pushpull.data.cores import usable_cores
 from pushpull.data.decode import UnreadableImageError
 from pushpull.data.preprocessing import Framing
 from pushpull.data.unreadable import SkipLimit

@@ -12,7 +12,7 @@ from pushpull.data.published_arrays import SEVERITIES as SEVERITIES
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation.schema import check_types
 from pushpull.files import read_json, write_json
-from pushpull.run_files import RESULTS
+from pushpull.files.names import RESULTS
 
 SCHEMA = "pushpull-results/1"
 

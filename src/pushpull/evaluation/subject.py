@@ -14,6 +14,7 @@ from pushpull.data import Preprocessing
 from pushpull.data.subsets import imagenet_wnids, matched_classes
 from pushpull.errors import InputError, MissingFileError, choice
 from pushpull.models import MODELS, STEMS, create_model, default_input_style, load_weights
+from pushpull.models.run_folder import load_run
 from pushpull.models.weights import read_metadata
 
 _LIBRARIES = ("timm:", "torchvision:")
@@ -122,9 +123,6 @@ class Naming:
 
 def load_run_subject(folder: str) -> tuple[Subject, Any]:
     """Return the network of a training run's folder, and the `DataConfig` that it was trained on."""
-    # Lightning and its loggers take seconds; only run folders need them.
-    from pushpull.training import load_run
-
     run = load_run(folder)
     subject = Subject(
         model=run.model,

@@ -18,9 +18,9 @@ from pushpull.errors import InputError
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.subject import Naming, Subject, load_run_subject
 from pushpull.export.card import Card
+from pushpull.files.names import RESULTS, WEIGHTS
 from pushpull.models import default_input_style, model_preprocessing
 from pushpull.models.weights import read_metadata
-from pushpull.run_files import RESULTS, WEIGHTS
 
 _CHECKED_IMAGES = 3
 _DEFAULT_SIDE_PX = 224

@@ -11,7 +11,7 @@ from torchvision.models.resnet import BasicBlock
 
 from pushpull.errors import InputError, choice
 from pushpull.models.stems import give_stem
-from pushpull.optim import alpha_names
+from pushpull.unit.optim import alpha_names
 
 _WIDTHS = (16, 32, 64)
 

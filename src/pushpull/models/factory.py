@@ -12,7 +12,7 @@ from pushpull.models.libraries import build_timm, build_torchvision
 from pushpull.models.resnet import RESNETS
 from pushpull.models.stems import INPUT_STYLES, Stem, find_stem, set_strength
 from pushpull.models.timm_entry import no_published_weights
-from pushpull.surgery import replace_first_conv
+from pushpull.unit.surgery import replace_first_conv
 
 _OWN = RESNETS | CIFAR_RESNETS
 _LIBRARIES = {"timm": build_timm, "torchvision": build_torchvision}

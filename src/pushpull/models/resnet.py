@@ -11,7 +11,7 @@ from torch import nn
 
 from pushpull.errors import choice
 from pushpull.models.stems import INPUT_STYLES, give_stem
-from pushpull.optim import alpha_names
+from pushpull.unit.optim import alpha_names
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "resnet18": {"block": BasicBlock, "layers": (2, 2, 2, 2)},

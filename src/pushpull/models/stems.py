@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from pushpull.conversion import push_pull_twin
 from pushpull.errors import InputError, choice
 from pushpull.models.comparators import (
     BlurAfterConv2d,
@@ -18,6 +17,7 @@ from pushpull.models.comparators import (
     taking_over,
 )
 from pushpull.models.variants import Norm, Offset, Pooling, VariantPushPullConv2d
+from pushpull.unit.conversion import push_pull_twin
 from pushpull.unit.strength import Inhibited
 
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushpull.functional import pull_kernel
 from pushpull.models.comparators import InhibitedConv2d
 from pushpull.unit.arguments import check_avg_kernel_size
+from pushpull.unit.functional import pull_kernel
 
 Offset = Literal["filter", "channel", "zero"]
 Pooling = Literal["first", "late"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation.results import Results
-from pushpull.run_files import LAST, RECIPE, RESULTS, WEIGHTS
+from pushpull.files.names import LAST, RECIPE, RESULTS, WEIGHTS
 
 _SEED = re.compile(r"[\s,]*\bseed[ =]?\d+$")
 UNNAMED = "results in memory"

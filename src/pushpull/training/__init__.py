@@ -1,7 +1,8 @@
 """Training: a recipe in, a run folder out."""
 
-from pushpull.training.folder import LoadedRun, load_run
-from pushpull.training.recipe import AugmentConfig, LossConfig, ModelConfig, OptimConfig, Recipe, read_recipe
+from pushpull.models.config import ModelConfig
+from pushpull.models.run_folder import LoadedRun, load_run
+from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe, read_recipe
 from pushpull.training.run import train
 
 __all__ = [

@@ -2,98 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from pushpull.data import DataConfig, Preprocessing
-from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.files import writable_folder
-from pushpull.models import create_model, default_input_style, load_weights
-from pushpull.models.weights import read_metadata
-from pushpull.run_files import INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
+from pushpull.files.names import INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.training.inputs import changed_inputs
-from pushpull.training.recipe import ModelConfig, Recipe, read_recipe
-
-
-@dataclass(frozen=True)
-class LoadedRun:
-    """A trained network and what it needs to be used.
-
-    Args:
-        model: in evaluation mode, on the CPU.
-        data: what it was trained on.
-        preprocessing: mean, std and size that it expects.
-        name, stem: of the network.
-        seed: of the run.
-        classes: their names, in the order of the logits.
-        label: what tables call the run.
-    """
-
-    model: nn.Module
-    data: DataConfig
-    preprocessing: Preprocessing
-    name: str
-    stem: str
-    seed: int
-    classes: list[str]
-    label: str
-
-
-def load_run(folder: Path | str) -> LoadedRun:
-    """Load the network of a run folder; a missing or damaged file is an `InputError` that names it."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingFileError(
-            f"run folder {folder} does not exist; give a folder that `pushpull train` wrote"
-        )
-    recipe = read_recipe(folder / RECIPE)
-    metadata = read_metadata(folder / WEIGHTS)
-    try:
-        classes = json.loads(metadata["classes"])
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"{folder / WEIGHTS} does not name its classes; it is not from `pushpull train`"
-        ) from error
-    with torch.random.fork_rng():  # the values that are drawn here are replaced at once
-        model = build_model(replace(recipe.model, pretrained=False, weights=None), len(classes))
-    load_weights(model, folder / WEIGHTS)
-    return LoadedRun(
-        model=model.eval(),
-        data=recipe.data,
-        preprocessing=recipe.preprocessing or Preprocessing(IMAGENET_MEAN, IMAGENET_STD),
-        name=recipe.model.name,
-        stem=recipe.model.stem,
-        seed=recipe.seed,
-        classes=classes,
-        label=f"{recipe.model.name} {recipe.model.stem}{_strength_text(recipe.model)} seed {recipe.seed}",
-    )
-
-
-def _strength_text(model: ModelConfig) -> str:
-    return "" if model.alpha is None else f" alpha {model.alpha:g}"
-
-
-def build_model(config: ModelConfig, classes: int) -> nn.Module:
-    """Build the network of a recipe, with the weights that it asks for."""
-    model = create_model(
-        config.name,
-        stem=config.stem,
-        input_style=config.input_style or default_input_style(config.name, 224),
-        num_classes=classes,
-        pretrained=config.pretrained,
-        alpha=config.alpha,
-    )
-    if config.weights is not None:
-        load_weights(model, Path(config.weights))
-    return model
+from pushpull.training.recipe import Recipe, read_recipe
 
 
 def is_finished(folder: Path | str, recipe: Recipe) -> bool:

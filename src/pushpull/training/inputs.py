@@ -8,7 +8,7 @@ from pathlib import Path
 from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError
 from pushpull.files import read_json, write_json
-from pushpull.run_files import INPUTS, WEIGHTS
+from pushpull.files.names import INPUTS, WEIGHTS
 from pushpull.training.recipe import Recipe
 
 

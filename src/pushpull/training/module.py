@@ -12,10 +12,10 @@ from torchmetrics import MeanMetric
 
 from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
-from pushpull.optim import parameter_groups
 from pushpull.training.losses import distillation
 from pushpull.training.recipe import LossConfig, OptimConfig
 from pushpull.training.teacher import Teacher
+from pushpull.unit.optim import parameter_groups
 
 
 class Classifier(L.LightningModule):

@@ -27,8 +27,10 @@ from pushpull.errors import InputError, one_line
 from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runs import evaluate_run
 from pushpull.files import write_text
+from pushpull.files.names import LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.models import default_input_style, model_preprocessing
-from pushpull.run_files import LAST, LOGS, RECIPE, RESULTS, WEIGHTS
+from pushpull.models.config import ModelConfig
+from pushpull.models.run_folder import build_model
 from pushpull.training.callbacks import (
     Checkpoints,
     KeepBest,
@@ -39,7 +41,6 @@ from pushpull.training.callbacks import (
 )
 from pushpull.training.checks import check_augment, check_network
 from pushpull.training.folder import (
-    build_model,
     check_folder,
     clear_folder,
     read_checkpoint,
@@ -49,7 +50,7 @@ from pushpull.training.folder import (
 from pushpull.training.inputs import file_digest, write_inputs
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
-from pushpull.training.recipe import PRECISIONS, ModelConfig, Recipe
+from pushpull.training.recipe import PRECISIONS, Recipe
 from pushpull.training.teacher import load_teacher
 
 _CHECKPOINT_EVERY_S = 120.0

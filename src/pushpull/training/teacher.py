@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pushpull.data import Preprocessing
 from pushpull.errors import InputError
-from pushpull.training.folder import load_run
+from pushpull.models.run_folder import load_run
 
 
 class Teacher:

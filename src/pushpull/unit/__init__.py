@@ -1,1 +1,1 @@
-"""How the unit of `pushpull.functional` is computed; `routes` says by which of the ways."""
+"""How the unit of `pushpull.unit.functional` is computed; `routes` says by which of the ways."""

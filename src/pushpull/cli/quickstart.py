@@ -1,0 +1,108 @@
+"""The main job, small: train a plain network and its push-pull twin, corrupt, evaluate, compare."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushpull.corruptions import CORRUPTIONS, corrupt
+from pushpull.data import DataSplits, load_data
+from pushpull.errors import InputError
+from pushpull.evaluation.results import SEVERITIES
+from pushpull.evaluation.runs import evaluate_run
+from pushpull.files.names import LAST
+from pushpull.reports import compare, write_report
+from pushpull.reports.terminal import print_comparison
+from pushpull.training import Recipe, read_recipe, train
+from pushpull.training.folder import is_finished
+from pushpull.training.recipe import packaged_recipe
+
+BASELINE = "plain"
+
+
+def quickstart_command(
+    output: str = "runs/quickstart",
+    config: str = "digits",
+    data: str | None = None,
+    label: str | None = None,
+    stem: str = "pp3",
+    seeds: list[int] = [0, 1, 2],  # noqa: B006 - read only, and the command line shows it
+    limit: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Train a plain network and its push-pull twin, evaluate both on 15 corruptions x 5 severities, compare.
+
+    What is finished is kept: the same command continues where it was stopped.
+
+    Args:
+        output: folder for the runs, tables, figures and the page.
+        config: the recipe of both networks: a YAML file, or digits, cifar10-small, cifar10, imagenet1k.
+        data: another data set than the recipe's.
+        label: what tables call the data.
+        stem: the twin's first layer: pp0, pp3, pp5, pp0_alpha, pp3_alpha or pp5_alpha.
+        seeds: one network of each kind is trained for each.
+        limit: corrupt at most so many test images, the same share of every class.
+        overwrite: start again, over what is in the output folder.
+    """
+    start, folder = time.perf_counter(), Path(output)
+    if stem == BASELINE or not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(
+            f"stem={stem!r}, seeds={seeds}: give a push-pull stem and at least one seed, each once"
+        )
+    recipe = read_recipe(packaged_recipe(config))
+    named: dict[str, Any] = {
+        key: value for key, value in (("name", data), ("label", label)) if value is not None
+    }
+    recipe = replace(recipe, data=replace(recipe.data, **named))
+    splits = load_data(recipe.data)
+    print(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}", flush=True)
+    twins = [_with_stem(recipe, kind, seed) for seed in seeds for kind in (BASELINE, stem)]
+    for number, twin in enumerate(twins, 1):
+        run = folder / twin.model.stem / f"seed{twin.seed}"
+        for text in _train_and_evaluate(twin, run, splits, limit, overwrite):
+            print(f"[{number}/{len(twins)}] {twin.model.stem:9} seed {twin.seed}  {text}", flush=True)
+    command = f"pushpull compare {folder / BASELINE} {folder / stem}"
+    comparison = compare(str(folder / BASELINE), [str(folder / stem)], commands=[command])
+    print_comparison(comparison)
+    paths = write_report(comparison, folder, samples=_samples(splits))
+    print(
+        f"{time.perf_counter() - start:.0f} s. Open {paths[0].resolve()}; tables and figures are beside it."
+    )
+
+
+def _with_stem(recipe: Recipe, stem: str, seed: int) -> Recipe:
+    return replace(recipe, model=replace(recipe.model, stem=stem), seed=seed)
+
+
+def _train_and_evaluate(
+    recipe: Recipe, run: Path, splits: DataSplits, limit: int | None, overwrite: bool
+) -> Iterator[str]:
+    """Do what is missing of a run; yield a line for each step."""
+    start = time.perf_counter()
+    if overwrite or not is_finished(run, recipe):
+        resume = not overwrite and (run / LAST).exists()
+        train(recipe, run, resume=resume, overwrite=not resume, progress=False, splits=splits)
+        yield f"trained {recipe.epochs} epochs in {time.perf_counter() - start:.1f} s"
+    start = time.perf_counter()
+    results = evaluate_run(run, splits, limit=limit, progress=False)
+    conditions = sum(map(len, results.corrupted.values()))
+    yield (
+        f"clean error {results.clean_error:.1%}, {results.data['images']} images in {conditions} conditions "
+        f"in {time.perf_counter() - start:.1f} s"
+    )
+
+
+def _samples(splits: DataSplits) -> dict[str, torch.Tensor]:
+    """Return each corruption of the first test image, severities 1 to 5."""
+    assert splits.test is not None
+    image = splits.test.framed(0, splits.framing, splits.test.framed_size(splits.framing))[None]
+    index, scale = splits.test.index[:1], "imagenet" if image.shape[-1] >= 224 else "cifar"
+    return {
+        name: torch.cat([corrupt(image, name, severity, scale=scale, index=index) for severity in SEVERITIES])
+        for name in CORRUPTIONS
+    }

@@ -1,0 +1,149 @@
+"""The manifest of a corrupted copy: what it is, so that a second run continues it or keeps off."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pushpull.copies.forms import FORMS
+from pushpull.copies.job import Job
+from pushpull.copies.source import source_digest
+from pushpull.copies.store import HIDDEN, Store
+from pushpull.errors import InputError
+from pushpull.evaluation.identity import package_versions
+from pushpull.evaluation.results import DataInfo
+from pushpull.files import read_json
+
+MANIFEST = "manifest.json"
+KIND = "corrupted copy 1"  # another number: a form that this version does not read
+_PACKAGES = {"parquet": ("pillow", "pyarrow"), "folder": ("pillow",), "npy": ("pillow", "numpy")}
+# What decides the files; the names of source and label may change between sittings.
+_DECISIVE = (
+    *("form", "split", "role", "images", "image_size", "framing", "limit", "sha256"),
+    *("source_sha256", "corruptions", "severities", "scale", "seed", "jpeg_quality", "frost_textures"),
+    *("shard_images", "versions"),
+)
+
+
+def new_manifest(job: Job, info: DataInfo) -> dict[str, Any]:
+    """Return the manifest of a copy that is about to be made. No time or machine is in it: only the copy."""
+    versions = {name: text for name, text in package_versions().items() if name in ("pushpull", "torch")}
+    return {
+        "kind": KIND,
+        "complete": False,
+        "form": job.form,
+        "source": info["name"],
+        "label": info["label"],
+        "note": info["note"],
+        "split": info["split"],
+        "role": job.role,
+        "images": info["images"],
+        "skipped": [],
+        "image_size": info["image_size"],
+        "framing": info["framing"],
+        "limit": info["limit"],
+        "sha256": info["sha256"],
+        "source_sha256": source_digest(job.split, job.names),
+        "corruptions": list(dict.fromkeys(name for name, _ in job.conditions)),
+        "severities": sorted({severity for _, severity in job.conditions}),
+        "scale": job.scale,
+        "seed": job.seed,
+        "jpeg_quality": job.jpeg_quality,
+        "frost_textures": job.frost,
+        "shard_images": job.shard,
+        "shards": job.shards,
+        "classes": list(job.split.classes),
+        "versions": versions | {name: version(name) for name in _PACKAGES[job.form]},
+    }
+
+
+def save_manifest(store: Store, record: dict[str, Any]) -> None:
+    """Write it whole."""
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    store.put(store.root / MANIFEST, text.encode())
+
+
+def found_manifest(root: Path) -> dict[str, Any] | None:
+    """Return the manifest of the copy at `root`, None where there is nothing yet.
+
+    Raises:
+        InputError: `root` is a file, or holds something that is no corrupted copy.
+    """
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file; give a folder that is empty or does not exist")
+    path = root / MANIFEST
+    if not path.exists():
+        others = sorted(item.name for item in root.iterdir() if item.name != HIDDEN) if root.exists() else []
+        if others:
+            raise InputError(
+                f"{root} holds {others[0]}{', ...' if len(others) > 1 else ''} and no {MANIFEST}: it was not "
+                "written by pushpull corrupt; give a folder that is empty or does not exist"
+            )
+        return None
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("kind") != KIND:
+        raise InputError(f"{path} is not the manifest of a corrupted copy; give another folder")
+    return record
+
+
+def check_same(found: dict[str, Any], fresh: dict[str, Any], root: Path) -> None:
+    """Raise `InputError` that says what differs, where two manifests are of different copies."""
+    said = "; ".join(differences(found, fresh))
+    if said:
+        raise InputError(
+            f"{root} holds another copy ({said}); --overwrite replaces it, another folder keeps both"
+        )
+
+
+def differences(found: dict[str, Any], fresh: dict[str, Any]) -> Iterator[str]:
+    """Yield what makes two manifests those of different copies."""
+    for key in _DECISIVE:
+        there, now = found.get(key), fresh[key]
+        if key == "source_sha256" and there != now:
+            yield "the source's images or their names have changed since"
+        elif isinstance(now, dict) and isinstance(there, dict):
+            for part in {**there, **now}:
+                yield from _difference(f"{key}.{part}", there.get(part), now.get(part))
+        else:
+            yield from _difference(key, there, now)
+
+
+def _difference(what: str, there: Any, now: Any) -> Iterator[str]:
+    if there != now:
+        yield f"{what} is {_short(there)} there, {_short(now)} now"
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} characters)"
+
+
+def remove_copy(store: Store, record: dict[str, Any]) -> None:
+    """Delete the files of the copy that a manifest describes, and the folders that are empty then.
+
+    What else lies there stays. The manifest goes last, so that a kill leaves what can be removed again, and
+    says "removed" meanwhile: what is left of the files is no part of a copy that could be gone on with.
+    """
+    root = store.root.resolve()
+    try:
+        files = list(FORMS[record["form"]].files(record, root))
+        folders = [root / name for name in record["corruptions"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{root / MANIFEST} is broken ({error}); remove the folder by hand") from error
+    for path in (*files, *folders):
+        if path == root or not path.resolve().is_relative_to(root):
+            raise InputError(f"{root / MANIFEST} names {path}, outside {root}; remove the folder by hand")
+    save_manifest(store, {**record, "complete": False, "removed": True})
+    store.forget()
+    for path in files:
+        path.unlink(missing_ok=True)
+    for folder in folders:
+        for place, _, _ in os.walk(folder, topdown=False):
+            with suppress(OSError):  # not empty: something that is not ours
+                os.rmdir(place)
+    (root / MANIFEST).unlink()

@@ -1,0 +1,42 @@
+"""What a recipe says of the network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pushpull.errors import InputError
+
+InputStyle = Literal["imagenet", "cifar"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network.
+
+    Args:
+        name: resnet18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32),
+            `timm:NAME` or `torchvision:NAME`.
+        stem: the first layer: plain, pp0, pp3, pp5 (push-pull; the number is the side of the pooling), or
+            pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained), or pp3_balanced (ours, see
+            docs/findings.md); for comparison also strisciuglio, blurpool, blur_after_conv and variants of the
+            unit, see `pushpull.models.STEMS`.
+        input_style: imagenet (7x7, stride 2, max-pool) or cifar (3x3, stride 1, no max-pool); null takes
+            cifar for networks of ours on images of up to 64 pixels.
+        pretrained: start from the library's published weights.
+        weights: start from this file of weights (safetensors or .pth); a missing file is an error.
+        alpha: inhibition strength of a push-pull stem, 0 or more; where a trained one starts; null
+            for the stem's own, in most 1.
+    """
+
+    name: str = "resnet14"
+    stem: str = "plain"
+    input_style: InputStyle | None = None
+    pretrained: bool = False
+    weights: str | None = None
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None and not 0 <= self.alpha < math.inf:
+            raise InputError(f"model.alpha={self.alpha} must be a finite number of at least 0, or null")

@@ -1,0 +1,125 @@
+"""Loops compiled by numba for the CPU, where tensors would make many passes over memory.
+
+An accelerator, never another result: each kernel does the exact operations of the tensors that it stands for
+(integers; +, -, *, / and square roots in the same order and precision), and the tests compare bit for bit.
+Without numba, with `PUSHPULL_NATIVE=0`, for gradients and on other devices the tensors are used.
+
+A kernel is `kernel(start, stop, *arrays)` and does the images start .. stop - 1. It is compiled at its first
+call and kept on disk.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushpull.errors import one_line
+
+ENVIRONMENT_VARIABLE = "PUSHPULL_NATIVE"
+
+Kernel = Callable[..., None]
+
+
+@cache
+def installed() -> bool:
+    """Whether numba is there, and can be imported."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        importlib.import_module("numba")
+    except Exception as error:  # beside a numpy or LLVM that it was not made for it fails in many ways
+        warnings.warn(
+            f"numba does not work here ({one_line(error)}): corruptions are slower, with the same results; "
+            f"repair it, or set {ENVIRONMENT_VARIABLE}=0",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def applies(*tensors: Tensor) -> bool:
+    """Whether kernels may work on these tensors: real ones on the CPU, without gradients."""
+    return (
+        not torch.compiler.is_compiling()
+        and os.environ.get(ENVIRONMENT_VARIABLE) != "0"
+        and all(type(x) is Tensor and x.device.type == "cpu" for x in tensors)
+        and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+        # Within torch.func.grad and the like a tensor is a wrapper without memory of its own.
+        and not torch._C._are_functorch_transforms_active()
+        and installed()
+    )
+
+
+def run(function: Kernel, count: int, out: Tensor, *arguments: Any) -> None:
+    """Do `count` images by a kernel, shared by as many threads as torch uses; tensors are given as arrays.
+
+    `out` is written to: it must be contiguous, a copy would be lost.
+    """
+    assert out.is_contiguous()
+    arrays = [x.detach().contiguous().numpy() if isinstance(x, Tensor) else x for x in (out, *arguments)]
+    threads = min(torch.get_num_threads(), count)
+    if threads <= 1:
+        function(0, count, *arrays)
+        return
+    bounds = [count * part // threads for part in range(threads + 1)]
+    pool = _pool(torch.get_num_threads(), os.getpid())
+    tasks = [pool.submit(function, *part, *arrays) for part in pairwise(bounds)]
+    for task in tasks:
+        task.result()
+
+
+def kernel(module: str, name: str) -> Kernel:
+    """Return a kernel of `corruptions.MODULE_loops`, which imports numba."""
+    return getattr(importlib.import_module(f"pushpull.corruptions.{module}_loops"), name)
+
+
+def empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a contiguous tensor of x's shape, to be written to by a kernel."""
+    return torch.empty(x.shape, dtype=dtype or x.dtype, device="cpu")
+
+
+def made(module: str, name: str, dtype: torch.dtype, x: Tensor, *arguments: Any) -> Tensor:
+    """Return what kernel `name` of `corruptions.MODULE_loops` makes of x, the same shape; (N, values) each.
+
+    Further tensors of x's size are given as (N, values) too.
+    """
+    out = empty_like(x, dtype)
+    count = len(x)
+    flat = [
+        y.reshape(count, -1) if isinstance(y, Tensor) and y.shape == x.shape else y for y in (x, *arguments)
+    ]
+    run(kernel(module, name), count, out.view(count, -1), *flat)
+    return out
+
+
+def images_by(module: str, name: str, x: Tensor, *arguments: Any) -> Tensor:
+    """Return what kernel `name` of `corruptions.MODULE_loops` makes of x, the same shape, image by image.
+
+    Python's floats are given as float32, also those in tuples.
+    """
+    out = empty_like(x)
+    run(kernel(module, name), len(x), out, x, *map(_numbers, arguments))
+    return out
+
+
+def _numbers(argument: Any) -> Any:
+    if isinstance(argument, tuple):
+        return tuple(map(_numbers, argument))
+    return np.float32(argument) if isinstance(argument, float) else argument
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Return the threads of this process: a fork has none of its parent's."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="pushpull")

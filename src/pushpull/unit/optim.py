@@ -1,0 +1,73 @@
+"""Which parameters are decayed: all but the trained inhibition strengths."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from pushpull.errors import InputError
+from pushpull.unit.layers import PushPullConv2d
+from pushpull.unit.strength import Inhibited
+
+
+def alpha_names(model: nn.Module) -> set[str]:
+    """Return the names, as in `model.named_parameters()`, of the trained inhibition strengths."""
+    units = (unit for unit in model.modules() if isinstance(unit, Inhibited))
+    ids = {id(unit.alpha) for unit in units if unit.trainable_alpha}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in ids}
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, *, stem_weight_decay: float | None = None
+) -> list[dict[str, Any]]:
+    """Return the parameters in groups for an optimizer: decayed ones, and inhibition strengths, not decayed.
+
+    Decay would pull the strengths to 0, which is a plain rectified convolution. Frozen parameters are left
+    out; a shared one is listed once; biases and norms are decayed too, as in the paper.
+
+    Args:
+        model: any module; units are found wherever they are.
+        weight_decay: for all other parameters, finite and >= 0.
+        stem_weight_decay: for the first layer's: those of the first convolution in `model.conv1`, or
+            without one there, of the first registered in `model`; None: as for the others.
+
+    Returns:
+        One to three dictionaries with `params` and `weight_decay`, in the order of `named_parameters()`.
+
+    Raises:
+        InputError: a negative or infinite weight decay, or a model with nothing to train.
+    """
+    for decay in (weight_decay, stem_weight_decay or 0.0):
+        if not math.isfinite(decay) or decay < 0:
+            raise InputError(f"weight_decay={decay!r} must be a finite number of at least 0")
+    alphas = alpha_names(model)
+    stem = set() if stem_weight_decay is None else _stem_names(model) - alphas
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for name, p in trained.items() if name not in alphas | stem],
+            "weight_decay": weight_decay,
+        },
+        {"params": [p for name, p in trained.items() if name in stem], "weight_decay": stem_weight_decay},
+        {"params": [p for name, p in trained.items() if name in alphas], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise InputError(
+            "the model has no parameter that requires a gradient; unfreeze what is to be trained"
+        )
+    return groups
+
+
+def _stem_names(model: nn.Module) -> set[str]:
+    """Return the names of the first layer's parameters, as in `model.named_parameters()`."""
+    roots = [root for root in (getattr(model, "conv1", None), model) if isinstance(root, nn.Module)]
+    units = (unit for root in roots for unit in root.modules() if isinstance(unit, _ConvNd | PushPullConv2d))
+    first = next(units, None)
+    if first is None:
+        raise InputError("stem_weight_decay is given, but the model has no convolution; leave it out")
+    ids = {id(parameter) for parameter in first.parameters()}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in ids}

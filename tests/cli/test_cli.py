@@ -1,0 +1,110 @@
+import subprocess
+import sys
+
+import pytest
+
+from pushpull.cli import COMMANDS, main, parse
+from pushpull.cli.train import train_command
+from pushpull.errors import InputError
+
+
+def _error(capsys, *arguments):
+    """Run a command that must fail; return the one line it prints."""
+    assert main(list(arguments)) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("pushpull: error: ")
+    assert "\n" not in error
+    assert "Traceback" not in error
+    return error
+
+
+def test_the_commands_are_listed(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text and command.help in text for name, command in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"pushpull {name}" in capsys.readouterr().out
+
+
+def test_help_of_train_explains_every_field(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "--optim.max_lr",
+        "learning rate at the peak",
+        "--model.stem",
+        "--data.fraction",
+        "--epochs",
+    ):
+        assert words in text
+
+
+def test_options_override_the_recipe_and_dashes_are_underscores():
+    arguments = ["--config", "digits", "--optim.max_lr", "0.3", "--batch-size=32", "--overwrite"]
+    values = parse("train", train_command, arguments)
+    assert values["overwrite"] is True
+    assert values["resume"] is False
+    recipe = values["recipe"]
+    assert (recipe.optim.max_lr, recipe.batch_size) == (0.3, 32)
+    assert recipe.model.name == "resnet8"
+    assert recipe.data.name == "digits"
+    assert recipe.preprocessing.mean == (0.5, 0.5, 0.5)
+
+
+def test_a_recipe_is_named_with_an_equals_sign_too():
+    assert parse("train", train_command, ["--config=digits"])["recipe"].data.name == "digits"
+    with pytest.raises(InputError, match="did you mean 'digits'"):
+        parse("train", train_command, ["--config=digit"])
+
+
+def test_mistakes_are_one_line(capsys, tmp_path):
+    assert "did you mean 'train'" in _error(capsys, "tran")
+    assert "--epoch" in _error(capsys, "train", "--epoch", "3")
+    assert "epochs" in _error(capsys, "train", "--epochs", "many")
+    assert "resnet8" in _error(capsys, "train", "--model.name", "resnet9", "--output", str(tmp_path / "a"))
+    assert "pp3" in _error(capsys, "train", "--model.stem", "pp4", "--output", str(tmp_path / "b"))
+    assert "recipe nope.yaml does not exist" in _error(capsys, "train", "--config", "nope.yaml")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("epoch: 3")
+    assert "epoch" in _error(capsys, "train", "--config", str(bad))
+    assert "'pq3'" in _error(capsys, "quickstart", "--stem", "pq3", "--output", str(tmp_path / "q"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "empty" in _error(capsys, "train", "--data.name", str(empty), "--output", str(tmp_path / "c"))
+    run = ["evaluate", "resnet8"]
+    assert "weights" in _error(capsys, *run)
+    assert "does not exist" in _error(capsys, "compare", str(tmp_path / "none"), str(tmp_path / "none2"))
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert "cannot be written" in _error(
+        capsys, "train", "--config", "digits", "--output", str(blocked / "run")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["corrupt", "--jpeg_quality", "85.5"], "--jpeg_quality 85.5 is not a whole number; see "),
+        (["corrupt", "--limit", "1e9"], "--limit 1e9 is not a whole number; see "),
+        (["corrupt", "--limit", "many"], "--limit many is not a whole number; see "),
+        (["corrupt", "--seed", "x"], "--seed x is not a whole number; see "),
+        (["corrupt", "--severities", "1", "b"], "--severities b is not a whole number; see "),
+        (["train", "--optim.max_lr", "high"], "--optim.max_lr high is not a number; see "),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_said_in_plain_words(capsys, arguments, text):
+    assert text in _error(capsys, *arguments)
+
+
+def test_the_program_is_installed():
+    done = subprocess.run(
+        [sys.executable, "-m", "pushpull", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("pushpull ")
