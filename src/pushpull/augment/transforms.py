@@ -24,8 +24,8 @@ class Augment(BatchTransform):
     It goes after cropping and before normalisation, on an image or on a batch. Inputs and outputs: see
     `corruptions.batch_transform`; dtypes are kept. Boxes, masks and key points stay, though most
     augmentations move pixels. Without an index the draws follow torch's default generator, thus
-    `torch.manual_seed` and the seeds of a DataLoader's workers. With one the result is the same whatever the batch,
-    worker or order.
+    `torch.manual_seed` and the seeds of a DataLoader's workers. With one the result is the same whatever the
+    batch, worker or order.
 
     Args:
         name: one of `AUGMENTATIONS`.
