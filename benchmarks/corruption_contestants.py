@@ -14,7 +14,7 @@ from torch import Tensor
 
 from oracles import published
 from pushpull.corruptions import SEVERITIES, corrupt
-from pushpull.data.cores import usable_cores
+from pushpull.data.decode import usable_cores
 
 PACKAGE, ORIGINAL = "imagecorruptions", "original (oracle)"
 GPU_BATCH = 256

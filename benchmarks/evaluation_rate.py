@@ -30,7 +30,7 @@ from timing import once, write_record
 from pushpull import create_model, evaluate
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.data import ImageSplit
-from pushpull.data.cores import usable_cores
+from pushpull.data.decode import usable_cores
 from pushpull.evaluation import Results
 
 IMAGENET_C = 75 * 50_000

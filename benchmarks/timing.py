@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pushpull.corruptions.textures import BENCHMARK, PROCEDURAL, frost_texture_source
-from pushpull.data.cores import usable_cores
+from pushpull.data.decode import usable_cores
 from pushpull.files import write_json
 
 

@@ -28,7 +28,7 @@ from timing import once, set_threads, write_record
 from unit_contestants import FORMATS, Setting, layers, networks, stems
 from unit_tables import fill_page, show
 
-from pushpull.data.cores import usable_cores
+from pushpull.data.decode import usable_cores
 from pushpull.files import read_json
 
 ROWS = ("layer", "stem", "network", "training")

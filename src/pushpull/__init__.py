@@ -17,7 +17,7 @@ from pushpull._version import __version__
 if TYPE_CHECKING:
     from pushpull import corruptions, data, evaluation, export, models, reports, training
     from pushpull.corruptions import Corrupt, RandomCorruption, corrupt
-    from pushpull.data import DataConfig, Preprocessing, load_data
+    from pushpull.data import DataConfig, Preprocessing, load_data, register_data
     from pushpull.errors import InputError
     from pushpull.evaluation import Results, evaluate
     from pushpull.models import create_model
@@ -48,6 +48,7 @@ _ATTRIBUTES = {
     "load_data": "pushpull.data",
     "load_run": "pushpull.models.run_folder",
     "parameter_groups": "pushpull.unit.optim",
+    "register_data": "pushpull.data",
     "replace_first_conv": "pushpull.unit.surgery",
     "train": "pushpull.training",
 }
@@ -84,6 +85,7 @@ __all__ = [
     "load_run",
     "models",
     "parameter_groups",
+    "register_data",
     "replace_first_conv",
     "reports",
     "train",

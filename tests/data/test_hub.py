@@ -3,8 +3,8 @@ import pytest
 from datasets import DatasetDict
 
 from data.made import table
-from pushpull.data.hub import is_hub_name
 from pushpull.data.load import DataConfig, load_data
+from pushpull.data.tables import is_hub_name
 from pushpull.errors import InputError
 
 

@@ -1,4 +1,3 @@
-import json
 from itertools import chain
 
 import pytest
@@ -6,6 +5,7 @@ import torch
 
 from data.made import encoded, image_folder, parquet_folder, picture, table
 from pushpull.data import DataConfig, Framing, load_data
+from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError, MissingFileError
 from support import SHARED, needs_shared
 
@@ -113,10 +113,10 @@ def test_a_class_list_selects_and_renumbers(tmp_path):
     assert data.test.labels.tolist() == [1, 0, 0]
     assert data.train.index.tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
     assert data.label == "set, 2 of 3 classes"
-    digest = data.describe()["classes_sha256"]
+    digest = class_file_digest(str(names))
     names.write_text("# the same two\nc\n\na\n")
     again = load_data(DataConfig(str(folder), classes=str(names), label="Two"))
-    assert again.describe()["classes_sha256"] == digest
+    assert class_file_digest(str(names)) == digest
     assert again.label == "Two"
     names.write_text("aa\n")
     with pytest.raises(InputError, match="'aa' is not in the data; near: a"):
@@ -138,18 +138,6 @@ def test_the_default_framing_depends_on_the_sizes(tmp_path):
     (folder / "a" / "other.png").write_bytes(encoded(picture(0, (30, 20))))
     data = load_data(str(folder))
     assert (data.framing, data.image_size) == (Framing(256, 224), (224, 224))
-
-
-def test_describe_is_json_with_sizes_seeds_and_what_was_skipped(tmp_path):
-    folder = image_folder(tmp_path, {"train/a": 10, "test/a": 4})
-    (folder / "test" / "a" / "000.png").write_bytes(b"")
-    data = load_data(DataConfig(str(folder), split_seed=3, unreadable_limit=0.25))
-    with pytest.warns(UserWarning, match=r"000\.png is not a readable image \(zero bytes\)|cannot identify"):
-        data.test.resident()
-    told = json.loads(json.dumps(data.describe()))
-    assert told["splits"]["validation"] == {"source": "train (held out)", "images": 1}
-    assert (told["split_seed"], told["classes_sha256"], told["note"]) == (3, None, None)
-    assert told["skipped"] == {"train": [], "validation": [], "test": [str(folder / "test/a/000.png")]}
 
 
 def test_limits_of_the_configuration_reach_the_splits(tmp_path):

@@ -6,8 +6,8 @@ from datasets import ClassLabel, Dataset, Features, Value
 from datasets import Image as ImageFeature
 
 from data.made import encoded, parquet_folder, picture, table
-from pushpull.data import parquet
-from pushpull.data.parquet import find_parquet, load_parquet
+from pushpull.data import tables
+from pushpull.data.tables import find_parquet, load_parquet
 from pushpull.errors import InputError
 
 ROWS = table([0, 1], ["cat", "dog"])
@@ -81,7 +81,7 @@ def test_no_rows(tmp_path):
 
 
 def test_large_files_go_through_the_librarys_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_READ_LIMIT_BYTES", 0)
+    monkeypatch.setattr(tables, "_READ_LIMIT_BYTES", 0)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     raw = load(parquet_folder(tmp_path / "data", {"train": table([1, 0, 1], ["cat", "dog"])}))
     assert list((tmp_path / "cache").rglob("*.arrow"))

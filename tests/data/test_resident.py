@@ -4,7 +4,7 @@ from concurrent.futures import Future
 import pytest
 from rich.console import Console
 
-from pushpull.data.resident import _with_progress
+from pushpull.data.images import _with_progress
 
 
 def finished(value):

@@ -2,8 +2,7 @@ import warnings
 
 import pytest
 
-from pushpull.data.decode import UnreadableImageError
-from pushpull.data.unreadable import SkipLimit
+from pushpull.data.decode import SkipLimit, UnreadableImageError
 from pushpull.errors import InputError
 
 

@@ -10,7 +10,7 @@ from pushpull.copies.copying import write_corrupted
 from pushpull.copies.gallery import write_gallery
 from pushpull.copies.manifest import MANIFEST
 from pushpull.data import Framing
-from pushpull.data.cores import usable_cores
+from pushpull.data.decode import usable_cores
 from pushpull.errors import InputError
 
 

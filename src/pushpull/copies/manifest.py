@@ -15,7 +15,7 @@ from typing import Any
 from pushpull.copies.layouts import LAYOUTS, written
 from pushpull.copies.plan import CopyPlan
 from pushpull.data import ImageSplit, UnreadableImageError
-from pushpull.data.resident import decoding_threads
+from pushpull.data.images import decoding_threads
 from pushpull.errors import InputError
 from pushpull.evaluation.identity import package_versions
 from pushpull.evaluation.results import DataInfo

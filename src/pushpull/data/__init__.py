@@ -1,13 +1,11 @@
 """One way to name a data set, one way to load it."""
 
 from pushpull.data.batches import Batch, Sample, StreamBatch, StreamDataset, collate_readable, eval_batches
-from pushpull.data.config import DataConfig
-from pushpull.data.decode import UnreadableImageError
-from pushpull.data.images import ImageSplit
-from pushpull.data.load import DataSplits, load_data
+from pushpull.data.decode import SkipLimit, UnreadableImageError
+from pushpull.data.images import ImageSplit, ResidentImages
+from pushpull.data.load import DataConfig, DataSplits, load_data
 from pushpull.data.preprocessing import Framing, Preprocessing
-from pushpull.data.resident import ResidentImages
-from pushpull.data.unreadable import SkipLimit
+from pushpull.data.sources import register_data
 
 __all__ = [
     "Batch",
@@ -25,4 +23,5 @@ __all__ = [
     "collate_readable",
     "eval_batches",
     "load_data",
+    "register_data",
 ]

@@ -14,11 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pushpull.data.decode import UnreadableImageError
-from pushpull.data.images import ImageSplit
+from pushpull.data.decode import SkipLimit, UnreadableImageError
+from pushpull.data.images import ImageSplit, decoding_threads
 from pushpull.data.preprocessing import Framing
-from pushpull.data.resident import decoding_threads
-from pushpull.data.unreadable import SkipLimit
 from pushpull.errors import InputError
 
 
@@ -27,7 +25,7 @@ class Batch(NamedTuple):
 
     images: UInt8[Tensor, "b 3 h w"]
     labels: Int64[Tensor, " b"]
-    index: Int64[Tensor, " b"]  # type: ignore[assignment]  # hides tuple.index, which nobody misses
+    index: Int64[Tensor, " b"]  # type: ignore[assignment]  # hides tuple.index, which is not needed
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on `device`."""
@@ -133,7 +131,7 @@ def eval_batches(
     Args:
         split: the images.
         framing: resize and crop.
-        batch_size: images a batch, >= 1.
+        batch_size: images per batch, >= 1.
         workers: processes that decode where the split is streamed; 0: threads of this one.
         device: where the batches go.
         memory_limit_gib: the largest decoded size to keep; None takes the split's own.

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pushpull.data.images import ImageSplit, TableSource
-from pushpull.data.raw import SPLITS, RawData, split_called
+from pushpull.data.sources import SPLITS, RawData, split_called
 from pushpull.errors import InputError
 
 _EXTENSIONS = frozenset(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,12 +15,23 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from pushpull.data.decode import UnreadableImageError, image_size, open_rgb, to_tensor
+from pushpull.data.decode import (
+    SkipLimit,
+    UnreadableImageError,
+    decoding_threads,
+    image_size,
+    open_rgb,
+    to_tensor,
+)
 from pushpull.data.preprocessing import Framing
-from pushpull.data.resident import ResidentImages, decode_resident
 from pushpull.errors import InputError
 
 AS_IS = Framing()
+_CHUNK = 64  # images per task: long enough that a thread's start does not count
+_QUIET_SECONDS = 2.0  # a progress bar that flashes by helps nobody
+
+
+_Task = Future[list[tuple[int, UnreadableImageError]]]
 
 
 class ImageSource(Protocol):
@@ -34,12 +47,11 @@ class ImageSource(Protocol):
         """Return (height, width) in px without decoding; raises `UnreadableImageError`."""
 
 
-@dataclass(frozen=True)
 class TensorSource:
     """Images that are already decoded: (n, 3, H, W) uint8."""
 
-    images: UInt8[Tensor, "n 3 h w"]
-    origin: str
+    def __init__(self, images: UInt8[Tensor, "n 3 h w"], origin: str) -> None:
+        self.images, self.origin = images, origin
 
     def name(self, row: int) -> str:
         """Return the split and the row."""
@@ -108,6 +120,23 @@ class TableSource:
     def size(self, row: int) -> tuple[int, int]:
         """Read one image's header."""
         return image_size(*self._content(row))
+
+
+@dataclass(frozen=True)
+class ResidentImages:
+    """Decoded images in memory, without the unreadable ones.
+
+    Args:
+        images: (n, 3, H, W) uint8.
+        labels: (n,) int64.
+        index: (n,) int64, row numbers in the source split.
+        skipped: names of the images that could not be read.
+    """
+
+    images: UInt8[Tensor, "n 3 h w"]
+    labels: Int64[Tensor, " n"]
+    index: Int64[Tensor, " n"]
+    skipped: list[str]
 
 
 @dataclass(eq=False)
@@ -245,3 +274,68 @@ class ImageSplit:
     def note_skipped(self, names: Sequence[str]) -> None:
         """Record images that were skipped; `skipped` lists each once."""
         self.skipped.extend(name for name in names if name not in self.skipped)
+
+
+def decode_resident(split: ImageSplit, framing: Framing) -> ResidentImages:
+    """Decode and frame every image of `split`; see `ImageSplit.resident`."""
+    count = len(split)
+    size = split.framed_size(framing) if count else (0, 0)
+    images = torch.empty(count, 3, *size, dtype=torch.uint8)
+
+    def decode(start: int) -> list[tuple[int, UnreadableImageError]]:
+        failures = []
+        for position in range(start, min(start + _CHUNK, count)):
+            try:
+                images[position] = split.framed(position, framing, size)
+            except UnreadableImageError as error:
+                failures.append((position, error))
+        return failures
+
+    limit = SkipLimit(f"the {split.name} split", count, split.unreadable_limit)
+    lost: list[int] = []
+    with ThreadPoolExecutor(max_workers=decoding_threads()) as pool:
+        tasks = [pool.submit(decode, start) for start in range(0, count, _CHUNK)]
+        try:
+            for task in _with_progress(tasks, f"reading {split.name}"):
+                failures = task.result()
+                limit.admit(error for _, error in failures)
+                lost.extend(position for position, _ in failures)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    kept = _close_gaps(images, lost)
+    return ResidentImages(images[: len(kept)], split.labels[kept], split.index[kept], limit.names)
+
+
+def _close_gaps(images: Tensor, lost: list[int]) -> Int64[Tensor, " kept"]:
+    """Move images down over the lost ones, in place (a copy would double the memory); return those kept."""
+    keep = torch.ones(len(images), dtype=torch.bool)
+    keep[lost] = False
+    kept = keep.nonzero()[:, 0]
+    if lost:
+        for new, old in enumerate(kept.tolist()):
+            if new != old:
+                images[new] = images[old]
+    return kept
+
+
+def _with_progress(tasks: list[_Task], title: str) -> Iterator[_Task]:
+    """Yield the tasks in order as they finish, with a bar once it has taken two seconds."""
+    start, done = time.monotonic(), 0
+    for task in tasks:
+        try:
+            task.exception(timeout=max(0.0, start + _QUIET_SECONDS - time.monotonic()))
+        except TimeoutError:
+            break
+        yield task
+        done += 1
+    else:
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(title, total=len(tasks), completed=done)
+        for task in tasks[done:]:
+            task.exception()
+            progress.advance(bar)
+            yield task

@@ -5,24 +5,71 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from pushpull.data.config import DataConfig
 from pushpull.data.decode import UnreadableImageError
-from pushpull.data.digits import load_digits
 from pushpull.data.folder import LAYOUT, load_folder
-from pushpull.data.hub import is_hub_name, load_hub
 from pushpull.data.images import AS_IS, ImageSplit
-from pushpull.data.parquet import find_parquet, load_parquet
 from pushpull.data.preprocessing import Framing
-from pushpull.data.raw import UNLABELLED, RawData
+from pushpull.data.sources import SOURCES, UNLABELLED, RawData, registered
 from pushpull.data.subsets import class_numbers, only_classes, read_class_list, stratified
+from pushpull.data.tables import find_parquet, is_hub_name, load_hub, load_parquet
 from pushpull.errors import InputError, MissingFileError
+from pushpull.files.plugins import load_installed_plugins
 
 IMAGENET_FRAMING = Framing(256, 224)
 _PROBED_IMAGES = 2048  # headers read a split to see whether sizes agree: a second, not a pass over ImageNet
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images to train and evaluate on.
+
+    Args:
+        name: "digits" (built in), a name of `register_data`, a folder of parquet files in the public hub's
+            layout, an image folder (train/, val/, test/ with a folder per class), or a data set of the hub as
+            owner/name (owner/name:config where it has several configurations).
+        classes: path of a text file, one class name (or ImageNet's wnid) per line: only these, in that order.
+        fraction: share of the training split that is used, in (0, 1]; stratified, at least one image per
+            class.
+        validation_fraction: share of the training split held out for model selection, in [0, 1), where the
+            data has no validation split apart from the one that is evaluated on.
+        split_seed: of the held-out part and of the fraction.
+        unreadable_limit: share of a split's images, in [0, 1), that may be skipped where they cannot be
+            decoded; rounded down to whole images.
+        memory_limit_gib: a split that takes at most this much decoded stays in memory; a larger one streams.
+        label: what tables call the data; by default the last part of its name.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    name: str = "digits"
+    classes: str | None = None
+    fraction: float = 1.0
+    validation_fraction: float = 0.1
+    split_seed: int = 0
+    unreadable_limit: float = 0.001
+    memory_limit_gib: float = 4.0
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise InputError(
+                "the data set's name is empty; give 'digits', a folder, or owner/name of the hub"
+            )
+        if not 0 < self.fraction <= 1:
+            raise InputError(
+                f"fraction={self.fraction!r} is outside (0, 1]; give 1 for all of the training split"
+            )
+        for what in ("validation_fraction", "unreadable_limit"):
+            if not 0 <= (share := getattr(self, what)) < 1:
+                raise InputError(f"{what}={share!r} is outside [0, 1); give 0 for none")
+        if not self.memory_limit_gib >= 0:
+            raise InputError(
+                f"memory_limit_gib={self.memory_limit_gib!r} is negative; give 0 to stream always"
+            )
 
 
 @dataclass
@@ -57,7 +104,8 @@ class DataSplits:
         """Return the "train", "validation" or "test" split; an `InputError` says that there is none."""
         split: ImageSplit | None = getattr(self, purpose)
         if split is None:
-            there = [f"{name} ({len(part)} images)" for name, part in self._parts().items()]
+            named = {"train": self.train, "validation": self.validation, "test": self.test}
+            there = [f"{name} ({len(part)} images)" for name, part in named.items() if part is not None]
             remedy = {
                 "validation": "give validation_fraction > 0",
                 "train": "give data with a train/ folder or split",
@@ -67,27 +115,6 @@ class DataSplits:
                 f"{remedy.get(purpose, 'give data with a labelled test or validation split')}"
             )
         return split
-
-    def _parts(self) -> dict[str, ImageSplit]:
-        named = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: part for name, part in named.items() if part is not None}
-
-    def describe(self) -> dict[str, Any]:
-        """Return what a result has to say about its data, for JSON."""
-        parts = self._parts()
-        return {
-            "name": self.config.name,
-            "label": self.label,
-            "note": self.note,
-            "splits": {name: {"source": part.name, "images": len(part)} for name, part in parts.items()},
-            "classes": len(self.classes),
-            "classes_sha256": class_file_digest(self.config.classes),
-            "fraction": self.config.fraction,
-            "validation_fraction": self.config.validation_fraction,
-            "split_seed": self.config.split_seed,
-            "skipped": {name: list(part.skipped) for name, part in parts.items()},
-            "remarks": list(self.remarks),
-        }
 
 
 def class_file_digest(path: str | None) -> str | None:
@@ -132,8 +159,8 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
 
 
 def _find(name: str) -> RawData:
-    if name == "digits":
-        return load_digits()
+    if name in SOURCES:
+        return registered(name)
     path = Path(name).expanduser()
     if path.is_dir():
         files = find_parquet(path)
@@ -142,7 +169,11 @@ def _find(name: str) -> RawData:
         raise InputError(f"{name!r} is a file; give the folder that holds it")
     if is_hub_name(name):
         return load_hub(name)
-    allowed = f"'digits', a folder of parquet files, an image folder ({LAYOUT}), or owner/name of the hub"
+    load_installed_plugins()
+    if name in SOURCES:
+        return registered(name)
+    names = ", ".join(map(repr, SOURCES))
+    allowed = f"{names}, a folder of parquet files, an image folder ({LAYOUT}), or owner/name of the hub"
     error = MissingFileError if "/" in name else InputError
     raise error(f"data set {name!r} does not exist; give {allowed}")
 

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 
 from pushpull.data.folder import class_folders, folder_split, in_class_order
 from pushpull.data.images import ImageSplit
-from pushpull.data.parquet import find_parquet, load_parquet
 from pushpull.data.published_arrays import LABELS, SEVERITIES, find_arrays, open_arrays
 from pushpull.data.subsets import read_class_list
+from pushpull.data.tables import find_parquet, load_parquet
 from pushpull.errors import InputError, MissingFileError
 
 LAYOUTS = (

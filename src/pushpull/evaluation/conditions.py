@@ -13,9 +13,9 @@ from torch import Tensor
 from pushpull.corruptions import corrupt
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Batch, ImageSplit, ResidentImages, eval_batches
+from pushpull.data.decode import SkipLimit
 from pushpull.data.images import AS_IS, TensorSource
 from pushpull.data.published import PublishedSet
-from pushpull.data.unreadable import SkipLimit
 from pushpull.errors import InputError
 from pushpull.evaluation.classes import matched_by_name, matched_by_row
 from pushpull.evaluation.images import EvalImages, limited

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pushpull.data import DataConfig, Framing, ImageSplit, Preprocessing, load_data
 from pushpull.data.decode import UnreadableImageError
-from pushpull.data.hub import is_hub_name
 from pushpull.data.subsets import imagenet_wnids, read_class_list
+from pushpull.data.tables import is_hub_name
 from pushpull.errors import InputError
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.subject import Naming, Subject, load_run_subject

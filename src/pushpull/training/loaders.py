@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from pushpull.data import DataSplits, ImageSplit, StreamDataset, collate_readable, eval_batches
 from pushpull.data.batches import StreamBatch
+from pushpull.data.decode import SkipLimit
 from pushpull.data.images import AS_IS
-from pushpull.data.unreadable import SkipLimit
 from pushpull.errors import InputError
 from pushpull.training.augment import ImageTransform, random_crop_flip
 from pushpull.training.recipe import Recipe

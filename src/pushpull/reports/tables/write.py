@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pushpull.data.cores import usable_cores
+from pushpull.data.decode import usable_cores
 from pushpull.files import write_json, write_text
 from pushpull.reports.tables.spec import Row, TableFile
 from pushpull.reports.tables.statistics import TableFigures

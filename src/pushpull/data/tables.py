@@ -1,0 +1,256 @@
+"""Tables of images and labels: parquet files in the public hub's layout, data sets of the hub."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from pushpull.data.images import ImageSplit, TableSource
+from pushpull.data.sources import SPLITS, UNLABELLED, RawData, split_called
+from pushpull.errors import InputError
+
+# Up to this size the files are read into memory; above, the library makes its memory-mapped copy in its
+# cache, once. CIFAR stays out of the cache, ImageNet out of memory.
+_READ_LIMIT_BYTES = 2**30
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})")
+
+
+def find_parquet(folder: Path) -> dict[str, list[Path]]:
+    """Return split -> files, from `folder`, its data/, or its only subfolder that has any; {} if none.
+
+    A file belongs to the split that its name starts with, or that its folder is called.
+
+    Raises:
+        InputError: parquet files that belong to no split, or a shard that is missing.
+    """
+    places = [folder, folder / "data", *(path for path in sorted(folder.iterdir()) if path.is_dir())]
+    found = [
+        (place, files) for place in dict.fromkeys(places) if (files := sorted(place.glob("[!.]*.parquet")))
+    ]
+    if not found:
+        return {}
+    by_folder = {split_called(place.name): files for place, files in found if split_called(place.name)}
+    if found[0][0] != folder and by_folder:
+        return {split: _complete(by_folder[split]) for split in SPLITS if split in by_folder}
+    place, files = found[0]
+    if place not in (folder, folder / "data") and len(found) > 1:
+        names = ", ".join(other.name for other, _ in found)
+        raise InputError(
+            f"{folder} has parquet files in several folders ({names}); give the path of one of them"
+        )
+    splits = {split: [file for file in files if split_called(file.name) == split] for split in SPLITS}
+    splits = {split: _complete(members) for split, members in splits.items() if members}
+    if not splits:
+        raise InputError(
+            f"{place} has no train, validation or test among {files[0].name}, ...; rename the files"
+        )
+    return splits
+
+
+def _complete(files: list[Path]) -> list[Path]:
+    shards = {file: match for file in files if (match := _SHARD.search(file.name))}
+    if not shards:
+        return files
+    if len(shards) < len(files):
+        other = next(file for file in files if file not in shards)
+        raise InputError(
+            f"{other} stands beside shards ({files[0].name}, ...) of the same split; keep one of the two"
+        )
+    total = int(next(iter(shards.values()))[2])
+    missing = sorted(set(range(total)) - {int(match[1]) for match in shards.values()})
+    if missing or len(files) != total:
+        raise InputError(
+            f"{files[0].parent} has {len(files)} files of a split of {total} ({files[0].name}, ...); "
+            "fetch the missing ones or remove what does not belong"
+        )
+    return files
+
+
+def load_parquet(files: dict[str, list[Path]], origin: str) -> RawData:
+    """Return the splits in these files; see `tables_to_raw` for what is found in them and raised."""
+    tables = {split: _read(paths) for split, paths in files.items()}
+    tables = {split: table for split, table in tables.items() if len(table)}
+    if not tables:
+        raise InputError(f"{origin} has parquet files without a row; give files with images")
+    return tables_to_raw(tables, origin)
+
+
+def _read(paths: list[Path]) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        if sum(path.stat().st_size for path in paths) > _READ_LIMIT_BYTES:
+            return Dataset.from_parquet([str(path) for path in paths])
+        return Dataset(pa.concat_tables([pq.read_table(path) for path in paths]))
+    except (pa.ArrowException, DatasetsError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{paths[0]} cannot be read as parquet ({reason}); fetch the file again") from error
+
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(:[\w.-]+)?")
+
+
+def is_hub_name(name: str) -> bool:
+    """Return whether `name` has the form owner/name or owner/name:configuration."""
+    return _NAME.fullmatch(name) is not None
+
+
+def load_hub(name: str) -> RawData:
+    """Fetch a data set (into the library's cache) and return its splits.
+
+    Raises:
+        InputError: not there, not reachable, not allowed, or not a table of images with labels.
+    """
+    from datasets import load_dataset
+
+    path, _, configuration = name.partition(":")
+    try:
+        found = load_dataset(path, configuration or None)
+    except Exception as error:
+        # Not found, gated, offline, no disk, a script: the library and its HTTP client share no base class.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{name!r} is not a folder here and cannot be had from the hub ({reason}); "
+            "check the name and the connection, or give a folder of parquet files"
+        ) from error
+    tables = {split: found[key] for key in found if (split := split_called(key)) and len(found[key])}
+    if not tables:
+        raise InputError(f"{name!r} has no train, validation or test split among {', '.join(found)}")
+    raw = tables_to_raw({split: tables[split] for split in SPLITS if split in tables}, name)
+    others = [key for key in found if not split_called(key)]
+    if others:
+        raw.remarks.append(f"not a split of ours, not used: {', '.join(others)}")
+    return raw
+
+
+_PROBED_ROWS = 8
+_LABEL_NAME = re.compile(r"(.*_)?(labels?|targets?|class|category|y|digit)(_id)?", re.IGNORECASE)
+
+
+def tables_to_raw(tables: dict[str, Any], origin: str) -> RawData:
+    """Return the splits of a data set that is one Hugging Face table per split.
+
+    Args:
+        tables: "train", "validation", "test" -> `datasets.Dataset`.
+        origin: what errors call the data set.
+
+    Raises:
+        InputError: no image or label column, splits that disagree on the classes, labels out of range.
+    """
+    first = next(iter(tables.values()))
+    image, image_remark = _image_column(first, origin)
+    label, label_remark = _label_column(first, origin)
+    known = class_names(first.features[label])
+    labels = {name: _labels(table, label, f"{origin} {name}") for name, table in tables.items()}
+    for name, table in tables.items():
+        if image not in table.column_names:
+            raise InputError(f"the {name} split of {origin} has no column {image!r} as the others have")
+        names = class_names(table.features.get(label))
+        if names is not None and names != known:
+            raise InputError(
+                f"the {name} split of {origin} has other class names than the first; they must agree"
+            )
+    top = max((int(values.max()) for values in labels.values() if len(values)), default=UNLABELLED)
+    classes = known or [str(number) for number in range(top + 1)]
+    if top >= len(classes):
+        raise InputError(
+            f"{origin} has the label {top} but {len(classes)} class names; correct the labels or names"
+        )
+    splits = {
+        name: ImageSplit(
+            name,
+            classes,
+            labels[name],
+            torch.arange(len(table)),
+            TableSource(table, image, f"{origin} {name}"),
+        )
+        for name, table in tables.items()
+    }
+    return RawData(classes, splits, [remark for remark in (image_remark, label_remark) if remark])
+
+
+def class_names(feature: Any) -> list[str] | None:
+    """Return the names of a ClassLabel feature, None for another."""
+    names = getattr(feature, "names", None)
+    return list(names) if names else None
+
+
+def _image_column(table: Any, origin: str) -> tuple[str, str | None]:
+    found = [name for name, feature in table.features.items() if _holds_images(table, name, feature)]
+    if not found:
+        raise InputError(
+            f"{origin} has no column of images among {', '.join(table.column_names)}; "
+            "one must hold encoded images (bytes, or {bytes, path})"
+        )
+    usual = [name for name in found if name.lower() in ("image", "img")]
+    chosen = (usual or found)[0]
+    return chosen, f"images from {chosen!r} of {', '.join(found)}" if len(found) > 1 else None
+
+
+def _holds_images(table: Any, name: str, feature: Any) -> bool:
+    from datasets import Image as ImageFeature
+
+    if isinstance(feature, ImageFeature):
+        return True
+    if not (isinstance(feature, dict) and "bytes" in feature) and "binary" not in str(
+        getattr(feature, "dtype", "")
+    ):
+        return False
+    rows = table.select_columns([name]).with_format("arrow")[:_PROBED_ROWS].column(name).to_pylist()
+    return any(_is_image(row["bytes"] if isinstance(row, dict) else row) for row in rows)
+
+
+def _is_image(content: bytes | None) -> bool:
+    try:
+        Image.open(io.BytesIO(content or b"")).close()
+    except (UnidentifiedImageError, OSError, ValueError):
+        return False
+    return True
+
+
+def _label_column(table: Any, origin: str) -> tuple[str, str | None]:
+    named = {name: len(names) for name, feature in table.features.items() if (names := class_names(feature))}
+    if named:
+        # CIFAR-100 has fine_label and coarse_label: the finer one is the benchmark's.
+        chosen = max(named, key=lambda name: named[name])
+        counts = ", ".join(f"{name} ({count} classes)" for name, count in named.items())
+        return chosen, f"labels from {chosen!r}, the finest of {counts}" if len(named) > 1 else None
+    integers = [
+        name
+        for name, feature in table.features.items()
+        # The name counts here: a table without class names may well number its images in another column.
+        if "int" in str(getattr(feature, "dtype", "")) and _LABEL_NAME.fullmatch(name)
+    ]
+    if not integers:
+        raise InputError(
+            f"{origin} has no column of labels among {', '.join(table.column_names)}; "
+            "one must be a ClassLabel feature, or hold integers and be called 'label'"
+        )
+    sizes = {name: len(table.unique(name)) for name in integers}
+    chosen = max(sizes, key=lambda name: sizes[name])
+    return chosen, f"labels from {chosen!r}, the finest of {', '.join(integers)}" if len(
+        integers
+    ) > 1 else None
+
+
+def _labels(table: Any, column: str, origin: str) -> Int64[Tensor, " n"]:
+    """Return a split's labels; a missing column or value is `UNLABELLED`."""
+    if column not in table.column_names:
+        return torch.full((len(table),), UNLABELLED)
+    cells = table.select_columns([column]).with_format("arrow")[:].column(column)
+    values = torch.from_numpy(cells.fill_null(UNLABELLED).to_numpy().astype("int64"))
+    if len(values) and int(values.min()) < UNLABELLED:
+        raise InputError(
+            f"{origin} has the label {int(values.min())}; labels are 0, 1, ... and -1 where there is none"
+        )
+    return values
