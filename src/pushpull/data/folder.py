@@ -132,6 +132,9 @@ def _images_below(folder: Path) -> list[str]:
 
 def folder_split(name: str, found: Mapping[str, list[str]], classes: list[str]) -> ImageSplit:
     """Return the images of class -> paths as a split; row i is the i-th image by class and path."""
+    # Not `load_dataset("imagefolder")`, measured with 2,000 JPEG files: it sorts classes as text ("10" before
+    # "2"), knows neither Tiny ImageNet's lists nor one class list for all splits, and writes a table of the
+    # paths into its cache (1.5 s to open, ours 0.3 s); images are read at the same speed.
     from datasets import Dataset, Features, Image
 
     paths = [path for label in classes for path in found.get(label, ())]
