@@ -1,5 +1,8 @@
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
@@ -56,6 +59,86 @@ def test_options_override_the_recipe_and_dashes_are_underscores():
     assert recipe.model.name == "resnet8"
     assert recipe.data.name == "digits"
     assert recipe.preprocessing.mean == (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What can be chosen.
+
+    Args:
+        batch_size: images in a step.
+        names: which ones.
+        levels: how strong.
+        precision: of the numbers.
+        limit: at most so many.
+        overwrite: start again.
+    """
+
+    batch_size: int = 7
+    names: Sequence[str] | None = None
+    levels: tuple[int, ...] | None = (1, 2)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    limit: int | None = None
+    overwrite: bool = False
+    places: list[str] = field(default_factory=lambda: ["here"])
+
+
+def _choose(what: str, output: str | None = None, *, options: Choices = Choices(), loud: bool = False):
+    """Choose."""
+
+
+def _choose_one_by_one(
+    what: str,
+    output: str | None = None,
+    *,
+    batch_size: int = 7,
+    names: Sequence[str] | None = None,
+    levels: tuple[int, ...] | None = (1, 2),
+    precision: Literal["fp32", "bf16"] = "fp32",
+    limit: int | None = None,
+    overwrite: bool = False,
+    places: list[str] = ["here"],  # noqa: B006
+    loud: bool = False,
+):
+    """Choose."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "it",
+        "it there --loud",
+        "it --batch-size=3 --names a b --levels 4 5 --precision bf16 --limit 6 --overwrite --places x y",
+        "it --limit null --names a",
+    ],
+)
+def test_the_fields_of_a_class_of_options_are_options(arguments):
+    values = parse("choose", _choose, arguments.split())
+    apart = parse("choose", _choose_one_by_one, arguments.split())
+    assert set(values) == {"what", "output", "options", "loud"}
+    assert isinstance(values["options"], Choices)
+    assert vars(values.pop("options")) | values == apart
+
+
+def test_the_options_of_a_class_are_checked_and_explained(capsys):
+    for arguments, text in (
+        (
+            ["it", "--batch_size", "many"],
+            "--batch_size many is not a whole number; see pushpull choose --help",
+        ),
+        (["it", "--precision", "fp8"], "fp8"),
+        (["it", "--size", "3"], "--size"),
+    ):
+        with pytest.raises(InputError, match=text):
+            parse("choose", _choose, arguments)
+    with pytest.raises(SystemExit):
+        parse("choose", _choose, ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "--batch_size BATCH_SIZE images in a step. (type: int, default: 7)",
+        "--overwrite start again.",
+    ):
+        assert words in text
 
 
 def test_a_recipe_is_named_with_an_equals_sign_too():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -38,6 +39,7 @@ COMMANDS = {
 }
 
 
+_NO_DEFAULT = inspect.Parameter.empty
 _TYPES = {"<class 'int'>": "a whole number", "<class 'float'>": "a number", "<class 'str'>": "text"}
 
 
@@ -94,6 +96,8 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     A parameter without a default is positional, and so is one before a `*`, which may then be left out; a
     list takes values with spaces between, a bool is a switch.
     A parameter called `recipe` is spread: the fields of its dataclass are options and keys of a YAML file.
+    One called `options`, of a dataclass too, is spread into options as if each of its fields were a parameter
+    after a `*`; the function gets one object.
 
     Raises:
         InputError: an unknown or malformed option, as one line.
@@ -113,14 +117,28 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
         parser.add_argument("--config", action="config", help="a YAML file of these options; later ones win")
         fields = parser.add_class_arguments(hints["recipe"])
     own = _add_parameters(parser, function, hints)
+    spread = _add_fields(parser, hints["options"]) if "options" in hints else []
     try:
         values = parser.instantiate(parser.parse_args(_normal(arguments)))
     except ArgumentError as error:
         raise InputError(f"{_mistake(_one_line(error))}; see pushpull {name} --help") from error
-    keywords = {key: values[key] for key in own}
+    keywords = _given(values, own, hints)
     if fields:
         keywords["recipe"] = hints["recipe"](**{key: values[key] for key in fields})
+    if spread:
+        kind = hints["options"]
+        keywords["options"] = kind(**_given(values, spread, typing.get_type_hints(kind)))
     return keywords
+
+
+def _given(values: Any, names: Sequence[str], hints: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of `names`; where the annotation says tuple, a tuple."""
+    given = {}
+    for name in names:
+        value, hint = values[name], hints[name]
+        is_tuple = any(typing.get_origin(option) is tuple for option in (hint, *typing.get_args(hint)))
+        given[name] = tuple(value) if is_tuple and value is not None else value
+    return given
 
 
 def _mistake(text: str) -> str:
@@ -156,34 +174,65 @@ def _recipe_path(name: str) -> str:
 
 
 def _add_parameters(parser: Any, function: Callable[..., Any], hints: dict[str, Any]) -> list[str]:
-    """Add an option for each parameter of `function` but `recipe`; return their names."""
-    from docstring_parser import parse as parse_docstring
-
-    texts = {
-        item.arg_name: item.description for item in parse_docstring(inspect.getdoc(function) or "").params
-    }
-    parameters = inspect.signature(function).parameters
+    """Add an option for each parameter of `function` but `recipe` and `options`; return their names."""
+    texts, parameters = _texts(function), inspect.signature(function).parameters
     starred = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
-    names = [name for name in parameters if name != "recipe"]
+    names = [name for name in parameters if name not in ("recipe", "options")]
     for name in names:
-        default, hint = parameters[name].default, hints[name]
-        positional = default is inspect.Parameter.empty or (
+        default = parameters[name].default
+        positional = default is _NO_DEFAULT or (
             starred and parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
         )
-        options: dict[str, Any] = {"help": texts.get(name)}
-        if default is not inspect.Parameter.empty:
-            options["default"] = default
-        element = _element(hint)
-        if hint is bool:
-            options["action"] = "store_true"
-        elif element is not None:
-            options |= {"nargs": "+", "type": element}
-        else:
-            options["type"] = hint
-        if positional and "default" in options:
-            options["nargs"] = "?"
-        parser.add_argument(name if positional else f"--{name}", **options)
+        _add_option(parser, name if positional else f"--{name}", hints[name], default, texts.get(name))
     return names
+
+
+def _add_fields(parser: Any, kind: Any) -> list[str]:
+    """Add an option for each field of the dataclass `kind`; return their names."""
+    texts, hints = _texts(kind), typing.get_type_hints(kind)
+    names = []
+    for field in dataclasses.fields(kind):
+        if not field.init:
+            continue
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        elif default is dataclasses.MISSING:
+            default = _NO_DEFAULT
+        _add_option(parser, f"--{field.name}", hints[field.name], default, texts.get(field.name))
+        names.append(field.name)
+    return names
+
+
+def _texts(documented: Any) -> dict[str, str | None]:
+    """Return what the docstring of a function or class says of each argument."""
+    from docstring_parser import parse as parse_docstring
+
+    return {
+        item.arg_name: item.description for item in parse_docstring(inspect.getdoc(documented) or "").params
+    }
+
+
+def _add_option(parser: Any, name: str, hint: Any, default: Any, text: str | None) -> None:
+    """Add one option, or one positional argument, which may be left out where it has a default."""
+    options: dict[str, Any] = {"help": text}
+    named = name.startswith("--")
+    if default is not _NO_DEFAULT:
+        options["default"] = default
+    elif named:
+        options["required"] = True
+    element = _element(hint)
+    if hint is bool:
+        options["action"] = "store_true"
+    elif element is not None:
+        options |= {"nargs": "+", "type": element}
+        if isinstance(default, tuple):
+            options["default"] = list(default)  # jsonargparse puts the converted items into it
+    else:
+        options["type"] = hint
+    if not named and "default" in options:
+        options["nargs"] = "?"
+    parser.add_argument(name, **options)
 
 
 def _element(hint: Any) -> Any:
