@@ -23,7 +23,7 @@ from pushpull.augment import AUGMENTATIONS, augment_batch
 from pushpull.augment.identity import Identity
 from pushpull.augment.prime import PRIMITIVES, primitive
 from pushpull.augment.settings import PRIME
-from pushpull.copies.sample_image import sample_image
+from pushpull.copies import sample_image
 from pushpull.files import atomic_path
 
 _GAP_PX = 3

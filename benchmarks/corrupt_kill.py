@@ -22,6 +22,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from pushpull.files import HALF_WRITTEN
+
 
 def start(arguments: argparse.Namespace, destination: Path) -> subprocess.Popen[bytes]:
     """Begin a run in a process group of its own."""
@@ -43,10 +45,17 @@ def start(arguments: argparse.Namespace, destination: Path) -> subprocess.Popen[
     return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
 
 
-def marks(destination: Path) -> dict[str, int]:
-    """Return the tasks that are done and when each was, ns."""
-    folder = destination / ".pushpull" / "done"
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} if folder.is_dir() else {}
+BESIDE = ("manifest.json", "classes.txt", "files.txt", "labels.npy")  # written anew by each sitting, or first
+
+
+def made(destination: Path) -> dict[str, int]:
+    """Return the files with images that are done and when each was, ns."""
+    files = (path for path in destination.rglob("*") if path.is_file() and path.name not in BESIDE)
+    return {
+        str(path.relative_to(destination)): path.stat().st_mtime_ns
+        for path in files
+        if not path.name.startswith(".")
+    }
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -76,10 +85,10 @@ def seconds_to_end(group: int, longest: float = 10.0) -> float | None:
 
 
 def undisturbed(arguments: argparse.Namespace, destination: Path) -> tuple[float, float]:
-    """Make the copy to compare with; return the seconds until the first task was done, and those after."""
+    """Make the copy to compare with; return the seconds until the first file was done, and those after."""
     began = time.monotonic()
     process = start(arguments, destination)
-    while process.poll() is None and not marks(destination):
+    while process.poll() is None and not made(destination):
         time.sleep(0.02)
     first = time.monotonic() - began
     if process.wait() != 0:
@@ -89,11 +98,11 @@ def undisturbed(arguments: argparse.Namespace, destination: Path) -> tuple[float
 
 def killed(arguments: argparse.Namespace, destination: Path, chance: random.Random, longest: float) -> str:
     """Run until a random moment, kill, and say what was found."""
-    before, began = marks(destination), time.monotonic()
+    before, began = made(destination), time.monotonic()
     process = start(arguments, destination)
     at_start = chance.random() < 0.2
     if not at_start:
-        while process.poll() is None and len(marks(destination)) <= len(before):
+        while process.poll() is None and len(made(destination)) <= len(before):
             time.sleep(0.01)
     time.sleep(chance.uniform(0, 2.0 if at_start else longest))
     whole_group = chance.random() < 0.5
@@ -103,16 +112,17 @@ def killed(arguments: argparse.Namespace, destination: Path, chance: random.Rand
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
     gone = seconds_to_end(process.pid)
-    after = marks(destination)
+    after = made(destination)
     again = [name for name, when in before.items() if after.get(name) != when]
     if gone is None or again:
         raise SystemExit(f"workers left: {gone is None}; done again: {again}")
-    temporary = destination / ".pushpull" / "tmp"
-    left = len(list(temporary.iterdir())) if temporary.is_dir() else 0
+    left = sum(
+        path.is_file() and HALF_WRITTEN.fullmatch(path.name) is not None for path in destination.rglob("*")
+    )
     what = (
         "all processes" if whole_group else f"main process (the others ended by themselves in {gone:.2f} s)"
     )
-    return f"{seconds:5.1f} s, {what}: {len(after)} tasks done, {left} files half written"
+    return f"{seconds:5.1f} s, {what}: {len(after)} files done, {left} files half written"
 
 
 def main() -> int:
@@ -132,16 +142,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         whole, pieces = Path(folder, "whole"), Path(folder, "pieces")
         first, work = undisturbed(arguments, whole)
-        print(f"undisturbed: {first:.1f} s to the first task, {work:.1f} s for the others")
+        print(f"undisturbed: {first:.1f} s to the first file, {work:.1f} s for the others")
         for number in range(1, arguments.kills + 1):
             found = killed(arguments, pieces, chance, 1.4 * work / arguments.kills)
             print(f"kill {number:2}: {found}", flush=True)
         last = start(arguments, pieces)
         if last.wait() != 0:
             raise SystemExit("the last run failed")
-        expected, made = digest(whole), digest(pieces)
-    same = expected == made
-    print(f"then left alone: {len(made)} files, {'every byte the same' if same else 'DIFFERENT'}")
+        expected, found = digest(whole), digest(pieces)
+    same = expected == found
+    print(f"then left alone: {len(found)} files, {'every byte the same' if same else 'DIFFERENT'}")
     return 0 if same else 1
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pushpull.copies.copying import write_corrupted
 from pushpull.copies.gallery import write_gallery
 from pushpull.copies.manifest import MANIFEST
-from pushpull.copies.write import write_corrupted
 from pushpull.data import Framing
 from pushpull.data.cores import usable_cores
 from pushpull.errors import InputError
@@ -40,7 +40,7 @@ def corrupt_command(
 
     Args:
         source: digits, a folder of parquet files, an image folder, or owner/name of the hub. With --gallery
-            an image file, or sample, a drawn one.
+            an image file, or sample, a photograph that scikit-learn ships.
         destination: The folder that gets the copy: new, empty, or with a part of this copy. With --gallery
             the picture, .png or .jpg; by default NAME-gallery.png.
         gallery: Draw one image in all corruptions and severities instead.
@@ -58,8 +58,8 @@ def corrupt_command(
         crop: Side in pixels of the square that is kept of the middle.
         tile: Height in pixels of an image in a gallery; by default 160.
         limit: At most so many images, the same share of every class, always the same ones.
-        shard_images: Images that a kill may lose of one condition; rows of a parquet file. By default up to
-            1000, by their size.
+        shard_images: Images that are decoded at a time: the rows of a parquet file. By default up to 1000, by
+            their size.
         workers: Processes. By default one for each usable core.
         batch_size: Images at a time, by default 64; does not change results.
         overwrite: Replace the copy or picture that is there.

@@ -11,7 +11,6 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from pushpull.copies.sample_image import sample_image
 from pushpull.corruptions import EXTRA_CORRUPTIONS, REGISTRY, corrupt
 from pushpull.corruptions.arguments import checked_seed
 from pushpull.corruptions.textures import frost_texture_source
@@ -40,6 +39,20 @@ _SUFFIXES = (".png", ".jpg", ".jpeg")
 _JPEG_QUALITY = 85
 
 
+def sample_image(size_px: int = 256) -> Image.Image:
+    """Return a photograph that scikit-learn ships, cut to a square and resized: RGB, `size_px` a side.
+
+    It is its "china.jpg", a temple under a clear sky: fine texture, edges and an even region.
+    """
+    from sklearn.datasets import load_sample_image
+
+    photograph = Image.fromarray(load_sample_image("china.jpg"))
+    side = min(photograph.size)
+    left, top = (photograph.width - side) // 2, (photograph.height - side) // 2
+    square = photograph.crop((left, top, left + side, top + side))
+    return square.resize((size_px, size_px), Image.Resampling.LANCZOS)
+
+
 def draw_gallery(
     image: Image.Image | None = None,
     *,
@@ -51,7 +64,7 @@ def draw_gallery(
     framing: Framing | None = None,
     tile_px: int = TILE_PX,
 ) -> Image.Image:
-    """Return a picture with a row a corruption, by family, and the columns clean and every severity.
+    """Return a picture with a row per corruption, by family, and the columns clean and every severity.
 
     Args:
         image: RGB; None: `sample_image()`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pushpull.errors import InputError, MissingFileError
+
+_STEM_BYTES = 200
+HALF_WRITTEN = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?", re.DOTALL)  # names that `atomic_path` makes
 
 
 @contextmanager
@@ -26,7 +30,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise InputError(f"{path} is a folder; give the path of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+        # A part of a long name: file systems take 255 bytes.
+        stem = path.stem.encode()[:_STEM_BYTES].decode(errors="ignore")
+        temporary = path.with_name(f".{stem}.{secrets.token_hex(6)}{path.suffix}")
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except OSError as error:
         reason = error.strerror or error
@@ -39,6 +45,14 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove, from a folder and all below it, the temporary files that killed processes left."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if HALF_WRITTEN.fullmatch(name):
+                Path(place, name).unlink(missing_ok=True)
 
 
 def writable_folder(folder: Path | str) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pushpull.copies.forms import FORMS
-from pushpull.copies.job import Job, default_shard
+from pushpull.copies.layouts import LAYOUTS, Task
 from pushpull.copies.manifest import (
     check_same,
     differences,
@@ -18,17 +17,18 @@ from pushpull.copies.manifest import (
     remove_copy,
     save_manifest,
 )
-from pushpull.copies.progress import copy_bar
-from pushpull.copies.store import Store
-from pushpull.copies.workers import Shop, run_here, run_in_processes, units_of
+from pushpull.copies.names import check_folders, class_folders, image_names
+from pushpull.copies.plan import CopyPlan, default_shard
+from pushpull.copies.processes import run_tasks
 from pushpull.corruptions.arguments import checked_output, checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import DataConfig, DataSplits, Framing, SkipLimit, UnreadableImageError, load_data
 from pushpull.errors import InputError, choice, integer
-from pushpull.evaluation.images import EvalData, EvalImages, eval_images
+from pushpull.evaluation.images import EvalData, eval_images
 from pushpull.evaluation.results import SEVERITIES, DataInfo
 from pushpull.evaluation.settings import condition_list, severity_scale
-from pushpull.files import writable_folder
+from pushpull.files import remove_half_written, writable_folder
+from pushpull.files.locks import LOCK, folder_lock
 
 ROLES = ("test", "validation", "train")
 
@@ -73,8 +73,8 @@ def write_corrupted(
             decode to; 85 is ImageNet-C's. None: PNG, without loss.
         framing: resize and crop before corruption; None: the data's own.
         limit: at most so many images, the same share of every class, always the same ones.
-        shard_images: images a shard: what a kill may lose of one condition, and a parquet file's rows. None:
-            by the size of the images, at most 1000.
+        shard_images: images per shard, which is decoded at a time: the rows of a parquet file. None: by the
+            size of the images, at most 1000.
         workers: processes; 0 and 1 work in this one. A script that asks for more needs the usual
             `if __name__ == "__main__"`.
         batch_size: images at a time.
@@ -95,62 +95,54 @@ def write_corrupted(
     root = Path(destination).expanduser()
     found_manifest(root)  # a mistake in the destination is found before any image is read
     conditions = _conditions(corruptions, severities)
-    form = FORMS[choice("format", format, FORMS)]
+    layout = LAYOUTS[choice("format", format, LAYOUTS)]
     quality = checked_output(True, jpeg_quality).jpeg_quality
     word = checked_seed(seed)
-    form.check(conditions)
+    layout.check(conditions)
     _check_outside(data, root)
     images = eval_images(_chosen_split(data, split), limit=limit, framing=framing)
-    job = _job(images, format, split, conditions, scale, word, quality, shard_images)
-    return _complete(job, images.info, root, processes, at_a_time, overwrite, progress)
-
-
-def _job(
-    images: EvalImages,
-    form: str,
-    role: str,
-    conditions: tuple[tuple[str, int], ...],
-    scale: str | None,
-    seed: int,
-    jpeg_quality: int | None,
-    shard_images: int | None,
-) -> Job:
-    return Job.make(
-        form=form,
+    folders = class_folders(images.split.classes)
+    if format == "folder":
+        check_folders(folders, images.split.classes)
+    plan = CopyPlan(
+        layout=format,
         split=images.split,
         framing=images.framing,
         size=images.size,
-        role=role,
+        role=split,
         conditions=conditions,
         scale=severity_scale(scale, images.size, corrupted=True),
-        seed=seed,
-        jpeg_quality=jpeg_quality,
+        seed=word,
+        jpeg_quality=quality,
         frost=frost_texture_source() if any(name == "frost" for name, _ in conditions) else None,
         shard=_shard(shard_images, images.size),
+        folders=tuple(folders),
+        names=tuple(image_names(images.split, folders)) if format != "npy" else (),
     )
+    return _complete(plan, images.info, root, processes, at_a_time, overwrite, progress)
 
 
 def _complete(
-    job: Job, info: DataInfo, root: Path, workers: int, batch_size: int, overwrite: bool, progress: bool
+    plan: CopyPlan, info: DataInfo, root: Path, workers: int, batch_size: int, overwrite: bool, progress: bool
 ) -> dict[str, Any]:
     """Bring the copy at `root` to its end, from wherever it is."""
-    store, record = Store(root), new_manifest(job, info)
+    record = new_manifest(plan, info)
     found = _continued(root, record, overwrite)  # a refusal leaves nothing behind, not even a lock
-    if found is not None and found.get("complete") and not overwrite and not store.hidden.exists():
+    if found is not None and found.get("complete") and not overwrite and not (root / LOCK).exists():
         return found  # nothing is written, so that it may lie where nothing can be
     writable_folder(root)
-    with store.locked():
+    root.mkdir(parents=True, exist_ok=True)
+    with folder_lock(root):
         found = _continued(root, record, overwrite)
-        store.prepare()
+        remove_half_written(root)
         if found is not None and _starts_over(found, record, overwrite):
-            remove_copy(store, found)
+            remove_copy(root, found)
             found = None
-        if found is None or not found.get("complete"):
-            record = _made(job, record, Shop(job, store, batch_size), workers, progress, fresh=found is None)
-        else:
-            record = found
-        store.clean()
-    return record
+        if found is not None and found.get("complete"):
+            return found
+        if found is None:
+            save_manifest(root, record)
+        return _made(plan, record, root, workers, batch_size, progress)
 
 
 def _continued(root: Path, record: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
@@ -169,39 +161,69 @@ def _starts_over(found: dict[str, Any], record: dict[str, Any], overwrite: bool)
 
 
 def _made(
-    job: Job, record: dict[str, Any], shop: Shop, workers: int, progress: bool, *, fresh: bool
+    plan: CopyPlan, record: dict[str, Any], root: Path, workers: int, batch_size: int, progress: bool
 ) -> dict[str, Any]:
     """Do what is left, and return the manifest of the complete copy."""
-    store, form = shop.store, FORMS[job.form]
-    if fresh:
-        save_manifest(store, record)
-        store.forget()  # marks without a manifest are nobody's
-    form.begin(job, store)
-    limit = SkipLimit(f"the {job.split.name} split", len(job.split), job.split.unreadable_limit)
-    known = store.done()
-    limit.admit(UnreadableImageError(*skipped) for skipped in store.skipped(known))
-    units = units_of(job, known, workers)
-    steps = run_in_processes(shop, units, workers) if min(workers, len(units)) > 1 else run_here(shop, units)
-    total = len(job.conditions) * len(job.split)
+    layout, split = LAYOUTS[plan.layout], plan.split
+    limit = SkipLimit(f"the {split.name} split", len(split), split.unreadable_limit)
+    limit.admit(layout.begin(plan, root, plan.decode))
+    done: list[Task] = []
+    left: list[Task] = []
+    for task in layout.tasks(plan):
+        (done if layout.is_done(plan, root, task) else left).append(task)
+    limit.admit(_found_unreadable(plan, root, done))
+    total, before = sum(task.images(plan) for task in [*done, *left]), sum(task.images(plan) for task in done)
+    work = run_tasks(plan, root, left, workers, batch_size)
     # Closed here, so that no worker is left when the lock is given back.
-    with closing(steps), copy_bar(total, _images(job, known), enabled=progress) as show:
-        for _ in steps:
-            fresh_marks = store.done() - known
-            limit.admit(UnreadableImageError(*skipped) for skipped in store.skipped(fresh_marks))
-            known |= fresh_marks
-            show(_images(job, known))
-    if len(limit.names) == len(job.split):
+    with closing(work), _progress_bar(total, before, enabled=progress) as show:
+        for images, skipped in work:
+            limit.admit(skipped)
+            show(before + images)
+    if len(limit.names) == len(split):
         raise InputError(f"{record['label']}: no image could be read; give readable images")
-    for corruption in record["corruptions"]:
-        form.finish(job, store, corruption)
     record = {**record, "complete": True, "skipped": sorted(limit.names)}
-    save_manifest(store, record)
+    save_manifest(root, record)
     return record
 
 
-def _images(job: Job, keys: set[str]) -> int:
-    """Return how many images these tasks have."""
-    return sum(len(job.positions(int(key.rpartition("-")[2]))) for key in keys)
+def _found_unreadable(plan: CopyPlan, root: Path, done: list[Task]) -> Iterator[UnreadableImageError]:
+    """Yield the errors of the images that an earlier sitting has left out of the files it wrote."""
+    for task in {task.shards: task for task in done}.values():  # one condition tells of all
+        for position in LAYOUTS[plan.layout].absent(plan, root, task):
+            try:
+                plan.split.framed(position, plan.framing, plan.size)
+            except UnreadableImageError as error:
+                yield error
+
+
+@contextmanager
+def _progress_bar(total: int, done: int, *, enabled: bool) -> Iterator[Callable[[int], None]]:
+    """Show images written, images per second and the time left on standard error.
+
+    Args:
+        total: images of all conditions together.
+        done: how many of them an earlier sitting wrote.
+        enabled: False: show nothing.
+
+    Yields:
+        What to call with the number of images written so far.
+    """
+    if not enabled:
+        yield lambda written: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    speed = TextColumn("{task.fields[speed]}")
+    columns = (TextColumn("corrupting"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as rich:
+        task = rich.add_task("", total=total, completed=done, speed="")
+
+        def show(written: int) -> None:
+            speed = rich.tasks[0].speed
+            rich.update(task, completed=written, speed=f"{speed:,.0f} images/s" if speed else "")
+
+        yield show
 
 
 def _working(workers: int, batch_size: int) -> tuple[int, int]:

@@ -1,0 +1,327 @@
+"""The layouts of a corrupted copy on disk: image folders, parquet files, .npy files.
+
+The unit of work is a whole file, which is there or not: a kill loses the files in hand and no others.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from pushpull.copies.plan import CopyPlan, Decoded
+from pushpull.data import UnreadableImageError
+from pushpull.data.published_arrays import SEVERITIES
+from pushpull.errors import InputError
+from pushpull.files import atomic_path
+
+CLASS_LIST, FILE_LIST = "classes.txt", "files.txt"
+_ROW_GROUP = 100  # rows: what a reader has to fetch to see one image
+# On corrupted photographs of 224 px level 6 takes 2 to 4 times as long for files 1 to 12 % smaller.
+_PNG_LEVEL = 1
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+Decode = Callable[[int], Decoded]
+Corrupted = Callable[[str, int, Decoded], Iterable[Tensor]]  # reports its batches as they are taken
+
+
+class Task(NamedTuple):
+    """What is made together: some shards of the images, corrupted in one way at some severities."""
+
+    corruption: str
+    severities: tuple[int, ...]
+    shards: tuple[int, ...]
+
+    def images(self, plan: CopyPlan) -> int:
+        """Return how many images it has."""
+        return len(self.severities) * sum(len(plan.positions(shard)) for shard in self.shards)
+
+
+class Layout(Protocol):
+    """How corrupted images become files."""
+
+    def check(self, conditions: Sequence[tuple[str, int]]) -> None:
+        """Raise `InputError` where (corruption, severity) in this choice cannot be had in this layout."""
+
+    def tasks(self, plan: CopyPlan) -> list[Task]:
+        """Return all that is to be made, the tasks of a shard one after another."""
+
+    def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
+        """Write what stands beside the images; return the errors of those that were found unreadable."""
+
+    def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
+        """Whether a task's files are there."""
+
+    def absent(self, plan: CopyPlan, root: Path, task: Task) -> Iterable[int]:
+        """Return the places of images that are not in a task's files, or may not be: unreadable ones."""
+
+    def write(self, plan: CopyPlan, root: Path, task: Task, decode: Decode, corrupted: Corrupted) -> None:
+        """Write a task's files that are not there."""
+
+    def files(self, record: dict[str, Any], root: Path) -> Iterable[Path]:
+        """Return all files that a copy with this manifest may have, but for the manifest."""
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """As `atomic_path`, with an error that names the file and says that the work can be continued."""
+    try:
+        with atomic_path(path) as temporary:
+            yield temporary
+    except InputError:
+        raise
+    except OSError as error:
+        # pyarrow's has no strerror, and a long text.
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        remedy = "make room there, then" if error.errno in _FULL else "when it can,"
+        raise InputError(
+            f"{path} cannot be written ({reason}); what is done stays: {remedy} run the same command again"
+        ) from error
+
+
+def encoded(image: Tensor, jpeg_quality: int | None) -> bytes:
+    """Return a (3, H, W) uint8 image as the bytes of a PNG, or of a JPEG (4:2:0) of `jpeg_quality` in 1..100.
+
+    The same pixels always give the same bytes; the JPEG decodes to `corrupt(..., jpeg_quality=...)`.
+    """
+    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    buffer = io.BytesIO()
+    if jpeg_quality is None:
+        picture.save(buffer, "PNG", compress_level=_PNG_LEVEL)
+    else:
+        picture.save(buffer, "JPEG", quality=jpeg_quality, subsampling="4:2:0")
+    return buffer.getvalue()
+
+
+def _suffix(plan: CopyPlan) -> str:
+    return ".png" if plan.jpeg_quality is None else ".jpg"
+
+
+def _tasks_by_shard(plan: CopyPlan) -> list[Task]:
+    shards = range(plan.shards)
+    return [Task(name, (severity,), (shard,)) for shard in shards for name, severity in plan.conditions]
+
+
+def _condition_folder(root: Path, task: Task) -> Path:
+    return root / task.corruption / str(task.severities[0])
+
+
+def _conditions(record: dict[str, Any]) -> Iterator[str]:
+    return (f"{name}/{severity}" for name in record["corruptions"] for severity in record["severities"])
+
+
+class FolderLayout:
+    """ImageNet-C's layout: corruption/severity/class/file.
+
+    Beside it classes.txt has the class folders in the order of the labels, as `--classes` takes it, since
+    folders in alphabetical order may be another; files.txt has the images' paths below corruption/severity.
+    """
+
+    def check(self, conditions: Sequence[tuple[str, int]]) -> None:
+        """Every choice can be had."""
+
+    def tasks(self, plan: CopyPlan) -> list[Task]:
+        """Return a task per shard and condition."""
+        return _tasks_by_shard(plan)
+
+    def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
+        """Write both lists, and the class folders: of classes without an image too, so that numbers stay."""
+        lists = {CLASS_LIST: plan.folders, FILE_LIST: [f"{name}{_suffix(plan)}" for name in plan.names]}
+        for file, lines in lists.items():
+            with written(root / file) as temporary:
+                temporary.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        for name, severity in plan.conditions:
+            for folder in plan.folders:
+                (root / name / str(severity) / folder).mkdir(parents=True, exist_ok=True)
+        return []
+
+    def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
+        """Whether all its images are there; unreadable ones never are, and are tried again."""
+        return not self.absent(plan, root, task)
+
+    def absent(self, plan: CopyPlan, root: Path, task: Task) -> list[int]:
+        """Return the images without a file."""
+        positions = plan.positions(task.shards[0])
+        return [at for at in positions if not self._path(plan, root, task, at).is_file()]
+
+    def write(self, plan: CopyPlan, root: Path, task: Task, decode: Decode, corrupted: Corrupted) -> None:
+        """Write a file per image."""
+        wanted = set(self.absent(plan, root, task))
+        decoded = decode(task.shards[0])
+        kept = [number for number, position in enumerate(decoded.positions) if position in wanted]
+        part = Decoded(decoded.images[kept], [decoded.positions[number] for number in kept], [])
+        positions = iter(part.positions)
+        for batch in corrupted(task.corruption, task.severities[0], part):
+            for image in batch:
+                with written(self._path(plan, root, task, next(positions))) as temporary:
+                    temporary.write_bytes(encoded(image, plan.jpeg_quality))
+
+    def _path(self, plan: CopyPlan, root: Path, task: Task, position: int) -> Path:
+        return _condition_folder(root, task) / f"{plan.names[position]}{_suffix(plan)}"
+
+    def files(self, record: dict[str, Any], root: Path) -> Iterator[Path]:
+        """Return both lists and what the list of files says."""
+        listed = root / FILE_LIST
+        text = listed.read_text(encoding="utf-8").removesuffix("\n") if listed.is_file() else ""
+        names = text.split("\n") if text else []  # "\n" alone ends a line, which names may have others of
+        for condition in _conditions(record):
+            yield from (root / condition / name for name in names)
+        yield from (root / CLASS_LIST, listed)
+
+
+class ParquetLayout:
+    """The public hub's layout, a data set per condition: corruption/severity/test-00000-of-00001.parquet."""
+
+    def check(self, conditions: Sequence[tuple[str, int]]) -> None:
+        """Every choice can be had."""
+
+    def tasks(self, plan: CopyPlan) -> list[Task]:
+        """Return a task per shard and condition."""
+        return _tasks_by_shard(plan)
+
+    def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
+        """Nothing stands beside the images."""
+        return []
+
+    def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
+        """Whether its file is there."""
+        return self._path(plan, root, task).is_file()
+
+    def absent(self, plan: CopyPlan, root: Path, task: Task) -> set[int]:
+        """Return the images whose row is not in the file."""
+        import pyarrow.parquet as pq
+
+        rows = pq.read_table(self._path(plan, root, task), columns=["index"])["index"].to_pylist()
+        positions = plan.positions(task.shards[0])
+        wanted = dict(
+            zip(plan.split.index[positions.start : positions.stop].tolist(), positions, strict=True)
+        )
+        return {position for row, position in wanted.items() if row not in set(rows)}
+
+    def write(self, plan: CopyPlan, root: Path, task: Task, decode: Decode, corrupted: Corrupted) -> None:
+        """Write one file: columns image {bytes, path}, label, index (the row in the source split)."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        decoded = decode(task.shards[0])
+        batches = corrupted(task.corruption, task.severities[0], decoded)
+        content = (encoded(image, plan.jpeg_quality) for batch in batches for image in batch)
+        paths = [f"{plan.names[position].rsplit('/', 1)[1]}{_suffix(plan)}" for position in decoded.positions]
+        columns = {
+            "image": [{"bytes": data, "path": path} for data, path in zip(content, paths, strict=True)],
+            "label": plan.split.labels[decoded.positions].tolist(),
+            "index": plan.split.index[decoded.positions].tolist(),
+        }
+        with written(self._path(plan, root, task)) as temporary:
+            pq.write_table(
+                pa.table(columns, schema=_schema(plan.split.classes)),
+                temporary,
+                row_group_size=_ROW_GROUP,
+                compression="none",  # the images are compressed already
+                use_dictionary=False,
+                write_statistics=["label", "index"],
+            )
+
+    def _path(self, plan: CopyPlan, root: Path, task: Task) -> Path:
+        return _condition_folder(root, task) / _shard_name(plan.role, task.shards[0], plan.shards)
+
+    def files(self, record: dict[str, Any], root: Path) -> Iterator[Path]:
+        """Return the shards."""
+        for condition in _conditions(record):
+            for shard in range(record["shards"]):
+                yield root / condition / _shard_name(record["role"], shard, record["shards"])
+
+
+def _shard_name(role: str, shard: int, shards: int) -> str:
+    return f"{role}-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def _schema(classes: list[str]) -> Any:
+    """Return the schema with what makes `datasets` see images and class names."""
+    import pyarrow as pa
+
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": list(classes), "_type": "ClassLabel"},
+        "index": {"dtype": "int64", "_type": "Value"},
+    }
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema([("image", image), ("label", pa.int64()), ("index", pa.int64())])
+    return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+class NpyLayout:
+    """CIFAR-10-C's files: NAME.npy, the five severities one after another, and labels.npy."""
+
+    def check(self, conditions: Sequence[tuple[str, int]]) -> None:
+        """Refuse fewer than five severities."""
+        missing = sorted(set(SEVERITIES) - {severity for _, severity in conditions})
+        if missing:
+            raise InputError(
+                f"severities lacks {', '.join(map(str, missing))}: an .npy file of this form holds all five; "
+                "leave --severities out, or take --format parquet or folder"
+            )
+
+    def tasks(self, plan: CopyPlan) -> list[Task]:
+        """Return a task per corruption."""
+        names = dict.fromkeys(name for name, _ in plan.conditions)
+        return [Task(name, SEVERITIES, tuple(range(plan.shards))) for name in names]
+
+    def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
+        """Write labels.npy, for which every image is decoded once: how many there are decides all files."""
+        if (root / "labels.npy").is_file():
+            return []
+        kept: list[int] = []
+        skipped: list[UnreadableImageError] = []
+        for shard in range(plan.shards):
+            _, positions, errors = decode(shard)
+            kept += positions
+            skipped += errors
+        labels = np.tile(plan.split.labels[kept].numpy().astype(np.int64), len(SEVERITIES))
+        with written(root / "labels.npy") as temporary, temporary.open("wb") as file:
+            np.lib.format.write_array(file, labels, version=(1, 0))
+        return skipped
+
+    def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
+        """Whether its file is there."""
+        return (root / f"{task.corruption}.npy").is_file()
+
+    def absent(self, plan: CopyPlan, root: Path, task: Task) -> range:
+        """Return all images where some are left out: an array does not say which."""
+        return range(0 if self._count(root) == len(plan.split) else len(plan.split))
+
+    def write(self, plan: CopyPlan, root: Path, task: Task, decode: Decode, corrupted: Corrupted) -> None:
+        """Write the images of all severities, (5 m, H, W, 3), shard by shard into their places."""
+        count, (height, width) = self._count(root), plan.size
+        shape = (len(SEVERITIES) * count, height, width, 3)
+        with written(root / f"{task.corruption}.npy") as temporary, temporary.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            start, before = file.tell(), 0
+            for shard in task.shards:
+                decoded = decode(shard)
+                for number, severity in enumerate(task.severities):
+                    file.seek(start + (number * count + before) * height * width * 3)
+                    for batch in corrupted(task.corruption, severity, decoded):
+                        file.write(batch.permute(0, 2, 3, 1).contiguous().numpy().reshape(-1).data)
+                before += len(decoded.positions)
+
+    def _count(self, root: Path) -> int:
+        """Return how many readable images there are."""
+        return len(np.load(root / "labels.npy", mmap_mode="r", allow_pickle=False)) // len(SEVERITIES)
+
+    def files(self, record: dict[str, Any], root: Path) -> Iterator[Path]:
+        """Return the arrays."""
+        yield from (root / f"{name}.npy" for name in (*record["corruptions"], "labels"))
+
+
+LAYOUTS: dict[str, Layout] = {"parquet": ParquetLayout(), "folder": FolderLayout(), "npy": NpyLayout()}
