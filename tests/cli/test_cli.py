@@ -6,9 +6,11 @@ from typing import Literal
 
 import pytest
 
-from pushpull.cli import COMMANDS, main, parse
+from pushpull.cli import COMMANDS, main
+from pushpull.cli.parser import parse
 from pushpull.cli.train import train_command
 from pushpull.errors import InputError
+from pushpull.files.plugins import loaded_plugins
 
 
 def _error(capsys, *arguments):
@@ -24,7 +26,7 @@ def _error(capsys, *arguments):
 def test_the_commands_are_listed(capsys):
     assert main([]) == 0
     text = capsys.readouterr().out
-    assert all(name in text and command.help in text for name, command in COMMANDS.items())
+    assert all(name in text and help in text for name, help in COMMANDS.items())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -32,7 +34,9 @@ def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as stop:
         main([name, "--help"])
     assert stop.value.code == 0
-    assert f"pushpull {name}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"pushpull {name}" in text
+    assert "--plugins FILE" in text
 
 
 def test_help_of_train_explains_every_field(capsys):
@@ -156,7 +160,9 @@ def test_mistakes_are_one_line(capsys, tmp_path):
     assert "recipe nope.yaml does not exist" in _error(capsys, "train", "--config", "nope.yaml")
     bad = tmp_path / "bad.yaml"
     bad.write_text("epoch: 3")
-    assert "epoch" in _error(capsys, "train", "--config", str(bad))
+    assert "did you mean 'epochs'" in _error(capsys, "train", "--config", str(bad))
+    bad.write_text("optim: {max_lr: high}")
+    assert f"{bad}: optim.max_lr='high' must be a number" in _error(capsys, "train", "--config", str(bad))
     assert "'pq3'" in _error(capsys, "quickstart", "--stem", "pq3", "--output", str(tmp_path / "q"))
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -180,10 +186,51 @@ def test_mistakes_are_one_line(capsys, tmp_path):
         (["corrupt", "--seed", "x"], "--seed x is not a whole number; see "),
         (["corrupt", "--severities", "1", "b"], "--severities b is not a whole number; see "),
         (["train", "--optim.max_lr", "high"], "--optim.max_lr high is not a number; see "),
+        (
+            ["train", "--preprocessing.size=a"],
+            "--preprocessing.size a is not a list of 2, each a whole number or",
+        ),
+        (["train", "--precision", "fp8"], "--precision fp8 is not fp32 or bf16; see "),
     ],
 )
 def test_a_value_of_the_wrong_type_is_said_in_plain_words(capsys, arguments, text):
     assert text in _error(capsys, *arguments)
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch):
+    """Two files that say that they were imported."""
+    monkeypatch.setattr("pushpull.files.plugins._loaded", {})
+    paths = [tmp_path / f"{name}.py" for name in ("first", "second")]
+    for path in paths:
+        path.write_text(f"print('{path.stem} is loaded')")
+    return [str(path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--plugins FIRST SECOND compare A B",
+        "compare --plugins FIRST SECOND A B",
+        "--plugins FIRST compare A B --plugins=SECOND",
+        "compare A B --plugins FIRST --plugins SECOND",
+    ],
+)
+def test_plugins_are_loaded_wherever_they_stand(line, plugins, tmp_path, capsys):
+    names = {"FIRST": plugins[0], "SECOND": plugins[1], "A": str(tmp_path / "a"), "B": str(tmp_path / "b")}
+    assert main([names.get(word, word.replace("SECOND", plugins[1])) for word in line.split()]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "first is loaded\nsecond is loaded\n"
+    assert "does not exist" in printed.err  # of compare: the other words reached it
+    assert loaded_plugins() == plugins
+
+
+def test_mistakes_with_plugins_are_one_line(capsys, tmp_path):
+    assert "none.py does not exist" in _error(capsys, "train", "--plugins", "none.py")
+    assert "--plugins names no file" in _error(capsys, "--plugins", "--config", "digits")
+    assert "--plugins names no file" in _error(capsys, "train", "--plugins")
+    (tmp_path / "bad.py").write_text("1 / 0")
+    assert "ZeroDivisionError" in _error(capsys, "train", f"--plugins={tmp_path / 'bad.py'}")
 
 
 def test_the_program_is_installed():
