@@ -1,11 +1,16 @@
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
-from pushpull.cli import COMMANDS, main, parse
+from pushpull.cli import COMMANDS, main
+from pushpull.cli.parser import parse
 from pushpull.cli.train import train_command
 from pushpull.errors import InputError
+from pushpull.files.plugins import loaded_plugins
 
 
 def _error(capsys, *arguments):
@@ -21,7 +26,7 @@ def _error(capsys, *arguments):
 def test_the_commands_are_listed(capsys):
     assert main([]) == 0
     text = capsys.readouterr().out
-    assert all(name in text and command.help in text for name, command in COMMANDS.items())
+    assert all(name in text and help in text for name, help in COMMANDS.items())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -29,7 +34,9 @@ def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as stop:
         main([name, "--help"])
     assert stop.value.code == 0
-    assert f"pushpull {name}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"pushpull {name}" in text
+    assert "--plugins FILE" in text
 
 
 def test_help_of_train_explains_every_field(capsys):
@@ -58,6 +65,86 @@ def test_options_override_the_recipe_and_dashes_are_underscores():
     assert recipe.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What can be chosen.
+
+    Args:
+        batch_size: images in a step.
+        names: which ones.
+        levels: how strong.
+        precision: of the numbers.
+        limit: at most so many.
+        overwrite: start again.
+    """
+
+    batch_size: int = 7
+    names: Sequence[str] | None = None
+    levels: tuple[int, ...] | None = (1, 2)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    limit: int | None = None
+    overwrite: bool = False
+    places: list[str] = field(default_factory=lambda: ["here"])
+
+
+def _choose(what: str, output: str | None = None, *, options: Choices = Choices(), loud: bool = False):
+    """Choose."""
+
+
+def _choose_one_by_one(
+    what: str,
+    output: str | None = None,
+    *,
+    batch_size: int = 7,
+    names: Sequence[str] | None = None,
+    levels: tuple[int, ...] | None = (1, 2),
+    precision: Literal["fp32", "bf16"] = "fp32",
+    limit: int | None = None,
+    overwrite: bool = False,
+    places: list[str] = ["here"],  # noqa: B006
+    loud: bool = False,
+):
+    """Choose."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "it",
+        "it there --loud",
+        "it --batch-size=3 --names a b --levels 4 5 --precision bf16 --limit 6 --overwrite --places x y",
+        "it --limit null --names a",
+    ],
+)
+def test_the_fields_of_a_class_of_options_are_options(arguments):
+    values = parse("choose", _choose, arguments.split())
+    apart = parse("choose", _choose_one_by_one, arguments.split())
+    assert set(values) == {"what", "output", "options", "loud"}
+    assert isinstance(values["options"], Choices)
+    assert vars(values.pop("options")) | values == apart
+
+
+def test_the_options_of_a_class_are_checked_and_explained(capsys):
+    for arguments, text in (
+        (
+            ["it", "--batch_size", "many"],
+            "--batch_size many is not a whole number; see pushpull choose --help",
+        ),
+        (["it", "--precision", "fp8"], "fp8"),
+        (["it", "--size", "3"], "--size"),
+    ):
+        with pytest.raises(InputError, match=text):
+            parse("choose", _choose, arguments)
+    with pytest.raises(SystemExit):
+        parse("choose", _choose, ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "--batch_size BATCH_SIZE images in a step. (type: int, default: 7)",
+        "--overwrite start again.",
+    ):
+        assert words in text
+
+
 def test_a_recipe_is_named_with_an_equals_sign_too():
     assert parse("train", train_command, ["--config=digits"])["recipe"].data.name == "digits"
     with pytest.raises(InputError, match="did you mean 'digits'"):
@@ -73,7 +160,9 @@ def test_mistakes_are_one_line(capsys, tmp_path):
     assert "recipe nope.yaml does not exist" in _error(capsys, "train", "--config", "nope.yaml")
     bad = tmp_path / "bad.yaml"
     bad.write_text("epoch: 3")
-    assert "epoch" in _error(capsys, "train", "--config", str(bad))
+    assert "did you mean 'epochs'" in _error(capsys, "train", "--config", str(bad))
+    bad.write_text("optim: {max_lr: high}")
+    assert f"{bad}: optim.max_lr='high' must be a number" in _error(capsys, "train", "--config", str(bad))
     assert "'pq3'" in _error(capsys, "quickstart", "--stem", "pq3", "--output", str(tmp_path / "q"))
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -97,10 +186,51 @@ def test_mistakes_are_one_line(capsys, tmp_path):
         (["corrupt", "--seed", "x"], "--seed x is not a whole number; see "),
         (["corrupt", "--severities", "1", "b"], "--severities b is not a whole number; see "),
         (["train", "--optim.max_lr", "high"], "--optim.max_lr high is not a number; see "),
+        (
+            ["train", "--preprocessing.size=a"],
+            "--preprocessing.size a is not a list of 2, each a whole number or",
+        ),
+        (["train", "--precision", "fp8"], "--precision fp8 is not fp32 or bf16; see "),
     ],
 )
 def test_a_value_of_the_wrong_type_is_said_in_plain_words(capsys, arguments, text):
     assert text in _error(capsys, *arguments)
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch):
+    """Two files that say that they were imported."""
+    monkeypatch.setattr("pushpull.files.plugins._loaded", {})
+    paths = [tmp_path / f"{name}.py" for name in ("first", "second")]
+    for path in paths:
+        path.write_text(f"print('{path.stem} is loaded')")
+    return [str(path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--plugins FIRST SECOND compare A B",
+        "compare --plugins FIRST SECOND A B",
+        "--plugins FIRST compare A B --plugins=SECOND",
+        "compare A B --plugins FIRST --plugins SECOND",
+    ],
+)
+def test_plugins_are_loaded_wherever_they_stand(line, plugins, tmp_path, capsys):
+    names = {"FIRST": plugins[0], "SECOND": plugins[1], "A": str(tmp_path / "a"), "B": str(tmp_path / "b")}
+    assert main([names.get(word, word.replace("SECOND", plugins[1])) for word in line.split()]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "first is loaded\nsecond is loaded\n"
+    assert "does not exist" in printed.err  # of compare: the other words reached it
+    assert loaded_plugins() == plugins
+
+
+def test_mistakes_with_plugins_are_one_line(capsys, tmp_path):
+    assert "none.py does not exist" in _error(capsys, "train", "--plugins", "none.py")
+    assert "--plugins names no file" in _error(capsys, "--plugins", "--config", "digits")
+    assert "--plugins names no file" in _error(capsys, "train", "--plugins")
+    (tmp_path / "bad.py").write_text("1 / 0")
+    assert "ZeroDivisionError" in _error(capsys, "train", f"--plugins={tmp_path / 'bad.py'}")
 
 
 def test_the_program_is_installed():

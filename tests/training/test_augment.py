@@ -7,7 +7,7 @@ from PIL import Image
 
 from pushpull.augment import AUGMENTATIONS, augment_batch
 from pushpull.errors import InputError
-from pushpull.training.augment import ImageTransform, apply_policy, random_crop_flip
+from pushpull.training.loaders import ImageTransform, apply_policy, random_crop_flip
 from pushpull.training.recipe import AugmentConfig, Policy
 
 

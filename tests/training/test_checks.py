@@ -9,8 +9,8 @@ from pushpull.cli import train as command
 from pushpull.data import DataConfig, Framing, Preprocessing, load_data
 from pushpull.errors import InputError
 from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, read_recipe, train
-from pushpull.training.checks import check_augment, check_network
-from pushpull.training.module import Classifier
+from pushpull.training.loaders import check_augment
+from pushpull.training.module import Classifier, check_network
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,8 @@ from pushpull import InputError, parameter_groups
 from pushpull.errors import MissingFileError
 from pushpull.models import resnet8
 from pushpull.training import LossConfig, Recipe, train
-from pushpull.training.losses import distillation
-from pushpull.training.module import Classifier
-from pushpull.training.teacher import load_teacher
-from pushpull.training.views import views
+from pushpull.training.loaders import views
+from pushpull.training.module import Classifier, distillation, load_teacher
 
 
 def test_distillation_by_hand():

@@ -1,9 +1,10 @@
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pushpull.cli import parse
+from pushpull.cli.parser import parse
 from pushpull.cli.train import train_command
 from pushpull.errors import InputError, MissingFileError
 from pushpull.files.yaml import from_dict
@@ -52,8 +53,8 @@ def test_one_number_is_the_size_of_a_square(tmp_path):
     [
         ("epoch: 3", "'epoch' is not one of .* did you mean 'epochs'"),
         ("model: {stm: pp3}", "'stm' is not one of .* did you mean 'stem'"),
-        ("epochs: many", "epochs='many' must be int"),
-        ("epochs: true", "epochs=True must be int"),
+        ("epochs: many", "epochs='many' must be a whole number"),
+        ("epochs: true", "epochs=True must be a whole number"),
         ("epochs: 0", "epochs=0 must be at least 1"),
         ("augment: {policy: prim}", "policy='prim' is not one of"),
         ("optim: {max_lr: 0.001}", "rising order"),
@@ -62,10 +63,18 @@ def test_one_number_is_the_size_of_a_square(tmp_path):
         ("optim: {momentum: 0, nesterov: true}", "momentum=0; give one"),
         ("augment: {resize: 24, crop: 40}", "crop=40 is larger than augment.resize=24 with padding 4"),
         ("data: {fraction: 0}", "fraction"),
-        ("preprocessing: {mean: [1, 2]}", "three numbers"),
+        ("preprocessing: {mean: [1, 2]}", r"mean=\[1, 2\] must be a list of 3, each a number"),
         ("- a", "must hold keys and values"),
         ("a: [", "not valid YAML"),
-        ("precision: fp8", "precision"),
+        ("precision: fp8", "precision='fp8' is not one of fp32, bf16"),
+        ("augment: {crop: 3.5}", "augment.crop=3.5 must be a whole number or null"),
+        ("model: {pretrained: 1}", "model.pretrained=1 must be true or false"),
+        ("data: {name: 3}", "data.name=3 must be text"),
+        ("model: {input_style: cifr}", "'cifr' is not one of imagenet, cifar; did you mean 'cifar'"),
+        ("optim: {max_lr: true}", "optim.max_lr=True must be a number"),
+        ("model: resnet8", "model must hold keys and values, not 'resnet8'"),
+        ("data:", "data must hold keys and values, not None"),
+        ("epochs: 3\nepochs: 4", "'epochs' stands twice in one place"),
     ],
 )
 def test_a_mistake_is_one_clear_line(tmp_path, text, message):
@@ -74,6 +83,26 @@ def test_a_mistake_is_one_clear_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         read_recipe(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["model", "preprocessing"])
+def test_a_recipe_cannot_name_code_to_run_or_files_to_open(tmp_path, monkeypatch, key):
+    (tmp_path / "planted.py").write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "r.yaml"
+    for value in ("{class_path: planted.Model}", str(tmp_path / "planted.py")):
+        path.write_text(f"{key}: {value}")
+        for read in (read_recipe, lambda path: parse("train", train_command, ["--config", str(path)])):
+            with pytest.raises(InputError, match=r"'class_path' is not one of|must hold keys and values"):
+                read(path)
+    assert "planted" not in sys.modules
+
+
+def test_recipes_of_former_versions_are_read():
+    path = Path(__file__).with_name("recipe_of_ec61bc6.yaml")
+    recipe = read_recipe(path)
+    assert recipe.to_dict() == yaml.safe_load(path.read_text())
+    assert (recipe.model.alpha, recipe.loss.jsd, recipe.optim.final_lr) == (0.8, 12.0, 2e-6)
 
 
 def test_missing_recipes(tmp_path):

@@ -1,60 +1,46 @@
-"""The command line: each command is a function, its options are the function's parameters."""
+"""The command line: each command is a function in a file of its name, whose parameters are its options."""
 
 from __future__ import annotations
 
 import importlib
-import inspect
-import re
 import sys
-import typing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from pushpull._version import __version__
 from pushpull.errors import InputError, choice
 
-
-@dataclass(frozen=True)
-class Command:
-    """Where a command's function is, and what it does in a line."""
-
-    function: str
-    help: str
-
-
+# Command x is the function `x_command` of pushpull.cli.x.
 COMMANDS = {
-    "quickstart": Command(
-        "pushpull.cli.quickstart:quickstart_command", "the whole thing in minutes, on digits"
-    ),
-    "train": Command("pushpull.cli.train:train_command", "train a network by a recipe"),
-    "evaluate": Command("pushpull.cli.evaluate:evaluate_command", "error on clean and corrupted images"),
-    "corrupt": Command("pushpull.cli.corrupt:corrupt_command", "a corrupted copy of a data set; a gallery"),
-    "export": Command("pushpull.cli.export:export_command", "one checked file for other programs: ONNX"),
-    "reproduce": Command(
-        "pushpull.cli.reproduce:reproduce_command", "a table of many runs, with seeds and intervals"
-    ),
-    "compare": Command("pushpull.cli.compare:compare_command", "a table of runs against a baseline"),
+    "quickstart": "the whole thing in minutes, on digits",
+    "train": "train a network by a recipe",
+    "evaluate": "error on clean and corrupted images",
+    "corrupt": "a corrupted copy of a data set; a gallery",
+    "export": "one checked file for other programs: ONNX",
+    "reproduce": "a table of many runs, with seeds and intervals",
+    "compare": "a table of runs against a baseline",
 }
-
-
-_TYPES = {"<class 'int'>": "a whole number", "<class 'float'>": "a number", "<class 'str'>": "text"}
+PLUGINS_HELP = "Python files of your own, which register stems, corruptions, augmentations or data sources"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake is one line on stderr and exit code 2, an interruption 130."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command; a user's mistake is one line on stderr and exit code 2, an interruption 130.
+
+    Args:
+        arguments: the words after `pushpull`; None takes those of this process.
+
+    Returns:
+        The exit code: 0, 2 or 130.
+    """
     try:
-        if not arguments or arguments[0] in ("-h", "--help"):
+        words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
+        if not words or words[0] in ("-h", "--help"):
             print(_usage())
-            return 0
-        if arguments[0] == "--version":
+        elif words[0] == "--version":
             print(f"pushpull {__version__}")
-            return 0
-        command = choice("command", arguments[0], COMMANDS)
-        _run(command, arguments[1:])
+        else:
+            _run(choice("command", words[0], COMMANDS), words[1:])
     except (InputError, OSError) as error:
-        print(f"pushpull: error: {_one_line(error)}", file=sys.stderr)
+        print(f"pushpull: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("pushpull: interrupted; what was finished is on disk", file=sys.stderr)
@@ -62,133 +48,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _without_plugins(arguments: Sequence[str]) -> list[str]:
+    """Load what `--plugins FILE [FILE ...]` names, before or after the command; return the other words.
+
+    Its first value may be a module too; the further ones are those that end in .py, so that the name of the
+    command, or what a command takes without an option, may follow.
+    """
+    others: list[str] = []
+    plugins: list[str] = []
+    words = iter(arguments)
+    word = next(words, None)
+    while word is not None:
+        option, _, value = word.partition("=")
+        if option != "--plugins":
+            others.append(word)
+            word = next(words, None)
+            continue
+        first = value or next(words, "")
+        if not first or first.startswith("-"):
+            raise InputError("--plugins names no file; give a Python file, such as --plugins my_stem.py")
+        plugins.append(first)
+        while (word := next(words, None)) is not None and word.endswith(".py"):
+            plugins.append(word)
+    if plugins:
+        from pushpull.files.plugins import load_plugin
+
+        for plugin in plugins:
+            load_plugin(plugin)
+    return others
 
 
 def _usage() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {command.help}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: pushpull COMMAND ...",
             "",
             "Image classifiers that withstand corruption, and the means to measure it.",
             "",
-            *lines,
+            *(f"  {name:{width}}  {help}" for name, help in COMMANDS.items()),
             "",
+            f"--plugins FILE [FILE ...], with every command: {PLUGINS_HELP}.",
             "pushpull COMMAND --help explains every option; pushpull --version prints the version.",
         ]
     )
 
 
 def _run(name: str, arguments: list[str]) -> None:
-    module, function_name = COMMANDS[name].function.split(":")
-    function = getattr(importlib.import_module(module), function_name)
-    function(**parse(name, function, arguments))
+    from pushpull.cli.parser import parse
 
-
-def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the keyword arguments for `function` that a command line (and its --config file) gives.
-
-    A parameter without a default is positional, and so is one before a `*`, which may then be left out; a
-    list takes values with spaces between, a bool is a switch.
-    A parameter called `recipe` is spread: the fields of its dataclass are options and keys of a YAML file.
-
-    Raises:
-        InputError: an unknown or malformed option, as one line.
-    """
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    description = inspect.getdoc(function) or ""
-    parser = ArgumentParser(
-        prog=f"pushpull {name}",
-        description=description.splitlines()[0],
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    hints = typing.get_type_hints(function)
-    fields: list[str] = []
-    if "recipe" in hints:
-        parser.add_argument("--config", action="config", help="a YAML file of these options; later ones win")
-        fields = parser.add_class_arguments(hints["recipe"])
-    own = _add_parameters(parser, function, hints)
-    try:
-        values = parser.instantiate(parser.parse_args(_normal(arguments)))
-    except ArgumentError as error:
-        raise InputError(f"{_mistake(_one_line(error))}; see pushpull {name} --help") from error
-    keywords = {key: values[key] for key in own}
-    if fields:
-        keywords["recipe"] = hints["recipe"](**{key: values[key] for key in fields})
-    return keywords
-
-
-def _mistake(text: str) -> str:
-    """Return what jsonargparse says of a value of the wrong type as: option, value, what is allowed."""
-    key = re.match(r'Parser key "([^"]+)"', text)
-    value = re.search(r".*(?:Given|Got) value: (.*)", text)  # the last
-    expected = re.search(r"Subtypes: \[(.*?)\]|Expected a (<class '\w+'>)", text)
-    if key and value and expected:
-        kinds = (expected[1] or expected[2]).split(", ")
-        allowed = [_TYPES.get(kind, kind) for kind in kinds if kind != "<class 'NoneType'>"]
-        if set(allowed) <= set(_TYPES.values()):
-            return f"--{key[1]} {value[1]} is not {' or '.join(allowed)}"
-    return text
-
-
-def _normal(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with --batch-size as --batch_size, and the path of a --config that is named."""
-    normal: list[str] = []
-    for argument in arguments:
-        if argument.startswith("--"):
-            option, equals, value = argument.partition("=")
-            value = _recipe_path(value) if option == "--config" and equals else value
-            normal.append("--" + option[2:].replace("-", "_") + equals + value)
-        else:
-            normal.append(_recipe_path(argument) if normal and normal[-1] == "--config" else argument)
-    return normal
-
-
-def _recipe_path(name: str) -> str:
-    from pushpull.training.recipe import packaged_recipe
-
-    return str(packaged_recipe(name))
-
-
-def _add_parameters(parser: Any, function: Callable[..., Any], hints: dict[str, Any]) -> list[str]:
-    """Add an option for each parameter of `function` but `recipe`; return their names."""
-    from docstring_parser import parse as parse_docstring
-
-    texts = {
-        item.arg_name: item.description for item in parse_docstring(inspect.getdoc(function) or "").params
-    }
-    parameters = inspect.signature(function).parameters
-    starred = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
-    names = [name for name in parameters if name != "recipe"]
-    for name in names:
-        default, hint = parameters[name].default, hints[name]
-        positional = default is inspect.Parameter.empty or (
-            starred and parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
-        )
-        options: dict[str, Any] = {"help": texts.get(name)}
-        if default is not inspect.Parameter.empty:
-            options["default"] = default
-        element = _element(hint)
-        if hint is bool:
-            options["action"] = "store_true"
-        elif element is not None:
-            options |= {"nargs": "+", "type": element}
-        else:
-            options["type"] = hint
-        if positional and "default" in options:
-            options["nargs"] = "?"
-        parser.add_argument(name if positional else f"--{name}", **options)
-    return names
-
-
-def _element(hint: Any) -> Any:
-    """Return the type of the items of a list, tuple or sequence (or None), else None."""
-    for option in (hint, *typing.get_args(hint)):
-        if typing.get_origin(option) in (list, tuple, Sequence):
-            return typing.get_args(option)[0]
-    return None
+    command = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
+    command(**parse(name, command, arguments))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from pushpull.errors import InputError, MissingFileError, choice
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -61,34 +64,114 @@ def packaged_file(kind: str, name: str, below: str = ".") -> Path:
 
 
 def from_dict(kind: Any, values: Any, where: str) -> Any:
-    """Build dataclass `kind` from nested dicts; `where` says in errors whose values these are."""
-    if not isinstance(values, dict):
+    """Build dataclass `kind` from nested mappings, as YAML and JSON hold them.
+
+    Text that reads as a value of the type is one: YAML 1.1 takes 1e-5 for text.
+
+    Args:
+        kind: a dataclass; its fields' annotations say what is allowed, dataclasses among them.
+        values: field names and values; fields that are not there take their defaults.
+        where: says in errors whose values these are.
+
+    Raises:
+        InputError: an unknown key, a value of another type, or what the dataclass itself refuses.
+    """
+    return kind(**_parser(kind).instantiate(check_values(kind, values, where)))
+
+
+def check_values(kind: Any, values: Any, where: str) -> Any:
+    """Return `values` parsed by the annotations of dataclass `kind`, of which nothing is built yet.
+
+    Raises:
+        InputError: an unknown key or a value of another type.
+    """
+    from jsonargparse import ArgumentError
+
+    # Before jsonargparse sees them: it would import a class or open a file that stands where keys belong.
+    leaves = list(_leaves(kind, values, where))
+    try:
+        return _parser(kind).parse_object(values)
+    except ArgumentError as error:
+        for key, value, hint in leaves:
+            if not fits(value, hint):
+                raise _misfit(f"{where}: {key}", value, hint) from error
+        raise InputError(f"{where}: {' '.join(str(error).split())}") from error
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether `value`, perhaps as text, is of the annotated type."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hint)
+    try:
+        parser.parse_object({"value": value})
+    except ArgumentError:
+        return False
+    return True
+
+
+def type_in_words(hint: Any) -> str:
+    """Return what an annotation allows, in plain words; null is left out.
+
+    >>> type_in_words(int | float | None)
+    'a whole number or a number'
+    >>> type_in_words(tuple[float, float, float])
+    'a list of 3, each a number'
+    """
+    if hint in _WORDS:
+        return _WORDS[hint]
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(str, arguments))
+    if typing.get_origin(hint) is tuple and ... not in arguments:
+        return f"a list of {len(arguments)}, each {type_in_words(arguments[0])}"
+    options = [option for option in arguments if option is not type(None)]
+    return " or ".join(map(type_in_words, options)) or getattr(hint, "__name__", str(hint))
+
+
+def types_of(kind: Any, above: str = "") -> dict[str, Any]:
+    """Return the annotations of a dataclass's fields, those of dataclasses in it by dotted names."""
+    types: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        inner = _dataclass_of(hint)
+        types |= types_of(inner, f"{above}{name}.") if inner else {f"{above}{name}": hint}
+    return types
+
+
+@cache
+def _parser(kind: Any) -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
+    return parser
+
+
+def _leaves(kind: Any, values: Any, where: str, above: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted name, value and annotation of every value that is no mapping of fields itself."""
+    if not isinstance(values, Mapping):
         raise InputError(f"{where} must hold keys and values, not {values!r}")
     hints = typing.get_type_hints(kind)
-    for key in values:
-        choice(f"key in {where}", key, hints)
-    return kind(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    for key, value in values.items():
+        hint = hints[choice(f"key in {where}", key, hints)]
+        inner = _dataclass_of(hint)
+        if inner is None or (value is None and inner is not hint):
+            yield f"{above}{key}", value, hint
+        else:
+            yield from _leaves(inner, value, f"{where}: {key}", f"{above}{key}.")
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """Convert `value` to the annotated type, or raise `InputError`."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        options = typing.get_args(hint)
-        if value is None and type(None) in options:
-            return None
-        kinds = [option for option in options if option is not type(None)]
-        hint = next((kind for kind in kinds if type(value) is kind), kinds[0])
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, where)
-    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML 1.1 reads 1e-5 as a string
-        except ValueError:
-            pass
-    if hint in (int, bool, str) and type(value) is hint:
-        return value
-    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
-        return tuple(value)
-    if typing.get_origin(hint) is Literal:
-        return choice(where, value, typing.get_args(hint))
-    raise InputError(f"{where}={value!r} must be {getattr(hint, '__name__', hint)}")
+def _dataclass_of(hint: Any) -> Any:
+    """Return the dataclass that an annotation names, alone or beside null."""
+    return next(
+        (option for option in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(option)), None
+    )
+
+
+def _misfit(name: str, value: Any, hint: Any) -> InputError:
+    for option in (hint, *typing.get_args(hint)):
+        if typing.get_origin(option) is Literal:
+            choice(name, value, typing.get_args(option))
+    null = " or null" if type(None) in typing.get_args(hint) else ""
+    return InputError(f"{name}={value!r} must be {type_in_words(hint)}{null}")

@@ -1,21 +1,91 @@
-"""The LightningModule: loss, metrics, optimiser."""
+"""What is trained: the network with its loss, metrics and optimiser; distillation from another run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
-from pushpull.training.losses import distillation
+from pushpull.errors import InputError, one_line
+from pushpull.models.run_folder import load_run
 from pushpull.training.recipe import LossConfig, OptimConfig
-from pushpull.training.teacher import Teacher
 from pushpull.unit.optim import parameter_groups
+
+
+def distillation(
+    logits: Float[Tensor, "n classes"],
+    teacher: Float[Tensor, "n classes"],
+    labels: Int64[Tensor, " n"],
+    *,
+    temperature: float = 2.0,
+    teacher_weight: float = 0.7,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross-entropy mixed with the distance to a teacher's softened probabilities.
+
+    w T^2 KL(softmax(teacher / T) || softmax(logits / T)) + (1 - w) CE(logits, labels), mean over the batch
+
+    Args:
+        logits, teacher: of the same images; no gradient reaches the teacher's.
+        labels: of the images.
+        temperature: T > 0.
+        teacher_weight: w in [0, 1].
+        label_smoothing: of the cross-entropy.
+
+    Source: Hinton, Vinyals, Dean, arXiv 1503.02531; T^2 keeps the gradients' size whatever T is.
+    """
+    soft = F.kl_div(
+        F.log_softmax(logits / temperature, dim=1),
+        F.log_softmax(teacher.detach() / temperature, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    hard = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    return teacher_weight * temperature**2 * soft + (1 - teacher_weight) * hard
+
+
+class Teacher:
+    """Logits of a trained network for uint8 images, without gradients.
+
+    No `nn.Module`: the student's checkpoints and optimiser must not hold it.
+
+    Args:
+        model: the network, in evaluation mode.
+        preprocessing: its own.
+    """
+
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
+        self.model, self.preprocessing = model, preprocessing
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits (n, classes) of (n, 3, H, W) uint8 images, computed where these are."""
+        self.model.to(images.device)
+        return self.model(self.preprocessing(images))
+
+
+def load_teacher(folder: str | Path, classes: Sequence[str]) -> Teacher:
+    """Return the network of a run folder as a teacher for these classes.
+
+    Raises:
+        InputError: no such run, or one of other classes.
+    """
+    run = load_run(folder)
+    if list(run.classes) != list(classes):
+        raise InputError(
+            f"loss.teacher={str(folder)!r} knows {len(run.classes)} classes, and not those of the data "
+            f"({len(classes)}) in their order; give a run on the same classes"
+        )
+    return Teacher(run.model.eval(), run.preprocessing)
 
 
 class Classifier(L.LightningModule):
@@ -127,3 +197,28 @@ class Classifier(L.LightningModule):
             cycle_momentum=False,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def check_network(
+    model: nn.Module, name: str, preprocessing: Preprocessing, sizes: set[tuple[int, int]], classes: int
+) -> None:
+    """Send one blank image of each (height, width) through; raise `InputError` if no logits come out."""
+    layer = next(model.parameters())
+    model.eval()
+    try:
+        for height, width in sorted(sizes):
+            image = torch.zeros(1, 3, height, width, dtype=torch.uint8, device=layer.device)
+            with torch.no_grad():
+                logits = model(preprocessing(image))
+            if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, classes):
+                shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+                raise InputError(f"{name} gives {shape} for an image, not {classes} logits; use a classifier")
+    except InputError:
+        raise
+    except Exception as error:  # whatever a network's own checks and kernels raise
+        raise InputError(
+            f"{name} cannot take images of {height}x{width} ({one_line(error)}); "
+            "set preprocessing.size to what it takes, such as [224, 224]"
+        ) from error
+    finally:
+        model.train()

@@ -39,19 +39,18 @@ from pushpull.training.callbacks import (
     WholeCheckpointIO,
     progress_callbacks,
 )
-from pushpull.training.checks import check_augment, check_network
 from pushpull.training.folder import (
     check_folder,
     clear_folder,
+    file_digest,
     read_checkpoint,
     remove_half_written,
     with_full_paths,
+    write_inputs,
 )
-from pushpull.training.inputs import file_digest, write_inputs
-from pushpull.training.loaders import ImageData
-from pushpull.training.module import Classifier
+from pushpull.training.loaders import ImageData, check_augment
+from pushpull.training.module import Classifier, check_network, load_teacher
 from pushpull.training.recipe import PRECISIONS, Recipe
-from pushpull.training.teacher import load_teacher
 
 _CHECKPOINT_EVERY_S = 120.0
 

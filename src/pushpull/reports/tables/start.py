@@ -8,8 +8,7 @@ from pathlib import Path
 from pushpull.errors import InputError
 from pushpull.files.names import LAST, RECIPE, RESULTS, WEIGHTS
 from pushpull.reports.tables.runs import Run
-from pushpull.training.folder import check_folder, read_checkpoint
-from pushpull.training.inputs import file_digest
+from pushpull.training.folder import check_folder, file_digest, read_checkpoint
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,181 @@
+"""From a function's parameters to options of the command line, and from these to keyword arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pushpull.cli import PLUGINS_HELP
+from pushpull.errors import InputError
+from pushpull.files.yaml import check_values, fits, packaged_file, read_yaml, type_in_words, types_of
+
+_NO_DEFAULT = inspect.Parameter.empty
+
+
+def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the keyword arguments for `function` that a command line (and its --config file) gives.
+
+    A parameter without a default is positional, and so is one before a `*`, which may then be left out; a
+    list takes values with spaces between, a bool is a switch.
+    A parameter called `recipe` is spread: the fields of its dataclass are options and keys of a YAML file.
+    One called `options`, of a dataclass too, is spread into options as if each of its fields were a parameter
+    after a `*`; the function gets one object.
+
+    Raises:
+        InputError: an unknown or malformed option, as one line.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    hints = typing.get_type_hints(function)
+    recipe, options = hints.get("recipe"), hints.get("options")
+    parser = ArgumentParser(
+        prog=f"pushpull {name}",
+        description=(inspect.getdoc(function) or "").partition("\n")[0],
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    settings = _add_recipe(parser, recipe, function) if recipe else {}
+    own = _add_parameters(parser, function, hints)
+    fields = _add_fields(parser, options) if options else {}
+    parser.add_argument("--plugins", nargs="+", metavar="FILE", help=PLUGINS_HELP)
+    words = [_underscored(word) for word in arguments]
+    try:
+        values = parser.instantiate(parser.parse_args(words))
+    except ArgumentError as error:
+        items = {option: _element(hint) or hint for option, hint in (own | fields).items()}
+        problem = _misfit(words, settings | items) or " ".join(str(error).split())
+        raise InputError(f"{problem}; see pushpull {name} --help") from error
+    keywords = _given(values, own)
+    if recipe:
+        keywords["recipe"] = recipe(**{key: values[key] for key in typing.get_type_hints(recipe)})
+    if options:
+        keywords["options"] = options(**_given(values, fields))
+    return keywords
+
+
+def _add_recipe(parser: Any, kind: Any, function: Callable[..., Any]) -> dict[str, Any]:
+    """Add --config and an option for each setting of a recipe; return their types by dotted names.
+
+    --config takes a file, or the name of one that comes with the package, and refuses what a recipe's other
+    readers refuse.
+    """
+    from jsonargparse import ActionConfigFile
+
+    others = inspect.signature(function).parameters  # may stand in the file too
+
+    class ConfigFile(ActionConfigFile):  # type: ignore[misc]
+        def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+            path = packaged_file("recipe", values)
+            settings = read_yaml("recipe", path)
+            if isinstance(settings, dict):
+                settings = {key: value for key, value in settings.items() if key not in others}
+            check_values(kind, settings, str(path))
+            super().__call__(parser, namespace, str(path), option_string)
+
+    parser.add_argument("--config", action=ConfigFile, help="a YAML file of these options; later ones win")
+    parser.add_class_arguments(kind)
+    return types_of(kind)
+
+
+def _underscored(word: str) -> str:
+    """Return --batch-size=3 as --batch_size=3."""
+    option, equals, value = word.partition("=")
+    return option.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+
+
+def _misfit(words: Sequence[str], types: dict[str, Any]) -> str | None:
+    """Return what is wrong with the first value that is not of its option's type, None where all are."""
+    for option, value in _values(words):
+        if not fits(value, types.get(option, str)):
+            return f"--{option} {value} is not {type_in_words(types[option])}"
+    return None
+
+
+def _values(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    option = ""
+    for word in words:
+        if word.startswith("--"):
+            option, equals, value = word[2:].partition("=")
+            if equals:
+                yield option, value
+        elif option:
+            yield option, word
+
+
+def _given(values: Any, types: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of `types`' names; where the annotation says tuple, a tuple."""
+    given = {}
+    for name, hint in types.items():
+        is_tuple = any(typing.get_origin(option) is tuple for option in (hint, *typing.get_args(hint)))
+        given[name] = tuple(values[name]) if is_tuple and values[name] is not None else values[name]
+    return given
+
+
+def _add_parameters(parser: Any, function: Callable[..., Any], hints: dict[str, Any]) -> dict[str, Any]:
+    """Add an option for each parameter of `function` but `recipe` and `options`; return their types."""
+    texts, parameters = _texts(function), inspect.signature(function).parameters
+    starred = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
+    types = {name: hints[name] for name in parameters if name not in ("recipe", "options")}
+    for name, hint in types.items():
+        default = parameters[name].default
+        positional = default is _NO_DEFAULT or (
+            starred and parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
+        )
+        _add_option(parser, name if positional else f"--{name}", hint, default, texts.get(name))
+    return types
+
+
+def _add_fields(parser: Any, kind: Any) -> dict[str, Any]:
+    """Add an option for each field of the dataclass `kind`; return their types."""
+    texts, hints = _texts(kind), typing.get_type_hints(kind)
+    fields = [field for field in dataclasses.fields(kind) if field.init]
+    for field in fields:
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        elif default is dataclasses.MISSING:
+            default = _NO_DEFAULT
+        _add_option(parser, f"--{field.name}", hints[field.name], default, texts.get(field.name))
+    return {field.name: hints[field.name] for field in fields}
+
+
+def _texts(documented: Any) -> dict[str, str | None]:
+    """Return what the docstring of a function or class says of each argument."""
+    from docstring_parser import parse as parse_docstring
+
+    return {
+        item.arg_name: item.description for item in parse_docstring(inspect.getdoc(documented) or "").params
+    }
+
+
+def _add_option(parser: Any, name: str, hint: Any, default: Any, text: str | None) -> None:
+    """Add one option, or one positional argument, which may be left out where it has a default."""
+    options: dict[str, Any] = {"help": text}
+    named = name.startswith("--")
+    if default is not _NO_DEFAULT:
+        options["default"] = default
+    elif named:
+        options["required"] = True
+    element = _element(hint)
+    if hint is bool:
+        options["action"] = "store_true"
+    elif element is not None:
+        options |= {"nargs": "+", "type": element}
+        if isinstance(default, tuple):
+            options["default"] = list(default)  # jsonargparse puts the converted items into it
+    else:
+        options["type"] = hint
+    if not named and "default" in options:
+        options["nargs"] = "?"
+    parser.add_argument(name, **options)
+
+
+def _element(hint: Any) -> Any:
+    """Return the type of the items of a list, tuple or sequence (or None), else None."""
+    for option in (hint, *typing.get_args(hint)):
+        if typing.get_origin(option) in (list, tuple, Sequence):
+            return typing.get_args(option)[0]
+    return None
