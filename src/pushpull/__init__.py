@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pushpull.data import DataConfig, Preprocessing, load_data, register_data
     from pushpull.errors import InputError
     from pushpull.evaluation import Results, evaluate
-    from pushpull.models import create_model
+    from pushpull.models import create_model, register_stem
     from pushpull.models.run_folder import load_run
     from pushpull.reports import compare
     from pushpull.training import Recipe, train
@@ -49,6 +49,7 @@ _ATTRIBUTES = {
     "load_run": "pushpull.models.run_folder",
     "parameter_groups": "pushpull.unit.optim",
     "register_data": "pushpull.data",
+    "register_stem": "pushpull.models",
     "replace_first_conv": "pushpull.unit.surgery",
     "train": "pushpull.training",
 }
@@ -86,6 +87,7 @@ __all__ = [
     "models",
     "parameter_groups",
     "register_data",
+    "register_stem",
     "replace_first_conv",
     "reports",
     "train",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pushpull.errors import InputError, choice
@@ -52,7 +53,8 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         if name not in self._things:
             load_installed_plugins()
-        return self._things[choice(self.kind, name, self._things)]
+            choice(self.kind, name, self._things)
+        return self._things[name]
 
     def __getitem__(self, name: str) -> T:
         return self._things[name]
@@ -67,8 +69,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return f"Registry({self.kind!r}: {', '.join(self._things)})"
 
 
-def _definition(thing: Any) -> tuple[str, str] | Any:
+def _definition(thing: Any) -> Any:
     """Return where a thing is defined; things that are no functions or classes are what they are."""
+    if isinstance(thing, partial):
+        return _definition(thing.func), thing.args, thing.keywords
     source = getattr(thing, "source", thing)
     name = getattr(source, "__qualname__", None)
     return (source.__module__, name) if name else source

@@ -1,4 +1,4 @@
-"""What the paper compares its unit with: an older push-pull layer, blurs where pixels are dropped."""
+"""What the unit is compared with: other push-pull layers, blurs where pixels are dropped."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from pushpull.errors import InputError
-from pushpull.unit.arguments import IntOrPair, pair
-from pushpull.unit.strength import Inhibited
+from pushpull.unit.functional import IntOrPair, pair
+from pushpull.unit.layers import Inhibited
 
 Conv = TypeVar("Conv", bound=_ConvNd)
 
@@ -56,7 +56,7 @@ class InhibitedConv2d(Inhibited, _ConvNd):
     Args:
         in_channels, out_channels, kernel_size, stride, padding, bias, device, dtype: as `nn.Conv2d`.
         alpha: finite and >= 0; where a trained one starts.
-        trainable_alpha: train one strength a channel, called `alpha`; what acts is its absolute value.
+        trainable_alpha: train one strength per channel, called `alpha`; what acts is its absolute value.
     """
 
     def __init__(
@@ -104,13 +104,29 @@ class InhibitedConv2d(Inhibited, _ConvNd):
         return f"{super().extra_repr()}, {strength}"
 
 
+class BalancedPushPullConv2d(InhibitedConv2d):
+    """The push-pull unit without offset in its pull kernel: W~ = -W.
+
+    y = relu(P) - alpha * relu(avg_pool(-P)) + b,  P = W * x, pooled over 3x3 real pixels
+
+    Shapes: x (N, C_in, H, W) -> as `nn.Conv2d`.
+    """
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels out_h out_w"]:
+        """Return the inhibited response."""
+        push = F.conv2d(x, self.weight, None, self.stride, self.padding)
+        pull = F.avg_pool2d(-push, 3, 1, 1, count_include_pad=False)
+        y = F.relu(push) - self.strength * F.relu(pull)
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
 class StrisciuglioConv2d(InhibitedConv2d):
     """The push-pull layer of 2020: inhibited by the negative of its own kernel, enlarged.
 
     y = relu(K * x + b) - alpha * relu(-up(K) * x - b), up: bilinear enlargement (corners aligned) of a kernel
     of side k to 2 k + 1.
 
-    Shapes: x (N, C_in, H, W) -> as `nn.Conv2d`; both responses are centred alike.
+    Shapes: x (N, C_in, H, W) -> as `nn.Conv2d`; both responses are centred on the same pixels.
 
     Source: Strisciuglio, Lopez-Antequera, Petkov, Neural Computing and Applications 2020.
     Differs from the paper: a trained strength starts at `alpha` in every channel; its absolute value acts.

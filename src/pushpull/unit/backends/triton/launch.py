@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pushpull.unit.backends.triton import box as box_kernels
-from pushpull.unit.backends.triton import inhibit, stem
-from pushpull.unit.backends.triton import tiles as tiling
+from pushpull.unit.backends.triton import inhibit, stem, tiles
 
 # Elements of a program's tile: at 4 warps 16 a thread, few enough for the registers, and the tile's rim,
 # read again by its neighbours, is about half of it.
@@ -58,7 +56,7 @@ class Layout(NamedTuple):
 def probe(device: torch.device) -> None:
     """Run a kernel on the device; raise what Triton raises."""
     target = torch.empty(1, device=device)
-    _run(tiling.touch, 1, target, [target])
+    _run(tiles.touch, 1, target, [target])
 
 
 def inhibited(
@@ -75,11 +73,11 @@ def inhibited(
 ) -> None:
     """Fill y, and the signs where `keep`; all have the layout of `push`."""
     layout = Layout.of(push)
-    tiles = layout.tiles()
+    tile = layout.tiles()
     n, c, h, w = layout.shape
     _run(
         inhibit.forward,
-        n * _count(h, tiles["TH"]) * _count(w, tiles["TW"]) * _count(c, tiles["BC"]),
+        n * _count(h, tile["TH"]) * _count(w, tile["TW"]) * _count(c, tile["BC"]),
         push,
         [push, contrast, box, alpha, bias, y, signs if keep else None, number, c, h, w, box.shape[1]],
         *layout.steps,
@@ -89,7 +87,7 @@ def inhibited(
         KEEP=keep,
         SHARED=box.shape[1] == 1,
         WIDE=layout.wide,
-        **tiles,
+        **tile,
     )
 
 
@@ -106,15 +104,15 @@ def gradients(
 ) -> Tensor:
     """Fill the gradient of the response; return those of contrast, bias and alpha, (3, C)."""
     layout = Layout.of(signs)
-    tiles = layout.tiles()
+    tile = layout.tiles()
     n, c, h, w = layout.shape
-    count = n * _count(h, tiles["TH"]) * _count(w, tiles["TW"])
-    together = _TILES if count * _count(c, tiles["BC"]) >= _MANY else 1
+    count = n * _count(h, tile["TH"]) * _count(w, tile["TW"])
+    together = _TILES if count * _count(c, tile["BC"]) >= _MANY else 1
     programs = _count(count, together)
     partial = torch.empty(3, programs, c, dtype=torch.float32, device=signs.device)
     _run(
         inhibit.backward,
-        programs * _count(c, tiles["BC"]),
+        programs * _count(c, tile["BC"]),
         signs,
         [of_y, signs, push, contrast, box, alpha, of_push, partial, number, count, c, h, w, box.shape[1]],
         *layout.steps,
@@ -124,7 +122,7 @@ def gradients(
         WIDE=layout.wide,
         TILES=together,
         num_warps=8,
-        **tiles,
+        **tile,
     )
     if alpha is None:
         partial[2].zero_()
@@ -138,16 +136,16 @@ def box_gradient(
     layout = Layout.of(signs)
     n, c, h, w = layout.shape
     groups = of_box.shape[1]
-    tiles = Layout((n, c // groups, h, w), layout.last).tiles()
+    tile = Layout((n, c // groups, h, w), layout.last).tiles()
     _run(
         inhibit.backward_box,
-        n * groups * _count(h, tiles["TH"]) * _count(w, tiles["TW"]),
+        n * groups * _count(h, tile["TH"]) * _count(w, tile["TW"]),
         signs,
         [of_y, signs, contrast, alpha, of_box, number, c, h, w, groups],
         *layout.steps,
         TRAINED=alpha is not None,
         WIDE=layout.wide,
-        **tiles,
+        **tile,
     )
 
 
@@ -164,23 +162,23 @@ def box_mean(
     n, groups, h, w = box.shape
     _, channels, h_in, w_in = x.shape
     rows = torch.empty(n, groups, h, w_in, dtype=torch.float32, device=x.device)
-    tiles = Layout((n, 1, h, w_in), False).tiles()
-    del tiles["BC"]
+    tile = Layout((n, 1, h, w_in), False).tiles()
+    del tile["BC"]
     _run(
-        box_kernels.sum_rows,
-        n * groups * _count(h, tiles["TH"]) * _count(w_in, tiles["TW"]),
+        tiles.sum_rows,
+        n * groups * _count(h, tile["TH"]) * _count(w_in, tile["TW"]),
         x,
         [x, rows, channels // groups, h_in, w_in, h, groups, *x.stride()],
         *(kernel[0], stride[0], before[0], dilation[0]),
-        **tiles,
+        **tile,
     )
     _run(
-        box_kernels.sum_columns,
-        n * groups * _count(h, tiles["TH"]) * _count(w, tiles["TW"]),
+        tiles.sum_columns,
+        n * groups * _count(h, tile["TH"]) * _count(w, tile["TW"]),
         x,
         [rows, box, w_in, h, w, kernel[1], stride[1], before[1], dilation[1]],
         SIDE=side,
-        **tiles,
+        **tile,
     )
 
 
