@@ -8,7 +8,7 @@ from torch import nn
 
 import pushpull
 from pushpull import InputError, PushPullConv2d, create_model, register_stem
-from pushpull.models import STEMS, find_stem
+from pushpull.models import STEMS
 from pushpull.unit.layers import push_pull_twin
 
 CIFAR = {"input_style": "cifar", "num_classes": 7}
@@ -69,7 +69,7 @@ def test_a_stem_may_change_the_whole_network() -> None:
 
     # Defined again as a layer (a notebook's cell that is run twice), it is one.
     @register_stem("bare")
-    def bare(conv: nn.Conv2d) -> nn.Module:
+    def bare(conv: nn.Conv2d) -> nn.Module:  # noqa: F811
         return push_pull_twin(conv)
 
     assert isinstance(create_model("resnet8", stem="bare", **CIFAR).conv1, PushPullConv2d)
@@ -94,7 +94,7 @@ def test_a_stem_of_the_study_names_its_file(name: str) -> None:
     with pytest.raises(InputError, match=rf"stem='{name}' is a study's: .*--plugins benchmarks/variants.py"):
         create_model("resnet8", stem=name, **CIFAR)
     with pytest.raises(InputError, match="stem='pp4_zero' is not one of plain"):
-        find_stem("pp4_zero")
+        STEMS.find("pp4_zero")
 
 
 def test_the_public_name() -> None:

@@ -22,10 +22,11 @@ class Registry(Mapping[str, T], Generic[T]):
 
     Args:
         kind: what errors call a thing of it: "corruption", "stem".
+        elsewhere: names that another file or package registers, and what their error says to do.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, elsewhere: Mapping[str, str] | None = None) -> None:
+        self.kind, self.elsewhere = kind, elsewhere or {}
         self._things: dict[str, T] = {}
 
     def register(self, name: str, thing: T) -> T:
@@ -53,6 +54,8 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         if name not in self._things:
             load_installed_plugins()
+            if name not in self._things and name in self.elsewhere:
+                raise InputError(f"{self.kind}={name!r} {self.elsewhere[name]}")
             choice(self.kind, name, self._things)
         return self._things[name]
 

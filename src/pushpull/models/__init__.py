@@ -19,7 +19,7 @@ from pushpull.models.resnet import (
     resnet152,
     resnext50_32x4d,
 )
-from pushpull.models.stems import STEMS, find_stem, register_stem
+from pushpull.models.stems import STEMS, register_stem
 
 __all__ = [
     "INPUT_STYLES",
@@ -29,7 +29,6 @@ __all__ = [
     "PushPullResNet",
     "create_model",
     "default_input_style",
-    "find_stem",
     "load_weights",
     "model_preprocessing",
     "register_stem",

@@ -9,7 +9,7 @@ from torch import nn
 from pushpull.errors import InputError, choice
 from pushpull.models.libraries import build_timm, build_torchvision
 from pushpull.models.resnet import CIFAR_RESNETS, INPUT_STYLES, RESNETS
-from pushpull.models.stems import find_stem, replace_by_stem, set_strength
+from pushpull.models.stems import STEMS, replace_by_stem, set_strength
 from pushpull.models.timm_entry import no_published_weights
 
 __all__ = ["MODELS", "create_model", "default_input_style"]
@@ -78,7 +78,7 @@ def default_input_style(name: str, side_px: int) -> Literal["imagenet", "cifar"]
 
 
 def _of_library(name: str, stem: str, input_style: str, num_classes: int, pretrained: bool) -> nn.Module:
-    find_stem(stem)  # before anything is built or downloaded
+    STEMS.find(stem)  # before anything is built or downloaded
     library, _, rest = name.partition(":")
     build = _LIBRARIES[choice("the library of a model", library, _LIBRARIES)]
     if choice("input_style", input_style, INPUT_STYLES) != "imagenet":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -21,15 +20,23 @@ from pushpull.models.comparators import (
 from pushpull.unit.layers import Inhibited, push_pull_twin
 from pushpull.unit.surgery import replace_first_by
 
-__all__ = ["STEMS", "find_stem", "register_stem"]
+__all__ = ["STEMS", "register_stem"]
 
 Stem = Callable[[Any], nn.Module]
 S = TypeVar("S", bound=Stem)
 
-STEMS: Registry[Stem] = Registry("stem")
-_OF_NETWORKS: set[str] = set()
 # Stems of the study in docs/findings.md, which runs and tables name; they were the package's once.
-_STUDIED = re.compile(r"pp[035]_(channel|zero|zero_alpha|late|zero_late|norm)")
+_STUDIED = [
+    *(f"pp{side}_{ending}" for side in (0, 3, 5) for ending in ("channel", "zero", "zero_alpha", "norm")),
+    *(f"pp{side}_{ending}" for side in (3, 5) for ending in ("late", "zero_late")),
+]
+STEMS: Registry[Stem] = Registry(
+    "stem",
+    dict.fromkeys(
+        _STUDIED, "is a study's: give the file that registers it, as --plugins benchmarks/variants.py"
+    ),
+)
+_OF_NETWORKS: set[str] = set()
 
 
 def register_stem(name: str, *, network: bool = False) -> Callable[[S], S]:
@@ -66,33 +73,20 @@ def register_stem(name: str, *, network: bool = False) -> Callable[[S], S]:
     return add
 
 
-def find_stem(name: str) -> Stem:
-    """Return the stem called `name`.
-
-    Raises:
-        InputError: there is none; lists those there are, or says where one of the study is.
-    """
-    try:
-        return STEMS.find(name)
-    except InputError:
-        if not _STUDIED.fullmatch(str(name)):
-            raise
-        raise InputError(
-            f"stem={name!r} is a study's: give the file that registers it, as --plugins benchmarks/variants.py"
-        ) from None
-
-
 def give_stem(model: nn.Module, name: str) -> None:
     """Give a network of ours the stem called `name` in the place of its `conv1`, in place.
 
     The package's stems have the very weights of that convolution: networks with different stems differ in
     nothing else.
     """
-    stem = find_stem(name)
+    stem = STEMS.find(name)
     if name in _OF_NETWORKS:
         stem(model)
-    elif stem is not plain:
-        model.add_module("conv1", _layer(stem, name, model.get_submodule("conv1")))
+        return
+    layer = stem(model.get_submodule("conv1"))
+    if not isinstance(layer, nn.Module):
+        raise _no_layer(name, layer)
+    model.add_module("conv1", layer)
 
 
 def replace_by_stem(model: nn.Module, name: str, network: str) -> None:
@@ -101,11 +95,18 @@ def replace_by_stem(model: nn.Module, name: str, network: str) -> None:
     Raises:
         InputError: a stem that changes whole networks of ours; there is no convolution to replace.
     """
-    stem = find_stem(name)
+    stem = STEMS.find(name)
     if name in _OF_NETWORKS:
         raise InputError(f"stem={name!r} is for networks of ours, such as resnet50, not for {network}")
+
+    def make(conv: nn.Conv2d) -> nn.Module:
+        layer = stem(conv)
+        if not isinstance(layer, nn.Module):
+            raise _no_layer(name, layer)
+        return layer
+
     if stem is not plain:
-        replace_first_by(model, partial(_layer, stem, name))
+        replace_first_by(model, make)
 
 
 def set_strength(model: nn.Module, alpha: float) -> None:
@@ -121,13 +122,10 @@ def set_strength(model: nn.Module, alpha: float) -> None:
         unit.set_strength(alpha)
 
 
-def _layer(stem: Stem, name: str, conv: nn.Module) -> nn.Module:
-    layer = stem(conv)
-    if not isinstance(layer, nn.Module):
-        raise InputError(
-            f"stem {name!r} returned a {type(layer).__name__}; it must return the first layer, an nn.Module"
-        )
-    return layer
+def _no_layer(name: str, found: object) -> InputError:
+    return InputError(
+        f"stem {name!r} returned a {type(found).__name__}; it must return the first layer, an nn.Module"
+    )
 
 
 @register_stem("plain")

@@ -153,7 +153,7 @@ def respond_pooled(
     direct = not trains and undisturbed(*given)
     # A compiler does as well with the unit's operator and its own code for the rest.
     if direct and x.device.type in cpu.DEVICES and not torch.compiler.is_compiling():
-        return cpu.respond_pooled(x, weight, scale, shift, alpha, window)
+        return cpu.respond(x, weight, None, alpha, window, (scale, shift))
     push = window.convolve(x, weight)
     if direct and kernels.fit(push):
         m, strength, _ = plain.filter_values(weight, alpha, None, torch.float32)
@@ -195,10 +195,10 @@ def is_number(value: object) -> bool:
 
 def check_strength(alpha: object) -> float:
     """Return a fixed inhibition strength, or raise `InputError` unless it is finite and >= 0."""
-    if not is_number(alpha) or not 0 <= alpha < math.inf:  # type: ignore[operator]
-        found = " ".join(repr(alpha).split())
-        raise InputError(f"alpha={found} must be a finite number of at least 0")
-    return float(alpha)  # type: ignore[arg-type]
+    if isinstance(alpha, Real) and not isinstance(alpha, bool) and 0 <= float(alpha) < math.inf:
+        return float(alpha)
+    found = " ".join(repr(alpha).split())
+    raise InputError(f"alpha={found} must be a finite number of at least 0")
 
 
 def pair(what: str, value: IntOrPair, minimum: int) -> tuple[int, int]:
@@ -229,7 +229,9 @@ def check_image(x: Tensor) -> None:
 
 
 def check_fits(x: Tensor, weight: Tensor, window: Window) -> None:
-    """Raise `InputError` unless x has the channels of the weight, and a place for its kernel."""
+    """Raise `InputError` unless x is an image with the channels of the weight and a place for its kernel."""
+    if not (isinstance(x, Tensor) and x.dim() in (3, 4) and x.is_floating_point()):
+        check_image(x)
     channels = weight.shape[1] * window.groups
     if x.shape[-3] != channels:
         raise InputError(

@@ -119,6 +119,7 @@ class PushPullConv2d(Inhibited):
 
     weight: nn.Parameter
     bias: nn.Parameter | None
+    padding: tuple[int, int] | str
 
     def __init__(
         self,
@@ -140,11 +141,18 @@ class PushPullConv2d(Inhibited):
         weight_eps: float | None = None,
     ) -> None:
         super().__init__()
-        _check_channels(in_channels, out_channels, groups)
+        channels = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
+        for what, value in channels.items():
+            if not is_integer(value, 1):
+                raise InputError(f"{what}={value!r} must be a positive integer")
+            if is_integer(groups, 1) and value % groups:
+                raise InputError(f"{what}={value} must be divisible by groups={groups}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.stride, self.dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
-        self.padding: tuple[int, int] | str = _padding(padding, self.stride)
+        self.padding = (
+            _named(padding, self.stride) if isinstance(padding, str) else pair("padding", padding, 0)
+        )
         if padding_mode not in PADDING_MODES:
             choice("padding_mode", padding_mode, PADDING_MODES)
         self.padding_mode = padding_mode
@@ -178,7 +186,6 @@ class PushPullConv2d(Inhibited):
 
     def prepared(self, x: Tensor) -> tuple[Tensor, Tensor, Window]:
         """Return x padded where the convolution cannot do it itself, the weight as it is used, the window."""
-        check_image(x)
         weight: Tensor = self.weight
         if self.weight_eps is not None:
             variance, mean = torch.var_mean(weight, dim=(1, 2, 3), keepdim=True, correction=0)
@@ -191,6 +198,7 @@ class PushPullConv2d(Inhibited):
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Pad x; return it with the padding that is left to the convolution."""
+        check_image(x)
         padding, size = self.padding, x.shape[-2:]
         if padding == "valid":
             return x, (0, 0)
@@ -276,7 +284,7 @@ def check_replaceable(unit: nn.Module, name: str) -> str:
 
     Messages call the convolution `name`.
     """
-    kind = qualified_name(unit)
+    kind = f"{type(unit).__module__}.{type(unit).__qualname__}"
     if isinstance(unit, PushPullConv2d):
         raise InputError(f"{name!r} is a push-pull unit already")
     if parametrize.is_parametrized(unit):
@@ -303,23 +311,7 @@ def check_replaceable(unit: nn.Module, name: str) -> str:
     return kind
 
 
-def qualified_name(unit: nn.Module) -> str:
-    """Return the class of a module with where it is defined."""
-    return f"{type(unit).__module__}.{type(unit).__qualname__}"
-
-
-def _check_channels(in_channels: int, out_channels: int, groups: int) -> None:
-    for what, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
-        if not is_integer(value, 1):
-            raise InputError(f"{what}={value!r} must be a positive integer")
-    for what, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-        if value % groups:
-            raise InputError(f"{what}={value} must be divisible by groups={groups}")
-
-
-def _padding(padding: IntOrPair | str, stride: tuple[int, int]) -> tuple[int, int] | str:
-    if not isinstance(padding, str):
-        return pair("padding", padding, 0)
+def _named(padding: str, stride: tuple[int, int]) -> str:
     if padding == "same" and stride != (1, 1):
         raise InputError(f"padding='same' needs stride 1, not {stride}; give a number, or 'tf_same'")
     return choice("padding", padding, ("same", "valid", "tf_same"))

@@ -17,7 +17,6 @@ from pushpull.unit.layers import (
     PushPullConv2d,
     check_replaceable,
     push_pull_twin,
-    qualified_name,
 )
 from pushpull.unit.tracing import convolution_units, first_convolution
 
@@ -194,7 +193,8 @@ def _named(model: nn.Module, name: str) -> nn.Module:
 
 def _candidates(model: nn.Module) -> str:
     """The convolutions that can be named, in registration order; 1x1 ones only where there are no others."""
-    handled = {n: unit for n, unit in convolution_units(model).items() if qualified_name(unit) in HANDLED}
+    units = convolution_units(model)
+    handled = {n: u for n, u in units.items() if f"{type(u).__module__}.{type(u).__qualname__}" in HANDLED}
     names = [n for n, unit in handled.items() if unit.kernel_size != (1, 1)] or list(handled)
     if not names:
         return "(the model has no 2-D convolution that can be replaced)"

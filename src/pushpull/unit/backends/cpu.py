@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pushpull.unit.backends import plain
-from pushpull.unit.backends.plain import Window, gradient_undisturbed, per_filter
+from pushpull.unit.backends.plain import Window, gradient_undisturbed
 
 # Kinds of device where the unit works in chunks.
 DEVICES = ("cpu",)
@@ -29,27 +29,15 @@ _masked = torch.ops.aten.threshold_backward
 _convolution_backward = torch.ops.aten.convolution_backward
 
 
-def respond(x: Tensor, weight: Tensor, bias: Tensor | None, alpha: float | Tensor, window: Window) -> Tensor:
-    """Return the unit's response; differentiable."""
-    operator: Any = torch.ops.pushpull.unit_in_chunks.default
-    result: Tensor = operator(*_operands(x, weight, bias, alpha, window), *window[1:])
-    return result
-
-
-def respond_pooled(
-    x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, alpha: float | Tensor, window: Window
+def respond(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    alpha: float | Tensor,
+    window: Window,
+    norm: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Return max_pool(relu(scale * unit + shift), 3, 2, 1), without gradients."""
-    with torch.no_grad():
-        operands = _operands(x, weight, None, alpha, window)
-        with torch.autocast("cpu", enabled=False):
-            return _pooled(operands, window, scale, shift)
-
-
-def _operands(
-    x: Tensor, weight: Tensor, bias: Tensor | None, alpha: float | Tensor, window: Window
-) -> tuple[Any, ...]:
-    """What the operator takes, in the dtypes that autocast gives: alpha as a tensor or None, and a number."""
+    """Return the unit's response, or with a norm (scale, shift) what a stem makes of it, without gradients."""
     convolved, filters = x, weight
     if torch.is_autocast_enabled("cpu"):
         half = torch.get_autocast_dtype("cpu")
@@ -57,8 +45,14 @@ def _operands(
     wide = plain.WIDER.get(convolved.dtype, convolved.dtype)
     m, strength, added = plain.filter_values(weight, alpha, bias, wide)
     box = plain.box_mean(x.to(wide), window, weight.shape[0] // window.groups)
-    parts = (strength, added, 1.0) if isinstance(strength, Tensor) else (None, added, float(strength))
-    return convolved, filters, m, box, *parts
+    given = (strength, added, 1.0) if isinstance(strength, Tensor) else (None, added, float(strength))
+    operands = (convolved, filters, m, box, *given)
+    if norm is None:
+        operator: Any = torch.ops.pushpull.unit_in_chunks.default
+        result: Tensor = operator(*operands, *window[1:])
+        return result
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        return _pooled(operands, window, *norm)
 
 
 @torch.library.custom_op("pushpull::unit_in_chunks", mutates_args=(), device_types="cpu")
@@ -68,7 +62,7 @@ def unit_in_chunks(
     side: int,
 ) -> Tensor:  # fmt: skip
     """See `_forward`."""
-    window = _window(weight, stride, padding, dilation, groups, side)
+    window = Window(weight.shape[2:], stride, padding, dilation, groups, side)
     with torch.autocast("cpu", enabled=False):
         return _forward((x, weight, contrast, box, alpha, bias, number), window)
 
@@ -80,7 +74,7 @@ def unit_in_chunks_backward(
     dilation: Sequence[int], groups: int, side: int, wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """See `_backward`; an empty tensor where no gradient is wanted."""
-    window = _window(weight, stride, padding, dilation, groups, side)
+    window = Window(weight.shape[2:], stride, padding, dilation, groups, side)
     with torch.autocast("cpu", enabled=False):
         found = _backward(of_y, (x, weight, contrast, box, alpha, bias, number), window, wanted)
     first, second, third, fourth, fifth, sixth = (x.new_empty(0) if t is None else t for t in found)
@@ -90,7 +84,7 @@ def unit_in_chunks_backward(
 @unit_in_chunks.register_fake
 def _(x: Tensor, weight: Tensor, *more: Any) -> Tensor:
     with torch.autocast("cpu", enabled=False):
-        return _window(weight, *more[_TENSORS - 1 :]).convolve(x, weight)
+        return Window(weight.shape[2:], *more[_TENSORS - 1 :]).convolve(x, weight)
 
 
 @unit_in_chunks_backward.register_fake
@@ -133,19 +127,12 @@ def _differentiable(ctx: Any, of_y: Tensor, wanted: Sequence[bool]) -> list[Tens
         ]
         x, weight, contrast, box, alpha, bias = views
         number, *sizes = ctx.numbers
-        push = _window(weight, *sizes).convolve(x, weight)
+        push = Window(weight.shape[2:], *sizes).convolve(x, weight)
         strength = number if alpha is None else alpha
         y = plain.inhibited(push.to(box.dtype), contrast, box, strength, bias, sizes[-1]).to(push.dtype)
     asked = [t for t, need in zip(views, wanted, strict=True) if need and t is not None]
     found = iter(torch.autograd.grad(y, asked, of_y, create_graph=again))
     return [next(found) if need else None for need in wanted]
-
-
-def _window(weight: Tensor, *sizes: Any) -> Window:
-    """The window, of an operator's lists of numbers."""
-    stride, padding, dilation, groups, side = sizes
-    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = weight.shape[2:], stride, padding, dilation
-    return Window((kh, kw), (sh, sw), (ph, pw), (dh, dw), groups, side)
 
 
 def _forward(operands: tuple[Any, ...], window: Window, dtype: torch.dtype | None = None) -> Tensor:
@@ -159,7 +146,8 @@ def _forward(operands: tuple[Any, ...], window: Window, dtype: torch.dtype | Non
     x, weight, contrast, box, alpha, bias, number = operands
     if not len(x):
         return window.convolve(x, weight)
-    plane, flat = _planes(box, window.avg_kernel_size)
+    side = window.avg_kernel_size
+    plane, flat = _planes(box, side)
     y = x.new_empty(0)
     for part in _parts(x, box, weight.shape[0]):
         push = window.convolve(x[part], weight)
@@ -168,9 +156,10 @@ def _forward(operands: tuple[Any, ...], window: Window, dtype: torch.dtype | Non
             strides = (push[0].numel(), *push.stride()[1:])
             y = torch.empty_strided((len(x), *push.shape[1:]), strides, dtype=dtype or push.dtype)
         response = push.to(box.dtype)
-        pull = _pull(response, contrast, flat[part], window.avg_kernel_size).relu_()
+        # Not yet divided by the number of pixels.
+        pull = _window_sum(response, side, -1).addcmul_(contrast[:, None, None], flat[part]).relu_()
         if alpha is not None:
-            pull *= per_filter(alpha)
+            pull *= alpha[:, None, None]
         wide = y.dtype == box.dtype
         target = torch.clamp_min(response, 0, out=y[part]) if wide else response.relu_()
         if plane is None:
@@ -178,7 +167,7 @@ def _forward(operands: tuple[Any, ...], window: Window, dtype: torch.dtype | Non
         else:
             target.addcmul_(pull, plane, value=-number)
         if bias is not None:
-            target += per_filter(bias)
+            target += bias[:, None, None]
         if not wide:
             y[part] = target
     return y
@@ -187,7 +176,7 @@ def _forward(operands: tuple[Any, ...], window: Window, dtype: torch.dtype | Non
 def _pooled(operands: tuple[Any, ...], window: Window, scale: Tensor, shift: Tensor) -> Tensor:
     """Return max_pool(relu(scale * unit + shift), 3, 2, 1) in x's dtype."""
     x, weight, contrast, box, *more = operands
-    scale, shift = (per_filter(t.to(box.dtype)) for t in (scale, shift))
+    scale, shift = (t.to(box.dtype)[:, None, None] for t in (scale, shift))
     n, _, h, w = box.shape
     y = x.new_empty(n, len(weight), (h + 1) // 2, (w + 1) // 2)
     for part in _parts(x, box, len(weight)):
@@ -214,14 +203,14 @@ def _backward(
         push = window.convolve(x[part], weight)
         response = push.to(box.dtype)
         of_part = _as_laid_out(of_y[part], response)
-        pull = _pull(response, contrast, flat[part], side)
+        pull = _window_sum(response, side, -1).addcmul_(contrast[:, None, None], flat[part])
         # Less the gradient of the pull response: its sign waits for the sums, it would cost a pass here.
         of_pull = _masked(of_part, pull, 0)
         if plane is not None:
             of_pull *= plane
         sums.add_outer(of_part, of_pull, pull)
         if alpha is not None:
-            of_pull *= per_filter(alpha)
+            of_pull *= alpha[:, None, None]
         elif number != 1.0:
             of_pull *= number
         sums.add_inner(of_pull, flat, part)
@@ -259,7 +248,7 @@ class _Gradients:
         if of_contrast is not None:
             of_contrast -= (of_pull * flat[part]).sum((0, 2, 3))
         if of_box is not None:
-            of_flat = of_pull * per_filter(self.operands[2])
+            of_flat = of_pull * self.operands[2][:, None, None]
             of_box[part] = -(of_flat.sum(1, keepdim=True) if of_box.shape[1] == 1 else of_flat)
 
     def add_convolution(self, of_push: Tensor, part: slice) -> None:
@@ -303,11 +292,6 @@ def _planes(box: Tensor, side: int) -> tuple[Tensor | None, Tensor]:
         return None, box
     plane = 1 / _window_sum(torch.ones_like(box[0, 0])[None, None], side)[0, 0]
     return plane, box / plane
-
-
-def _pull(response: Tensor, contrast: Tensor, flat: Tensor, side: int) -> Tensor:
-    """The pull response, not yet divided by the number of pixels."""
-    return _window_sum(response, side, -1).addcmul_(per_filter(contrast), flat)
 
 
 def _window_sum(t: Tensor, side: int, sign: int = 1) -> Tensor:

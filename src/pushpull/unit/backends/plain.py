@@ -5,7 +5,7 @@ What the other backends are built from is here too: the window, the filters' con
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, ParamSpec
 
 import torch
@@ -30,10 +30,10 @@ class Window(NamedTuple):
         avg_kernel_size: side of the mean over real pixels; 0 or 1 for none.
     """
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
+    kernel: Sequence[int]
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
     groups: int
     avg_kernel_size: int
 
@@ -77,7 +77,9 @@ def box_mean(x: Tensor, window: Window, members: int = 1) -> Tensor:
     total = F.pad(total, (pw, pw, ph, ph))
     total = total.unfold(-2, dh * (kh - 1) + 1, sh)[..., ::dh].sum(-1)
     total = total.unfold(-1, dw * (kw - 1) + 1, sw)[..., ::dw].sum(-1)
-    box = mean(total, window.avg_kernel_size)
+    box, side = total, window.avg_kernel_size
+    if side > 1:
+        box = F.avg_pool2d(total, side, 1, side // 2, count_include_pad=False)
     return box if groups == 1 or members == 1 else box.repeat_interleave(members, dim=1)
 
 
@@ -134,14 +136,22 @@ def undisturbed(*values: object) -> bool:
         return False
     if any(t.device != tensors[0].device for t in tensors):
         return False  # PyTorch's own operations say what is wrong, or take a number from the CPU
-    return torch.compiler.is_compiling() or not _watched(tensors)
+    if torch.compiler.is_compiling():
+        return True
+    return not _len_torch_dispatch_stack() and not any(
+        torch._C._functorch.is_legacy_batchedtensor(t) or forward_ad.unpack_dual(t).tangent is not None
+        for t in tensors
+    )
 
 
 def gradient_undisturbed(of_y: Tensor) -> bool:
     """Whether a gradient may come from an operator, which has none itself and cannot be batched."""
     if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
         return False
-    return torch.compiler.is_compiling() or not _watched([of_y])
+    if torch.compiler.is_compiling():
+        return True
+    batched = torch._C._functorch.is_legacy_batchedtensor(of_y)
+    return not (_len_torch_dispatch_stack() or batched or forward_ad.unpack_dual(of_y).tangent is not None)
 
 
 # Older versions cannot tell export from compilation: there both get plain operations.
@@ -160,13 +170,3 @@ def constant_when_compiled(function: Callable[P, bool]) -> Callable[P, bool]:
 @constant_when_compiled
 def _transformed() -> bool:
     return bool(torch._C._are_functorch_transforms_active())
-
-
-def _watched(tensors: list[Tensor]) -> bool:
-    """Whether a mode sees every operation, or a tensor is a batch in disguise or has a tangent."""
-    if _len_torch_dispatch_stack():
-        return True
-    return any(
-        torch._C._functorch.is_legacy_batchedtensor(t) or forward_ad.unpack_dual(t).tangent is not None
-        for t in tensors
-    )
