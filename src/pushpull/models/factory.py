@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+import timm
 from torch import nn
+from torchvision import models
 
 from pushpull.errors import InputError, choice
 from pushpull.models.libraries import build_timm, build_torchvision
@@ -92,9 +94,6 @@ def _of_library(name: str, stem: str, input_style: str, num_classes: int, pretra
 
 def _unavailable(name: str) -> InputError:
     """Return the error for a network that is none of ours, or has no published weights."""
-    import timm
-    from torchvision import models
-
     if name in _OWN:
         return InputError(no_published_weights(name))
     for library, names in (("torchvision", models.list_models(module=models)), ("timm", timm.list_models())):

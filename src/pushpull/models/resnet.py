@@ -25,8 +25,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "resnet152": {"block": Bottleneck, "layers": (3, 8, 36, 3)},
     "resnext50_32x4d": {"block": Bottleneck, "layers": (3, 4, 6, 3), "cardinality": 32, "base_width": 4},
 }
-
-
 _WIDTHS = (16, 32, 64)  # of the small networks' stages
 
 
@@ -67,19 +65,10 @@ class PushPullResNet(ResNet):
         input_style: str = "imagenet",
     ) -> None:
         choice("input_style", input_style, INPUT_STYLES)
-        super().__init__(
-            block,  # type: ignore[arg-type]  # timm annotates the class as its instance
-            layers,
-            num_classes=num_classes,
-            in_chans=in_chans,
-            output_stride=output_stride,
-            global_pool=global_pool,
-            cardinality=cardinality,
-            base_width=base_width,
-            drop_rate=drop_rate,
-            drop_path_rate=drop_path_rate,
-            zero_init_last=False,
-        )
+        kind: Any = block  # timm annotates the class as its instance
+        shape = (num_classes, in_chans, output_stride, global_pool, cardinality, base_width)
+        rates: dict[str, Any] = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+        super().__init__(kind, layers, *shape, **rates, zero_init_last=False)
         if input_style == "cifar":
             self._take_small_images(in_chans)
         give_stem(self, stem)
@@ -169,15 +158,9 @@ def _factory(name: str) -> Callable[..., nn.Module]:
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> nn.Module:
-        return PushPullResNet(
-            **VARIANTS[name],
-            stem=stem,
-            input_style=input_style,
-            num_classes=num_classes,
-            in_chans=in_chans,
-            drop_rate=drop_rate,
-            drop_path_rate=drop_path_rate,
-        )
+        shape = {**VARIANTS[name], "num_classes": num_classes, "in_chans": in_chans}
+        rates: dict[str, Any] = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+        return PushPullResNet(**shape, **rates, stem=stem, input_style=input_style)
 
     rates = "drop_rate, drop_path_rate: as timm's ResNet."
     return _named(build, name, f"Return an untrained {name}; see `PushPullResNet`.", rates)

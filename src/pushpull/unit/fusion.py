@@ -97,9 +97,7 @@ def fuse_stem(model: nn.Module, example_input: Any = None) -> FusedStem:
     if sum(call.who is rectifier for call in calls) == 1:
         places[id(rectifier)] = nn.Identity()
     for parent in [*model.modules()]:
-        for key, child in parent._modules.items():
-            if id(child) in places:
-                parent._modules[key] = places[id(child)]
+        parent._modules.update({k: places[id(c)] for k, c in parent._modules.items() if id(c) in places})
     return fused
 
 

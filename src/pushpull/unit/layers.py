@@ -222,13 +222,8 @@ class PushPullConv2d(Inhibited):
     def extra_repr(self) -> str:
         """Describe the unit in `print(model)`."""
         parts = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}"]
-        plain = {
-            "stride": (1, 1),
-            "padding": (0, 0),
-            "dilation": (1, 1),
-            "groups": 1,
-            "padding_mode": "zeros",
-        }
+        pairs = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+        plain = {**pairs, "groups": 1, "padding_mode": "zeros"}
         parts += [f"{k}={getattr(self, k)}" for k, default in plain.items() if getattr(self, k) != default]
         parts += ["bias=False"] if self.bias is None else []
         parts.append("trainable_alpha=True" if self.trainable_alpha else f"alpha={self.alpha}")

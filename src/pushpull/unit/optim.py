@@ -51,19 +51,14 @@ def parameter_groups(
     alphas = alpha_names(model)
     stem = set() if stem_weight_decay is None else _stem_names(model) - alphas
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    others = trained.keys() - alphas - stem
     groups: list[dict[str, Any]] = [
-        {
-            "params": [p for name, p in trained.items() if name not in alphas | stem],
-            "weight_decay": weight_decay,
-        },
-        {"params": [p for name, p in trained.items() if name in stem], "weight_decay": stem_weight_decay},
-        {"params": [p for name, p in trained.items() if name in alphas], "weight_decay": 0.0},
+        {"params": [p for name, p in trained.items() if name in names], "weight_decay": decay}
+        for names, decay in ((others, weight_decay), (stem, stem_weight_decay), (alphas, 0.0))
     ]
     groups = [group for group in groups if group["params"]]
     if not groups:
-        raise InputError(
-            "the model has no parameter that requires a gradient; unfreeze what is to be trained"
-        )
+        raise InputError("the model has no parameter that requires a gradient; unfreeze what is to train")
     return groups
 
 

@@ -37,7 +37,7 @@ def respond(
     window: Window,
     norm: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Return the unit's response, or with a norm (scale, shift) what a stem makes of it, without gradients."""
+    """Return the unit's response; with a norm, (scale, shift), what a stem makes of it, without gradients."""
     convolved, filters = x, weight
     if torch.is_autocast_enabled("cpu"):
         half = torch.get_autocast_dtype("cpu")
@@ -193,84 +193,74 @@ def _backward(
     of_y: Tensor, operands: tuple[Any, ...], window: Window, wanted: Sequence[bool]
 ) -> list[Tensor | None]:
     """Return the gradients of the six tensors among the operands of `_forward`, where wanted."""
-    x, weight, contrast, box, alpha, _, number = operands
+    x, weight, _, box, *_ = operands
     if not len(x):
         return [torch.zeros_like(t) if need else None for t, need in zip(operands, wanted, strict=False)]
-    side = window.avg_kernel_size
-    plane, flat = _planes(box, side)
-    sums = _Gradients(operands, window, wanted)
+    plane, flat = _planes(box, window.avg_kernel_size)
+    # Those of x and of the box are written part by part; the others are sums, in the wider dtype.
+    empty, zeros = torch.empty_like, torch.zeros_like
+    kinds = zip((empty, zeros, zeros, empty, zeros, zeros), operands, wanted, strict=False)
+    sums = [
+        make(t, dtype=x.dtype if t is x else box.dtype) if need and t is not None else None
+        for make, t, need in kinds
+    ]
     for part in _parts(x, box, weight.shape[0]):
-        push = window.convolve(x[part], weight)
-        response = push.to(box.dtype)
-        of_part = _as_laid_out(of_y[part], response)
-        pull = _window_sum(response, side, -1).addcmul_(contrast[:, None, None], flat[part])
-        # Less the gradient of the pull response: its sign waits for the sums, it would cost a pass here.
-        of_pull = _masked(of_part, pull, 0)
-        if plane is not None:
-            of_pull *= plane
-        sums.add_outer(of_part, of_pull, pull)
-        if alpha is not None:
-            of_pull *= alpha[:, None, None]
-        elif number != 1.0:
-            of_pull *= number
-        sums.add_inner(of_pull, flat, part)
-        if wanted[0] or wanted[1]:
-            of_push = _masked(of_part, response, 0)
-            of_push -= _window_sum(of_pull, side, -1)
-            sums.add_convolution(of_push.to(push.dtype), part)
-    return sums.finished(plane)
+        _add_gradients(sums, part, of_y[part], operands, window, plane, flat[part])
+    if sums[3] is not None and plane is not None:
+        sums[3] /= plane
+    return [None if s is None else s.to(t.dtype) for s, t in zip(sums, operands, strict=False)]
 
 
-class _Gradients:
-    """Sums over the parts of the batch, in the order of the operands; None where none is wanted."""
+def _add_gradients(
+    sums: list[Any],
+    part: slice,
+    of_y: Tensor,
+    operands: tuple[Any, ...],
+    window: Window,
+    plane: Tensor | None,
+    flat: Tensor,
+) -> None:
+    """Add a part of the batch to the gradients that are wanted, or write it there."""
+    x, weight, contrast, box, alpha, _, number = operands
+    of_x, of_weight, of_contrast, of_box, of_alpha, of_bias = sums
+    push = window.convolve(x[part], weight)
+    response = push.to(box.dtype)
+    if of_y.dtype != response.dtype or of_y.stride()[1:] != response.stride()[1:]:
+        of_y = torch.empty_like(response).copy_(of_y)
+    pull = _window_sum(response, window.avg_kernel_size, -1).addcmul_(contrast[:, None, None], flat)
+    # Less the gradient of the pull response: its sign waits for the sums, it would cost a pass here.
+    of_pull = _masked(of_y, pull, 0)
+    if plane is not None:
+        of_pull *= plane
+    if of_bias is not None:
+        of_bias += of_y.sum((0, 2, 3))
+    if of_alpha is not None:
+        of_alpha -= (of_pull * pull).sum((0, 2, 3))
+    if alpha is not None or number != 1.0:
+        of_pull *= number if alpha is None else alpha[:, None, None]
+    if of_contrast is not None:
+        of_contrast -= (of_pull * flat).sum((0, 2, 3))
+    if of_box is not None:
+        of_flat = of_pull * contrast[:, None, None]
+        of_box[part] = -(of_flat.sum(1, keepdim=True) if of_box.shape[1] == 1 else of_flat)
+    if of_x is not None or of_weight is not None:
+        of_push = _masked(of_y, response, 0)
+        of_push -= _window_sum(of_pull, window.avg_kernel_size, -1)
+        _add_convolution(of_x, of_weight, of_push.to(push.dtype), part, x, weight, window)
 
-    def __init__(self, operands: tuple[Any, ...], window: Window, wanted: Sequence[bool]) -> None:
-        self.operands, self.window = operands[:_TENSORS], window
-        # Those of x and of the box are written part by part; the others are sums, in the wider dtype.
-        empty, zeros = torch.empty_like, torch.zeros_like
-        kinds, wide = [empty, zeros, zeros, empty, zeros, zeros], operands[3].dtype
-        self.sums: list[Any] = [
-            make(t, dtype=t.dtype if i == 0 else wide) if wanted[i] and t is not None else None
-            for i, (make, t) in enumerate(zip(kinds, self.operands, strict=True))
-        ]
 
-    def add_outer(self, of_y: Tensor, of_pull: Tensor, pull: Tensor) -> None:
-        """Add to alpha and bias."""
-        *_, of_alpha, of_bias = self.sums
-        if of_bias is not None:
-            of_bias += of_y.sum((0, 2, 3))
-        if of_alpha is not None:
-            of_alpha -= (of_pull * pull).sum((0, 2, 3))
-
-    def add_inner(self, of_pull: Tensor, flat: Tensor, part: slice) -> None:
-        """Add to the contrast and to the box."""
-        of_contrast, of_box = self.sums[2:4]
-        if of_contrast is not None:
-            of_contrast -= (of_pull * flat[part]).sum((0, 2, 3))
-        if of_box is not None:
-            of_flat = of_pull * self.operands[2][:, None, None]
-            of_box[part] = -(of_flat.sum(1, keepdim=True) if of_box.shape[1] == 1 else of_flat)
-
-    def add_convolution(self, of_push: Tensor, part: slice) -> None:
-        """Add to x and to the weight."""
-        (of_x, of_weight), (x, weight) = self.sums[:2], self.operands[:2]
-        _, stride, padding, dilation, groups, _ = self.window
-        mask = [of_x is not None, of_weight is not None, False]
-        x_part, weight_part, _ = _convolution_backward(
-            of_push, x[part], weight, None, stride, padding, dilation, False, [0, 0], groups, mask
-        )
-        if of_x is not None:
-            of_x[part] = x_part
-        if of_weight is not None:
-            of_weight += weight_part
-
-    def finished(self, plane: Tensor | None) -> list[Tensor | None]:
-        """Return what autograd asked for."""
-        of_box = self.sums[3]
-        if of_box is not None and plane is not None:
-            of_box /= plane
-        pairs = zip(self.sums, self.operands, strict=True)
-        return [None if found is None else found.to(t.dtype) for found, t in pairs]
+def _add_convolution(
+    of_x: Any, of_weight: Any, of_push: Tensor, part: slice, x: Tensor, weight: Tensor, window: Window
+) -> None:
+    _, stride, padding, dilation, groups, _ = window
+    mask = [of_x is not None, of_weight is not None, False]
+    x_part, weight_part, _ = _convolution_backward(
+        of_push, x[part], weight, None, stride, padding, dilation, False, [0, 0], groups, mask
+    )
+    if of_x is not None:
+        of_x[part] = x_part
+    if of_weight is not None:
+        of_weight += weight_part
 
 
 def _parts(x: Tensor, box: Tensor, filters: int) -> Iterator[slice]:
@@ -279,11 +269,6 @@ def _parts(x: Tensor, box: Tensor, filters: int) -> Iterator[slice]:
     images = max(1, _CHUNK_BYTES * torch.get_num_threads() // image_bytes)
     for start in range(0, len(x), images):
         yield slice(start, start + images)
-
-
-def _as_laid_out(t: Tensor, like: Tensor) -> Tensor:
-    same = t.dtype == like.dtype and t.stride()[1:] == like.stride()[1:]
-    return t if same else torch.empty_like(like).copy_(t)
 
 
 def _planes(box: Tensor, side: int) -> tuple[Tensor | None, Tensor]:
