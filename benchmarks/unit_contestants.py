@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pushpull import PushPullConv2d, create_model, fuse_stem
+from pushpull.unit.backends import cpu
 from pushpull.unit.backends import triton as kernels
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 PLAIN, PUBLISHED, EAGER, COMPILED, FUSED = "plain", "published form", "ours, eager", "ours, compiled", "fused"
 # On a GPU the unit as it is, eager, is the fused form; the same without the kernels stands beside it.
 OPERATIONS, PLAIN_COMPILED = "ours, plain operations", "plain, compiled"
+OPERATIONS_COMPILED = "ours, plain operations, compiled"
 
 # Ratios to the plain layer or network that are aimed at: (device, what, who) -> how many times, at most.
 TARGETS = {
@@ -87,8 +89,8 @@ class Setting(NamedTuple):
         return self.placed(torch.randn(count, 3, self.size, self.size), memory_format)
 
 
-class WithoutKernels(nn.Module):
-    """A module, run with no kernels of ours: on a GPU its unit is plain operations then."""
+class PlainOperations(nn.Module):
+    """A module whose unit is plain operations: neither kernels on a GPU nor chunks on the CPU."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -96,11 +98,12 @@ class WithoutKernels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the module returns."""
-        devices, kernels.DEVICES = kernels.DEVICES, ()
+        before = kernels.DEVICES, cpu.DEVICES
+        kernels.DEVICES, cpu.DEVICES = (), ()
         try:
             return self.module(x)
         finally:
-            kernels.DEVICES = devices
+            kernels.DEVICES, cpu.DEVICES = before
 
 
 class Published(nn.Module):
@@ -132,7 +135,7 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
         setting.ours: ours,
     }
     if setting.ours == FUSED:
-        modules[OPERATIONS] = WithoutKernels(ours)
+        modules[OPERATIONS] = PlainOperations(ours)
     reasons = _compile(setting, modules, {COMPILED: ours})
     if setting.ours != FUSED:
         reasons[FUSED] = "not measured (no GPU)"
@@ -154,6 +157,46 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
         ],
         # What a pass over the whole response costs: the unit of what a slower form does more.
         "pass_ms": 1e3 * min(interleaved({"pass": lambda: F.relu(y)}, repeats=setting.repeats)["pass"]),
+    }
+
+
+def ways(setting: Setting, name: str, small: bool, limits: dict[str, float]) -> dict[str, Any]:
+    """The unit as it is computed here beside plain operations, eager and compiled: what its code is worth.
+
+    Args:
+        small: 3x3 filters on 128 images of 32 pixels, not 7x7 with stride 2 on large ones.
+    """
+    geometry = (3, 64, 3, 1, 1) if small else (3, 64, 7, 2, 3)
+    ours = setting.placed(PushPullConv2d(*geometry), name)
+    modules: dict[str, Any] = {
+        PLAIN: setting.placed(nn.Conv2d(*geometry), name),
+        setting.ours: ours,
+        OPERATIONS: PlainOperations(ours),
+    }
+    reasons = _compile(setting, modules, {OPERATIONS_COMPILED: ours})
+    if OPERATIONS_COMPILED in modules:
+        modules[OPERATIONS_COMPILED] = PlainOperations(modules[OPERATIONS_COMPILED])
+    sized = setting._replace(size=32) if small else setting
+    x = sized.images(128 if small else setting.batch, name)
+    with torch.no_grad():
+        y = modules[PLAIN](x)
+    cotangent = torch.randn_like(y)
+    forward = _inference(modules, x, setting)
+    steps = {who: _step(module, x, cotangent) for who, module in modules.items()}
+    both = interleaved(steps, repeats=setting.repeats)
+    kernel = geometry[2]
+    operations = 2 * y.numel() * 3 * kernel * kernel
+    bounds = {
+        ("forward", PLAIN): floor(limits, x.nbytes + y.nbytes, operations),
+        ("forward + backward", PLAIN): floor(limits, 2 * x.nbytes + 2 * y.nbytes, 2 * operations),
+    }
+    what = f"{kernel}x{kernel}, {name}, avg 3, {sized.size} px, batch {len(x)}"
+    return {
+        "title": f"ways to compute the unit, {what}",
+        "rows": [
+            *_rows(setting, "forward", forward, bounds, reasons),
+            *_rows(setting, "forward + backward", both, bounds, reasons),
+        ],
     }
 
 
@@ -208,8 +251,12 @@ def networks(setting: Setting, name: str, limits: dict[str, float], train: bool)
     x = setting.images(setting.network_batch, "channels_last")
     labels = torch.arange(len(x), device=setting.device)
     modules, calls = {}, {}
-    for who, stem in ((PLAIN, "plain"), (setting.ours, "pp3")):
+    # On the CPU "fused" is the network after fuse_stem; on a GPU the unit's kernels are called so.
+    fuses = setting.ours == EAGER and not train
+    for who, stem in ((PLAIN, "plain"), (setting.ours, "pp3"), *([(FUSED, "pp3")] if fuses else [])):
         modules[who] = setting.placed(create_model(name, stem=stem), "channels_last").train(train)
+        if fuses and who == FUSED:
+            fuse_stem(modules[who])
         calls[who] = _training(modules[who], x, labels) if train else _under_inference(modules[who], x)
     found = interleaved(calls, repeats=setting.repeats)
     with FlopCounterMode(display=False) as counted:
@@ -273,7 +320,8 @@ def _under_inference(module: Any, x: Tensor) -> Callable[[], None]:
 
 def _step(module: Any, x: Tensor, cotangent: Tensor) -> Callable[[], None]:
     """Forward and backward; images need no gradient."""
-    original = getattr(module, "_orig_mod", module)
+    inner = getattr(module, "module", module)
+    original = getattr(inner, "_orig_mod", inner)
     parameters = [p for p in original.parameters() if p.requires_grad]
 
     def call() -> None:
