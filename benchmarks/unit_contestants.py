@@ -37,6 +37,11 @@ TARGETS = {
 }
 
 
+# (kernel, stride, padding) of the first layer.
+LAYERS = {"imagenet": (7, 2, 3), "cifar": (3, 1, 1)}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
 class Setting(NamedTuple):
     """What all measurements of a run share."""
 
@@ -49,6 +54,7 @@ class Setting(NamedTuple):
     threads: int
     compiler: str | None
     """Why nothing is compiled; None where it is."""
+    layer: str = "imagenet"
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Setting:
@@ -59,13 +65,14 @@ class Setting(NamedTuple):
             reason = "no C++ compiler"
         return cls(
             torch.device("cuda" if gpu else "cpu"),
-            torch.bfloat16 if gpu else torch.float32,
+            _DTYPES[options.dtype or ("bf16" if gpu else "fp32")],
             options.batch,
             options.network_batch or (256 if gpu else 4),
             options.size,
             options.repeats,
             options.threads,
             reason,
+            options.layer,
         )
 
     @property
@@ -124,8 +131,9 @@ class Published(nn.Module):
 
 def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> dict[str, Any]:
     """Forward, forward + backward and peak memory of the first layer in all forms."""
-    plain = setting.placed(nn.Conv2d(3, 64, 7, 2, 3), name)
-    ours = setting.placed(PushPullConv2d(3, 64, 7, 2, 3, avg_kernel_size=side), name)
+    geometry = LAYERS[setting.layer]
+    plain = setting.placed(nn.Conv2d(3, 64, *geometry), name)
+    ours = setting.placed(PushPullConv2d(3, 64, *geometry, avg_kernel_size=side), name)
     modules: dict[str, Callable[[Tensor], Tensor]] = {
         PLAIN: plain,
         PUBLISHED: Published(plain, side),
@@ -144,9 +152,10 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
     steps = {who: _step(module, x, cotangent) for who, module in modules.items()}
     both = interleaved(steps, repeats=setting.repeats)
     memory = {who: peak_bytes(step, setting.device) for who, step in steps.items()}
-    bounds = _layer_floors(limits, x, y)
+    bounds = _layer_floors(limits, x, y, geometry[0] ** 2)
+    shape = "" if setting.layer == "imagenet" else f" {geometry[0]}x{geometry[0]} at {setting.size} px"
     return {
-        "title": f"first layer, {name}, avg {side}, batch {setting.batch}",
+        "title": f"first layer{shape}, {name}, avg {side}, batch {setting.batch}",
         "rows": [
             *_rows(setting, "forward", forward, bounds, reasons),
             *_rows(setting, "forward + backward", both, bounds, reasons),
@@ -157,9 +166,11 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
     }
 
 
-def _layer_floors(limits: dict[str, float], x: Tensor, y: Tensor) -> dict[tuple[str, str], dict[str, float]]:
+def _layer_floors(
+    limits: dict[str, float], x: Tensor, y: Tensor, taps: int
+) -> dict[tuple[str, str], dict[str, float]]:
     """Floors of the plain layer, and of the fused form, whose kernels follow the convolution: (what, who)."""
-    operations = 2 * y.numel() * 3 * 49
+    operations = 2 * y.numel() * 3 * taps
     once, signs = y.nbytes, y.numel()
     return {
         ("forward", PLAIN): floor(limits, x.nbytes + once, operations),
