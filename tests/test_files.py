@@ -1,6 +1,7 @@
 """Files written whole or not at all."""
 
 import os
+import pickle
 import stat
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pushpull.data import StreamDataset, load_data
 from pushpull.errors import InputError, MissingFileError
 from pushpull.files import (
     InUseError,
@@ -18,6 +20,7 @@ from pushpull.files import (
     write_json,
     write_text,
 )
+from pushpull.files.plugins import load_plugin
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
@@ -108,6 +111,23 @@ def test_trying_a_folder_leaves_nothing(tmp_path):
     (tmp_path / "there").mkdir()
     writable_folder(tmp_path / "there" / "new")
     assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_new_process_has_the_plugins_of_the_one_that_starts_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("pushpull.files.plugins._loaded", {})
+    path = tmp_path / "my_transform.py"
+    path.write_text(
+        "from torchvision.transforms.functional import pil_to_tensor\n"
+        "class Transform:\n"
+        "    def __call__(self, image, index):\n"
+        "        return pil_to_tensor(image)\n"
+    )
+    dataset = StreamDataset(load_data("digits").test.subset([3]), load_plugin(path).Transform())
+    read = "import pickle, sys; print(pickle.load(sys.stdin.buffer)[0].image.shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", read], input=pickle.dumps(dataset), capture_output=True, check=True
+    )
+    assert done.stdout == b"torch.Size([3, 32, 32])\n"
 
 
 HOLD = """

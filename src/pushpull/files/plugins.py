@@ -51,6 +51,22 @@ def loaded_plugins() -> list[str]:
     return list(_loaded)
 
 
+class Plugins:
+    """Stands first in what is sent to a new process: unpickled there, it loads what is loaded here.
+
+    What comes behind it may then be of classes that a plugin defines. A forked process has them anyway.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_all, (loaded_plugins(),)
+
+
+def _load_all(specs: list[str]) -> Plugins:
+    for spec in specs:
+        load_plugin(spec)
+    return Plugins()
+
+
 def named_object(spec: str) -> Any:
     """Return what `path/to/file.py:name` or `package.module:name` names; `name` may have dots.
 
