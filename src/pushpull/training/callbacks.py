@@ -12,7 +12,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
@@ -155,10 +154,3 @@ class EpochLines(L.Callback):
         parts.append(f"{seconds:.1f} s")
         if trainer.is_global_zero:
             print("  ".join(parts), file=sys.stderr, flush=True)
-
-
-def progress_callbacks(progress: bool) -> list[L.Callback]:
-    """Return a progress bar on a terminal, else lines; nothing where none is wanted."""
-    if not progress:
-        return []
-    return [RichProgressBar() if sys.stderr.isatty() else EpochLines()]

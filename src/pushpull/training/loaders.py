@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from pushpull.augment import augment_batch
@@ -92,7 +91,8 @@ class ImageTransform:
         """Return the augmented image number `index`."""
         if self.config.crop is not None and self.config.resize is None:
             check_crop(self.config.crop, self.config.padding, [image.height, image.width])
-        with _seeded(self.seed, self.epoch, index):
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's default generator
+            torch.default_generator.manual_seed(_crc(self.seed, self.epoch, index))
             framed = self._steps(image)
         number = torch.tensor([index])
         augmented: Tensor = apply_policy(framed[None], number, self.config, self.seed, self.epoch)
@@ -126,13 +126,9 @@ def apply_policy(
     return augment_batch(images, config.policy, index=index, seed=seed, epoch=epoch, view=view, scale=scale)
 
 
-@contextmanager
-def _seeded(seed: int, epoch: int, index: int) -> Iterator[None]:
-    """Torchvision draws from torch's default generator: seed it inside, and give it back as it was."""
-    with torch.random.fork_rng(devices=[]):
-        # The CPU generator reads 32 bits of its seed: a checksum makes them depend on all three numbers.
-        torch.default_generator.manual_seed(zlib.crc32(f"{seed},{epoch},{index}".encode()))
-        yield
+def _crc(*numbers: int) -> int:
+    """Return a seed that depends on all numbers: the CPU generator reads 32 bits of it."""
+    return zlib.crc32(",".join(map(str, numbers)).encode())
 
 
 def views(images: Tensor, index: Tensor, recipe: Recipe, epoch: int) -> Tensor:
@@ -153,11 +149,6 @@ def views(images: Tensor, index: Tensor, recipe: Recipe, epoch: int) -> Tensor:
         return apply_policy(images, index, config, seed, epoch)
     drawn = [apply_policy(images, index, config, seed, epoch, view) for view in (0, 1)]
     return torch.cat([images, *drawn])
-
-
-def in_batches(recipe: Recipe, device: torch.device) -> bool:
-    """Whether streamed images get their policy together, on the device, and not one by one in a worker."""
-    return bool(recipe.loss.jsd) or (recipe.augment.policy != "none" and device.type != "cpu")
 
 
 def check_augment(config: AugmentConfig, splits: DataSplits) -> None:
@@ -226,8 +217,9 @@ class ImageData(L.LightningDataModule):
         assert trainer is not None
         epoch, rank, world = trainer.current_epoch, trainer.global_rank, trainer.world_size
         steps = self.steps_per_epoch(world)
-        batches = _epoch_batches(self.images_an_epoch, self.recipe, epoch, steps)
-        share = [batch[rank::world] for batch in batches]
+        size, generator = self.recipe.batch_size, torch.Generator().manual_seed(_crc(self.recipe.seed, epoch))
+        order = torch.randperm(self.images_an_epoch, generator=generator)
+        share = [batch[rank::world] for batch in order[: steps * size].split(size)]
         if self.images is not None:
             device = trainer.strategy.root_device
             self.images = replace(
@@ -246,22 +238,6 @@ class ImageData(L.LightningDataModule):
             share = torch.arange(trainer.global_rank, len(split), trainer.world_size)
             self._validation = split.subset(share) if trainer.world_size > 1 else split
         return _Validation(self._validation, self.splits, self.recipe, trainer.strategy.root_device)
-
-
-def _epoch_batches(images: int, recipe: Recipe, epoch: int, steps: int) -> list[Tensor]:
-    """Positions of the images of every step of an epoch, shuffled."""
-    generator = torch.Generator().manual_seed(_epoch_seed(recipe, epoch))
-    order = torch.randperm(images, generator=generator)
-    return list(order[: steps * recipe.batch_size].split(recipe.batch_size))
-
-
-def _epoch_seed(recipe: Recipe, epoch: int) -> int:
-    # The CPU generator reads 32 bits of its seed.
-    return zlib.crc32(f"{recipe.seed},{epoch}".encode())
-
-
-def _step_seed(recipe: Recipe, epoch: int, step: int, rank: int) -> int:
-    return zlib.crc32(f"{recipe.seed},{epoch},{step},{rank}".encode())
 
 
 class _EpochBatches:
@@ -293,7 +269,8 @@ class _ResidentBatches(_EpochBatches):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         config = self.recipe.augment
         for step in range(self.given, len(self.batches)):
-            generator = torch.Generator().manual_seed(_step_seed(self.recipe, self.epoch, step, self.rank))
+            seed = _crc(self.recipe.seed, self.epoch, step, self.rank)
+            generator = torch.Generator().manual_seed(seed)
             batch = self.batches[step]
             at = batch.to(self.images.labels.device)
             images = random_crop_flip(
@@ -314,12 +291,14 @@ class _StreamedBatches(_EpochBatches):
         self.train, self.skips, self.device = data.train, data.skips, device
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        together = in_batches(self.recipe, self.device)
+        # The policy is for a batch on the device, or for the image in a worker where the device is the CPU.
+        policy, together = self.recipe.augment.policy != "none", bool(self.recipe.loss.jsd)
+        together = together or (policy and self.device.type != "cpu")
         config = replace(self.recipe.augment, policy="none") if together else self.recipe.augment
         dataset = StreamDataset(self.train, ImageTransform(config, self.recipe.seed, self.epoch))
         loader = DataLoader(
             dataset,
-            batch_sampler=_Positions(self.batches[self.given :]),
+            batch_sampler=map(Tensor.tolist, self.batches[self.given :]),
             num_workers=self.recipe.workers,
             collate_fn=collate_readable,
             pin_memory=self.device.type == "cuda",
@@ -350,19 +329,6 @@ class _StreamedBatches(_EpochBatches):
             f"no batch of {len(self.batches[step])} has two readable images; raise batch_size, or repair "
             "the images"
         )
-
-
-class _Positions(Sampler[list[int]]):
-    """Batches whose positions are already drawn."""
-
-    def __init__(self, batches: list[Tensor]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (batch.tolist() for batch in self.batches)
 
 
 class _Validation:
