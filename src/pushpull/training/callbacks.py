@@ -1,4 +1,4 @@
-"""What a training run does beside training: keep the best weights, be repeatable, say where it is."""
+"""What a training run does besides training: keep the best weights, be repeatable, say how far it is."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Repeatable(L.Callback):
         torch.manual_seed(zlib.crc32(numbers.encode()))
 
 
-class OutOfTime(Exception):  # noqa: N818 - no error: what was done is on disk
+class OutOfTime(Exception):  # noqa: N818 - not an error: what was done is on disk
     """Training or evaluation stopped because it was asked to; what is left can be continued."""
 
 
@@ -87,7 +87,7 @@ class Checkpoints(L.Callback):
 
     Args:
         path: the file; it is replaced whole.
-        every_s: seconds between two.
+        every_s: seconds between two checkpoints.
         stop: asked after every step; True writes the checkpoint and raises `OutOfTime`.
     """
 
@@ -122,7 +122,7 @@ class Checkpoints(L.Callback):
 
 
 class StopAtBadLoss(L.Callback):
-    """Stop at the first epoch whose loss is no number: what follows would be wasted."""
+    """Stop at the first epoch whose loss is not a number: what follows would be wasted."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Raise `InputError`."""
@@ -135,7 +135,7 @@ class StopAtBadLoss(L.Callback):
 
 
 class EpochLines(L.Callback):
-    """One line an epoch, for where a progress bar cannot be drawn (a file, a pipe, a CI log)."""
+    """One line per epoch, for where a progress bar cannot be drawn (a file, a pipe, a CI log)."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()

@@ -25,7 +25,12 @@ from pushpull.data.images import AS_IS
 from pushpull.errors import InputError
 from pushpull.training.recipe import AugmentConfig, Recipe
 
-_CIFAR_PX = 64
+_CIFAR_PX = 64  # the longer side of the largest images that take the settings for CIFAR
+
+
+def _crc(*numbers: int) -> int:
+    """Return a seed that depends on all numbers: the CPU generator reads 32 bits of it."""
+    return zlib.crc32(",".join(map(str, numbers)).encode())
 
 
 def random_crop_flip(
@@ -39,12 +44,19 @@ def random_crop_flip(
     """Pad with zeros, crop at a uniform place and mirror half of the images: one gather for the batch.
 
     Args:
-        images: any type, on any device.
-        generator: on the CPU; the draws are an image's own.
-        crop, padding: pixels; without a crop nothing is padded.
-        flip: whether to mirror.
+        images: (n, c, h, w), on any device.
+        generator: on the CPU; every image has draws of its own.
+        crop: side of the crop in pixels; None keeps the images whole.
+        padding: zeros in pixels on each side before the crop; without a crop there are none.
+        flip: mirror each image left to right with probability 1/2.
+
+    Returns:
+        (n, c, crop, crop), or (n, c, h, w) without a crop, on the images' device.
+
+    Raises:
+        InputError: a crop that is larger than the padded images.
     """
-    n, channels, *size = images.shape
+    n, _, *size = images.shape
     if crop is None and not flip:
         return images
     if crop is None:
@@ -59,21 +71,24 @@ def random_crop_flip(
     if flip:
         mirrored = torch.rand(n, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    rows, columns = rows.to(images.device), columns.to(images.device)
-    image, channel = (torch.arange(size, device=images.device) for size in (n, channels))
-    where = (
+    return _picked(padded, rows.to(images.device), columns.to(images.device))
+
+
+def _picked(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return of each image its own rows (n, height) and columns (n, width)."""
+    image, channel = (torch.arange(size, device=images.device) for size in images.shape[:2])
+    return images[
         image[:, None, None, None],
         channel[None, :, None, None],
         rows[:, None, :, None],
         columns[:, None, None, :],
-    )
-    return padded[where]
+    ]
 
 
 class ImageTransform:
     """Resize, crop, flip and policy of one image, drawn from (seed, epoch, image index) and nothing else.
 
-    So an image is augmented alike whatever the worker or the batch it is in. Picklable.
+    So an image is augmented in the same way whatever the worker or the batch it is in. Picklable.
     """
 
     def __init__(self, config: AugmentConfig, seed: int, epoch: int) -> None:
@@ -116,19 +131,11 @@ def apply_policy(
     epoch: int,
     view: int = 0,
 ) -> UInt8[Tensor, "n 3 h w"]:
-    """Apply the policy on the images' device, with one draw an image: see `augment_batch`.
-
-    Where the recipe names no scale, images of up to 64 px take the settings for CIFAR.
-    """
+    """Apply the policy on the images' device, with one draw per image: see `augment_batch`."""
     if config.policy == "none":
         return images
     scale = config.scale or ("cifar" if max(images.shape[2:]) <= _CIFAR_PX else "imagenet")
     return augment_batch(images, config.policy, index=index, seed=seed, epoch=epoch, view=view, scale=scale)
-
-
-def _crc(*numbers: int) -> int:
-    """Return a seed that depends on all numbers: the CPU generator reads 32 bits of it."""
-    return zlib.crc32(",".join(map(str, numbers)).encode())
 
 
 def views(images: Tensor, index: Tensor, recipe: Recipe, epoch: int) -> Tensor:
@@ -193,20 +200,20 @@ class ImageData(L.LightningDataModule):
         self._validation: ImageSplit | None = None
 
     @property
-    def images_an_epoch(self) -> int:
-        """How many images an epoch has."""
+    def images_per_epoch(self) -> int:
+        """How many training images there are."""
         return len(self.images.labels) if self.images is not None else len(self.train)
 
     def steps_per_epoch(self, world_size: int) -> int:
         """Return the number of optimiser steps of an epoch; a last, smaller batch is left out."""
-        steps = self.images_an_epoch // self.recipe.batch_size
+        steps = self.images_per_epoch // self.recipe.batch_size
         if self.recipe.batch_size % world_size:
             raise InputError(
                 f"batch_size={self.recipe.batch_size} must be a multiple of {world_size} devices"
             )
         if steps < 1:
             raise InputError(
-                f"batch_size={self.recipe.batch_size} is more than the {self.images_an_epoch} training "
+                f"batch_size={self.recipe.batch_size} is more than the {self.images_per_epoch} training "
                 "images; give a smaller one"
             )
         return steps
@@ -218,7 +225,7 @@ class ImageData(L.LightningDataModule):
         epoch, rank, world = trainer.current_epoch, trainer.global_rank, trainer.world_size
         steps = self.steps_per_epoch(world)
         size, generator = self.recipe.batch_size, torch.Generator().manual_seed(_crc(self.recipe.seed, epoch))
-        order = torch.randperm(self.images_an_epoch, generator=generator)
+        order = torch.randperm(self.images_per_epoch, generator=generator)
         share = [batch[rank::world] for batch in order[: steps * size].split(size)]
         if self.images is not None:
             device = trainer.strategy.root_device
@@ -283,7 +290,7 @@ class _ResidentBatches(_EpochBatches):
 class _StreamedBatches(_EpochBatches):
     """Batches that workers decode and crop, without their unreadable images, which are counted.
 
-    There is one a step, whatever could be read.
+    Every step has one, whatever could be read.
     """
 
     def __init__(self, data: ImageData, batches: list[Tensor], epoch: int, device: torch.device) -> None:
@@ -291,14 +298,14 @@ class _StreamedBatches(_EpochBatches):
         self.train, self.skips, self.device = data.train, data.skips, device
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # The policy is for a batch on the device, or for the image in a worker where the device is the CPU.
-        policy, together = self.recipe.augment.policy != "none", bool(self.recipe.loss.jsd)
-        together = together or (policy and self.device.type != "cpu")
-        config = replace(self.recipe.augment, policy="none") if together else self.recipe.augment
+        config = self.recipe.augment
+        # The policy is for the batch on its device; for the image, in a worker, where that is the CPU.
+        together = bool(self.recipe.loss.jsd) or (config.policy != "none" and self.device.type != "cpu")
+        config = replace(config, policy="none") if together else config
         dataset = StreamDataset(self.train, ImageTransform(config, self.recipe.seed, self.epoch))
         loader = DataLoader(
             dataset,
-            batch_sampler=map(Tensor.tolist, self.batches[self.given :]),
+            batch_sampler=map(Tensor.tolist, self.batches[self.given :]),  # read once
             num_workers=self.recipe.workers,
             collate_fn=collate_readable,
             pin_memory=self.device.type == "cuda",

@@ -35,13 +35,21 @@ def distillation(
     w T^2 KL(softmax(teacher / T) || softmax(logits / T)) + (1 - w) CE(logits, labels), mean over the batch
 
     Args:
-        logits, teacher: of the same images; no gradient reaches the teacher's.
-        labels: of the images.
+        logits: (n, classes), floating.
+        teacher: (n, classes), the teacher's logits for the same images; no gradient reaches them.
+        labels: (n,), integers in 0..classes-1.
         temperature: T > 0.
         teacher_weight: w in [0, 1].
-        label_smoothing: of the cross-entropy.
+        label_smoothing: of the cross-entropy, in [0, 1).
+
+    Returns:
+        The loss, a tensor without dimensions.
 
     Source: Hinton, Vinyals, Dean, arXiv 1503.02531; T^2 keeps the gradients' size whatever T is.
+
+    >>> logits, teacher = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]])
+    >>> round(distillation(logits, teacher, torch.tensor([1])).item(), 3)
+    2.959
     """
     soft = F.kl_div(
         F.log_softmax(logits / temperature, dim=1),
@@ -86,7 +94,7 @@ def load_teacher(folder: str | Path, classes: Sequence[str]) -> Callable[[Tensor
 class Classifier(L.LightningModule):
     """A network trained on uint8 batches, which it normalises itself.
 
-    A batch has an image a label or, for the consistency loss, three: the image and two augmented views.
+    A batch has one image per label or, for the consistency loss, three: the image and two augmented views.
 
     Args:
         model: (N, 3, H, W) normalised float images to logits.

@@ -76,7 +76,7 @@ def train(
     Raises:
         OutOfTime: `stop` said so; the checkpoint is written.
         InputError: a setting that does not fit, a folder in use, a missing or unreadable checkpoint, data
-            that cannot be read, a loss that is no number.
+            that cannot be read, a loss that is not a number.
     """
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
