@@ -8,10 +8,10 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pushpull.cli import PLUGINS_HELP
 from pushpull.errors import InputError
 from pushpull.files.yaml import check_values, fits, packaged_file, read_yaml, type_in_words, types_of
 
+_PLUGINS = "Python files of your own, which register stems, corruptions, augmentations or data sources"
 _NO_DEFAULT = inspect.Parameter.empty
 
 
@@ -40,7 +40,7 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     settings = _add_recipe(parser, recipe, function) if recipe else {}
     own = _add_parameters(parser, function, hints)
     fields = _add_fields(parser, options) if options else {}
-    parser.add_argument("--plugins", nargs="+", metavar="FILE", help=PLUGINS_HELP)
+    parser.add_argument("--plugins", nargs="+", metavar="FILE", help=_PLUGINS)
     words = [_underscored(word) for word in arguments]
     try:
         values = parser.instantiate(parser.parse_args(words))

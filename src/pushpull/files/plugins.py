@@ -23,11 +23,14 @@ def load_plugin(spec: str | Path) -> ModuleType:
     """Import a file (`my_file.py`) or a module (`package.module`), once, and return it.
 
     What it registers by `pushpull.register_...` is there afterwards. It is the user's own code and runs as
-    such: nothing in a run folder or a file of weights can name one.
+    such: nothing in a recipe, a run folder or a file of weights can name one.
+
+    Args:
+        spec: the path of a Python file, or a module's name as in an import.
 
     Raises:
         MissingFileError: no such file.
-        InputError: no such module, or it raises while it is imported; in one line.
+        InputError: no such module, or it raises while it is imported.
     """
     text = str(spec)
     path = Path(text).expanduser()
@@ -72,6 +75,9 @@ def named_object(spec: str) -> Any:
 
     Raises:
         InputError: as `load_plugin`, or the module has no such name.
+
+    >>> named_object("math:sqrt")(4.0)
+    2.0
     """
     place, colon, name = spec.rpartition(":")
     if not (colon and place and name):
