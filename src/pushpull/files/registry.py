@@ -20,7 +20,11 @@ class Registry(Mapping[str, T], Generic[T]):
     `registry[name]` is a dictionary's look-up; `find(name)` is the one for what a user has typed.
 
     Args:
-        kind: what errors call a thing of it: "corruption", "stem".
+        kind: what errors call one of its things: "corruption", "stem".
+
+    >>> stems = Registry("stem")
+    >>> stems.register("mine", print) is stems["mine"] is stems.find("mine")
+    True
     """
 
     def __init__(self, kind: str) -> None:
@@ -30,10 +34,11 @@ class Registry(Mapping[str, T], Generic[T]):
     def register(self, name: str, thing: T) -> T:
         """Add `thing` under `name` and return it.
 
-        The same definition may be registered again (a notebook's cell that is run twice): it takes its place.
+        The same definition may be registered again (a notebook's cell that is run twice): it replaces the
+        former.
 
         Raises:
-            InputError: a name that is no word, or is taken by another thing.
+            InputError: a name that is not a word, or is taken by another thing.
         """
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InputError(
@@ -45,10 +50,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return thing
 
     def find(self, name: str) -> T:
-        """Return what is registered under `name`; what installed plugins register is found too.
+        """Return what is registered under `name`, also by installed plugins.
 
         Raises:
-            InputError: nothing is; lists what there is.
+            InputError: nothing is registered under it; lists what there is.
         """
         if name not in self._things:
             load_installed_plugins()
@@ -72,7 +77,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def _definition(thing: Any) -> tuple[str, str] | Any:
-    """Return where a thing is defined; things that are no functions or classes are what they are."""
+    """Return where a function or class is defined; any other thing itself."""
     source = getattr(thing, "source", thing)
     name = getattr(source, "__qualname__", None)
     return (source.__module__, name) if name else source

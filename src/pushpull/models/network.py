@@ -246,8 +246,9 @@ def load_run(folder: Path | str) -> Network:
     preprocessing, seed = recipe.get("preprocessing"), recipe.get("seed", 0)
     if type(seed) is not int:
         raise InputError(f"{path}: seed={seed!r} must be int")
+    metadata = read_metadata(folder / WEIGHTS)
     try:
-        classes = json.loads(read_metadata(folder / WEIGHTS)["classes"])
+        classes = json.loads(metadata["classes"])
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{folder / WEIGHTS} does not name its classes; it is not from `pushpull train`"

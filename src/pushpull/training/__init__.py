@@ -2,6 +2,8 @@
 
 from pushpull.models.config import ModelConfig
 from pushpull.models.network import Network, load_run
+from pushpull.training.callbacks import OutOfTime
+from pushpull.training.module import distillation
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe, read_recipe
 from pushpull.training.run import train
 
@@ -11,7 +13,9 @@ __all__ = [
     "ModelConfig",
     "Network",
     "OptimConfig",
+    "OutOfTime",
     "Recipe",
+    "distillation",
     "load_run",
     "read_recipe",
     "train",

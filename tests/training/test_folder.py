@@ -7,7 +7,7 @@ import pytest
 
 from pushpull.data import DataConfig, load_data
 from pushpull.errors import InputError
-from pushpull.training import LossConfig, train
+from pushpull.training import LossConfig, ModelConfig, Recipe, read_recipe, train
 from pushpull.training.folder import is_finished
 
 
@@ -50,3 +50,20 @@ def test_settings_that_differ_are_named_in_full(few, recipe, tmp_path):
     other = replace(recipe, epochs=1, data=DataConfig("digits", fraction=0.5))
     with pytest.raises(InputError, match=r"other settings \(data.fraction\)"):
         train(other, folder, resume=True, progress=False, splits=load_data(other.data))
+
+
+def test_every_path_of_a_recipe_is_recorded_in_full(splits, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    few = replace(splits, train=splits.train.subset(range(40)), validation=None, test=None)
+    base = Recipe(model=ModelConfig("resnet8"), epochs=1, batch_size=20, accelerator="cpu")
+    first = train(base, "first", progress=False, splits=few)
+    (tmp_path / "classes.txt").write_text("1\n2\n")
+    recipe = replace(
+        base,
+        model=replace(base.model, weights="first/model.safetensors"),
+        data=DataConfig(classes="~/classes.txt"),
+    )
+    resolved = read_recipe(train(recipe, "second", progress=False, splits=few) / "recipe.yaml")
+    assert resolved.model.weights == str((tmp_path / first / "model.safetensors").resolve())
+    assert resolved.data.classes == str((tmp_path / "classes.txt").resolve())

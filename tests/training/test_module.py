@@ -8,13 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from torch import nn
+from torchvision.models.googlenet import GoogLeNetOutputs
 
 from pushpull import InputError, parameter_groups
+from pushpull.data import Preprocessing
 from pushpull.errors import MissingFileError
 from pushpull.models import resnet8
-from pushpull.training import LossConfig, Recipe, train
+from pushpull.training import LossConfig, OptimConfig, Recipe, train
 from pushpull.training.loaders import views
-from pushpull.training.module import Classifier, distillation, load_teacher
+from pushpull.training.module import Classifier, check_network, distillation, load_teacher
 
 
 def test_distillation_by_hand():
@@ -139,3 +142,35 @@ def test_the_views_of_a_batch(recipe):
     assert torch.equal(views(batch, index, plain, 0), first)
     later = [views(batch, index, plain, epoch) for epoch in range(1, 4)]
     assert not any(torch.equal(part, second) for part in later)
+
+
+def test_a_network_that_does_not_suit_the_images_is_refused():
+    model = nn.Sequential(nn.Conv2d(3, 4, 7), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    check_network(model, "mine", Preprocessing(), {(8, 8), (9, 7)}, 4)
+    assert model.training
+    assert model[1].num_batches_tracked == 0
+    with pytest.raises(
+        InputError, match=r"mine cannot take images of 5x5 .* set preprocessing\.size"
+    ) as caught:
+        check_network(model, "mine", Preprocessing(), {(5, 5)}, 4)
+    assert "\n" not in str(caught.value)
+    check_network(model, "mine", Preprocessing(size=(8, 8)), {(5, 5)}, 4)
+    with pytest.raises(InputError, match=r"mine gives \(1, 4\) for an image, not 10 logits"):
+        check_network(model, "mine", Preprocessing(), {(8, 8)}, 10)
+
+
+def test_side_heads_are_trained_too():
+    class Headed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.main, self.aside = nn.Linear(3, 2), nn.Linear(3, 2)
+
+        def forward(self, x):
+            x = x.mean((2, 3))
+            return GoogLeNetOutputs(self.main(x), self.aside(x), None)
+
+    module = Classifier(Headed(), Preprocessing(), OptimConfig(), 4, channels_last=False)
+    images, labels = torch.randint(0, 256, (5, 3, 4, 4), dtype=torch.uint8), torch.tensor([0, 1, 0, 1, 1])
+    outputs = module(images)
+    losses = [nn.functional.cross_entropy(logits, labels) for logits in outputs[:2]]
+    torch.testing.assert_close(module.training_step((images, labels), 0), losses[0] + 0.3 * losses[1])
