@@ -103,7 +103,7 @@ def test_the_tables_take_the_files(dry, gpu, tmp_path):
     speed = (docs / "speed.md").read_text()
     assert "a GPU, driver None" in speed
     assert "13 tests passed, none failed" in speed
-    assert "**resnet8 at 32 px, 32 images, batch 16**, bf16" in speed
+    assert "**resnet8 at 32 px, 32 images, batch 16, bf16**" in speed
     tables.fill_pages(tmp_path, folder)  # a dry run's are no figures
     assert (
         "Not measured yet: `python benchmarks/gpu.py --output DIR --stage unit`."
