@@ -28,7 +28,7 @@ from torchvision.transforms import v2
 
 from oracles.prime import reference_batch
 from pushpull.augment import AUGMENTATIONS, augment_batch, jsd_loss
-from pushpull.augment.settings import PRIME
+from pushpull.augment.prime import PRIME
 from pushpull.files import read_json
 from pushpull.models import create_model
 
@@ -71,7 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=["rate", "step"], default=["rate", "step"])
-    parser.add_argument("--names", nargs="+", choices=AUGMENTATIONS[1:], default=list(AUGMENTATIONS[1:]))
+    names = list(AUGMENTATIONS)[1:]
+    parser.add_argument("--names", nargs="+", choices=names, default=names)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--data", type=Path, default=SHARED / "data", help="folder with imagenet_sample/")
@@ -119,13 +120,12 @@ def _each(images: Tensor, transform: nn.Module) -> Callable[[], Tensor]:
 def _reference(images: Tensor, scale: str) -> Callable[[], Tensor]:
     setting, x = PRIME[scale], images.cpu() / 255
     generator = torch.Generator().manual_seed(0)
-    colour = setting.colour
     return lambda: reference_batch(
         x,
-        cut_max=setting.diffeomorphism.cut_max,
-        colour_max=colour.cut_max,
-        temperature=colour.temperature,
-        band=colour.band,
+        cut_max=setting.warp_cut,
+        colour_max=setting.colour_cut,
+        temperature=setting.temperature,
+        band=setting.band,
         generator=generator,
     )
 
