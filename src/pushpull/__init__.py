@@ -16,6 +16,7 @@ from pushpull._version import __version__
 
 if TYPE_CHECKING:
     from pushpull import corruptions, data, evaluation, export, models, reports, training
+    from pushpull.augment import register_augmentation
     from pushpull.corruptions import Corrupt, RandomCorruption, corrupt
     from pushpull.data import DataConfig, Preprocessing, load_data, register_data
     from pushpull.errors import InputError
@@ -48,6 +49,7 @@ _ATTRIBUTES = {
     "load_data": "pushpull.data",
     "load_run": "pushpull.models.run_folder",
     "parameter_groups": "pushpull.unit.optim",
+    "register_augmentation": "pushpull.augment",
     "register_data": "pushpull.data",
     "replace_first_conv": "pushpull.unit.surgery",
     "train": "pushpull.training",
@@ -85,6 +87,7 @@ __all__ = [
     "load_run",
     "models",
     "parameter_groups",
+    "register_augmentation",
     "register_data",
     "replace_first_conv",
     "reports",

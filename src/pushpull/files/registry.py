@@ -44,15 +44,19 @@ class Registry(Mapping[str, T], Generic[T]):
         self._things[name] = thing
         return thing
 
-    def find(self, name: str) -> T:
+    def find(self, name: str, what: str | None = None) -> T:
         """Return what is registered under `name`; what installed plugins register is found too.
+
+        Args:
+            name: as the user gave it.
+            what: where it was given, such as "augment.policy", for the error; the registry's kind by default.
 
         Raises:
             InputError: nothing is; lists what there is.
         """
         if name not in self._things:
             load_installed_plugins()
-        return self._things[choice(self.kind, name, self._things)]
+        return self._things[choice(what or self.kind, name, self._things)]
 
     def __getitem__(self, name: str) -> T:
         return self._things[name]
