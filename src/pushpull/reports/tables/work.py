@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from pushpull.data import DataSplits
 from pushpull.errors import InputError
-from pushpull.evaluation.runs import evaluate_run
+from pushpull.evaluation.options import EvaluationOptions
+from pushpull.evaluation.runner import evaluate
 from pushpull.files.names import RESULTS
+from pushpull.models.network import load_run
 from pushpull.reports.tables.runs import Extent, Run
 from pushpull.reports.tables.start import start_of
 from pushpull.training.callbacks import OutOfTime
@@ -102,14 +104,18 @@ def _train(run: Run, means: Means) -> Iterator[str]:
 def _evaluate(run: Run, means: Means) -> str:
     begun, recipe = time.monotonic(), run.recipe
     try:
-        results = evaluate_run(
-            run.folder,
-            means.splits,
+        options = EvaluationOptions(
             limit=means.extent.limit,
-            progress=means.progress,
-            device="cpu" if recipe.accelerator == "cpu" else None,
+            device="cpu" if recipe.accelerator == "cpu" else "auto",
             workers=recipe.workers,
             channels_last=recipe.channels_last,
+            output=str(run.folder),
+        )
+        results = evaluate(
+            load_run(run.folder),
+            means.splits,
+            options,
+            progress=means.progress,
             stop=means.clock.before_next(),
         )
     except InputError as error:
