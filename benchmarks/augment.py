@@ -1,7 +1,8 @@
-"""Augmentations: images a second beside torchvision's and the reference's form, and a training step's time.
+"""Augmentations: images per second beside torchvision's and the reference's form, and a training step's time.
 
     python benchmarks/augment.py                           # everything that this machine can do
-    python benchmarks/augment.py --parts rate              # images a second only
+    python benchmarks/augment.py --parts rate              # images per second only
+    python benchmarks/augment.py --parts rate --batch 1    # one image at a time, as in a worker process
     python benchmarks/augment.py --markdown docs/augment.md    # no run: the page's tables from the record
 
 Rates: ours on a batch against torchvision's class on each of its images (which draws one augmentation for a
@@ -73,6 +74,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=["rate", "step"], default=["rate", "step"])
     names = list(AUGMENTATIONS)[1:]
     parser.add_argument("--names", nargs="+", choices=names, default=names)
+    parser.add_argument("--batch", type=int, help="images per call; default: as is usual at each size")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--data", type=Path, default=SHARED / "data", help="folder with imagenet_sample/")
@@ -84,7 +86,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _rates(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
     rows = []
     for scale, size, on_cpu, on_gpu in _RATES:
-        count = on_cpu if device.type == "cpu" else on_gpu
+        count = options.batch or (on_cpu if device.type == "cpu" else on_gpu)
         drawn = pictures(options.data, size, count)
         images = drawn.images.to(device)
         for name in options.names:
