@@ -118,32 +118,29 @@ def test_mistakes_are_one_clear_line(change, message):
 
 
 @pytest.fixture
-def registered():
+def registered(monkeypatch):
     """Forget, afterwards, what a test registers."""
-    before = dict(AUGMENTATIONS)
-    yield
-    AUGMENTATIONS._things.clear()
-    AUGMENTATIONS._things.update(before)
+    monkeypatch.setattr(AUGMENTATIONS, "_things", dict(AUGMENTATIONS._things))
 
 
 def test_an_augmentation_of_ones_own_is_used_by_its_name_like_the_packages(registered):
-    @register_augmentation("darker")
-    def darker(images, draws, scale):
+    @register_augmentation("shade")
+    def shade(images, draws, scale):
         assert images.dtype == torch.float32
         floor = {"cifar": 0.5, "imagenet": 0.9}[scale]
         return images.mul_(draws.uniform(1, 1, 1, low=floor))  # in place: it is the function's own copy
 
     images = pictures(300, 16, 16)
     before = images.clone()
-    found = augment_batch(images, "darker", index=torch.arange(300), scale="cifar")
+    found = augment_batch(images, "shade", index=torch.arange(300), scale="cifar")
     assert torch.equal(images, before)
-    factor = ImageDraws(torch.arange(300), "darker").uniform(1, 1, 1, low=0.5)
+    factor = ImageDraws(torch.arange(300), "shade").uniform(1, 1, 1, low=0.5)
     assert torch.equal(found, (images / 255 * factor * 255).round().to(torch.uint8))
-    assert torch.equal(Augment("darker", scale="cifar")(images[7], index=7), found[7])
-    floats = augment_batch(images.double() / 255, "darker", index=torch.arange(300), scale="cifar")
+    assert torch.equal(Augment("shade", scale="cifar")(images[7], index=7), found[7])
+    floats = augment_batch(images.double() / 255, "shade", index=torch.arange(300), scale="cifar")
     assert floats.dtype == torch.float64
     assert ((floats * 255 - found).abs() <= 0.501).all()
-    assert darker(images[:1] / 255, ImageDraws(torch.arange(1), "darker"), "imagenet").max() <= 1
+    assert shade(images[:1] / 255, ImageDraws(torch.arange(1), "shade"), "imagenet").max() <= 1
 
 
 @pytest.mark.parametrize("result", [torch.uint8, torch.float32])
