@@ -39,9 +39,9 @@ _TORCHVISION = {
     "trivialaugment": v2.TrivialAugmentWide,
     "augmix": v2.AugMix,
 }
-# (scale, pixels, images a batch on the CPU, on a GPU)
+# (scale, pixels, images per batch on the CPU, on a GPU)
 _RATES = (("cifar", 32, 128, 512), ("imagenet", 224, 16, 128))
-# (network, scale, pixels, images a batch, device type, the target of a step with PRIME over one without)
+# (network, scale, pixels, images per batch, device type, the target of a step with PRIME over one without)
 _STEPS = (
     ("resnet14", "cifar", 32, 128, "cpu", None),
     ("resnet18", "cifar", 32, 128, "cuda", 1.25),

@@ -33,7 +33,7 @@ def test_an_image_is_augmented_alike_in_any_batch_and_order(name, scale, monkeyp
         for i in range(24)
     ]
     assert torch.equal(torch.cat(ones), together)
-    monkeypatch.setattr(batch, "_PIXELS_A_THREAD", 5 * 40 * 32)
+    monkeypatch.setattr(batch, "_PIXELS_PER_THREAD", 5 * 40 * 32)
     assert torch.equal(augment_batch(images, name, index=index, seed=1, epoch=2, scale=scale), together)
     threads = torch.get_num_threads()
     torch.set_num_threads(3 - min(threads, 2))  # 1 for 2 and more, 2 for 1

@@ -191,7 +191,7 @@ def test_between_grey_levels_the_table_is_within_its_bound(scale):
     theirs = _their_colour(x.double(), first, amplitude)
     error = (ours.double() - theirs).abs().amax((2, 3))
     k = first[:, None, None] + torch.arange(amplitude.shape[2])
-    bound = (amplitude.abs() * (math.pi * k) ** 2).sum(2) / (8 * (255 * setting.steps_a_level) ** 2)
+    bound = (amplitude.abs() * (math.pi * k) ** 2).sum(2) / (8 * (255 * setting.steps_per_level) ** 2)
     assert (error <= bound + 3e-5).all()
     # docs/augment.md says 0.13 and 0.04 grey levels, of more draws.
     assert (ours.double() - theirs).square().mean().sqrt() * 255 < 0.2
@@ -212,7 +212,7 @@ def test_the_colour_maps_amplitude_is_the_temperatures(scale):
     assert abs(power.mean() / expected - 1) < 0.04
     assert first.min() == 1
     assert (first.max() == 1) == (setting.band is None)
-    values = prime.colour_table(setting._replace(steps_a_level=1), first, amplitude)[:2000]
+    values = prime.colour_table(setting._replace(steps_per_level=1), first, amplitude)[:2000]
     spread = (values.double() - torch.linspace(0, 1, 256, dtype=torch.float64))[:, :, 100]
     assert abs(spread.square().mean() / (power.mean() / 2) - 1) < 0.12  # sin^2 is 1/2 on average over k
 

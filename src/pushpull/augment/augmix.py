@@ -63,7 +63,7 @@ def nine_magnitudes(
     """Return the magnitude of each of the nine operations at a level of 0..10.
 
     rotate 30 degrees, shear 0.3, translate a third of the side, at level 10, either way; posterize 4 bits
-    less one for each 2.5; solarize from 256 less 25.6 a level. All but shear drop the fraction.
+    less one for each 2.5; solarize from 256 less 25.6 for each. All but shear drop the fraction.
 
     Args:
         level: any shape.

@@ -21,9 +21,9 @@ from pushpull.random.host import tables_on_the_host
 SCALES = ("cifar", "imagenet")
 """Which constants: those for images of about 32 px, or of about 224 px."""
 
-# Images of so many pixels are augmented together: on a CPU what a step leaves shall still be in the cache at
-# the next; an accelerator needs much work a step, and its memory bounds it.
-_PIXELS_A_THREAD = 8 * 224 * 224
+# How many pixels are augmented together: on a CPU, what a step leaves should still be in the cache at the
+# next; an accelerator needs much work per step, and its memory bounds it.
+_PIXELS_PER_THREAD = 8 * 224 * 224
 _PIXELS_ELSEWHERE = 256 * 224 * 224
 
 
@@ -177,7 +177,7 @@ def augment_batch(
         index: (N,) integers, best on the CPU: which images these are. None: new ones from torch's default
             generator; no other global random state is read or changed.
         seed, epoch, view: integers that the random numbers depend on, see `ImageDraws`.
-        scale: whose settings: "cifar" (for images of about 32 px) or "imagenet" (224).
+        scale: which settings: "cifar" (for images of about 32 px) or "imagenet" (224).
 
     Returns:
         The same shape, dtype and device. All but `none` and `prime` work on 8 bits, whatever the dtype.
@@ -201,7 +201,7 @@ def _in_parts(
     images: Tensor, augment: Callable[[Tensor, ImageDraws, str], Tensor], draws: ImageDraws, scale: str
 ) -> Tensor:
     on_cpu = images.device.type == "cpu"
-    pixels = _PIXELS_A_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
+    pixels = _PIXELS_PER_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
     step = max(1, pixels // (images.shape[2] * images.shape[3]))
     parts = [slice(start, start + step) for start in range(0, len(images), step)]
     # What names no device here is on the host, whatever `torch.set_default_device` says.

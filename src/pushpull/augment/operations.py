@@ -77,7 +77,7 @@ def affine_map(name: str, magnitude: Float[Tensor, " n"], height: int, width: in
 
     Args:
         name: of `GEOMETRIC`.
-        magnitude: shear: px a px, about the upper left corner; translate: px, to the right or down, of which
+        magnitude: shear: px per px, about the upper left corner; translate: px, to the right or down, of which
             the fraction is dropped; rotate: degrees, counter-clockwise.
         height, width: px.
     """

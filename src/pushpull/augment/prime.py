@@ -39,18 +39,18 @@ class PrimeSetting(NamedTuple):
         colour_cut: the highest frequency of the colour map is uniform in 1..colour_cut.
         temperature: variance of an amplitude of the colour map, uniform in 0..temperature.
         band: how many frequencies the colour map has at most, from a random one on; None: all.
-        steps_a_level: entries of the colour map's table for each of 255 grey levels; it is linear between.
+        steps_per_level: entries of the colour map's table for each of 255 grey levels; it is linear between.
     """
 
     warp_cut: int
     colour_cut: int
     temperature: float
     band: int | None
-    steps_a_level: int
+    steps_per_level: int
 
 
-# Modas et al., ECCV 2022, appendix, and the settings of the authors' code. The tables' lengths are ours: an
-# entry more a level costs time, one less accuracy (docs/augment.md has the errors).
+# Modas et al., ECCV 2022, appendix, and the settings of the authors' code. The tables' lengths are ours:
+# more entries per level cost time, fewer cost accuracy (docs/augment.md has the errors).
 PRIME = {"cifar": PrimeSetting(100, 100, 0.01, None, 4), "imagenet": PrimeSetting(500, 500, 0.05, 20, 32)}
 
 
@@ -69,7 +69,7 @@ def prime(images: Float[Tensor, "n 3 h w"], draws: ImageDraws, scale: str) -> Fl
 
     Source: Modas et al., ECCV 2022.
     Differs from the authors' code: the primitives' strengths (sigma, cut, T), the warp and the band of
-    frequencies are drawn for each image, not once a batch; the filter's delta stands in the middle, where
+    frequencies are drawn for each image, not once per batch; the filter's delta stands in the middle, where
     theirs is a pixel off.
     """
     eight_bit = images.dtype == torch.uint8
@@ -105,7 +105,7 @@ def _works(
             for step, steps in enumerate(torch.bincount(numbers[rows] % depth, minlength=depth).tolist()):
                 part = slice(start, start := start + steps)
                 if steps:
-                    here = setting._replace(steps_a_level=1) if eight_bit and step == 0 else setting
+                    here = setting._replace(steps_per_level=1) if eight_bit and step == 0 else setting
                     arguments = (here, *(values[part] for values in drawn))
                     works[step].append((numbers[rows][part] // depth, _APPLIED[name], arguments))
     return works
@@ -183,7 +183,7 @@ def sample_strength(
 
 
 def mode_counts(cut: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return (N,), how many modes a side an image draws: a function of its cut alone, P = Q for squares."""
+    """Return (N,), how many modes per side an image draws: a function of its cut alone, P = Q for squares."""
     sizes = torch.tensor([*_SIZES, max(size) - 2])
     return sizes[torch.bucketize(cut, sizes[:-1])].clamp_(max=max(size) - 2)
 
@@ -319,7 +319,7 @@ def colour_map(
 ) -> Float[Tensor, "n 3 h w"]:
     """Return x + sum_k a_k sin(pi k x), clamped to [0, 1], by a table of the function.
 
-    The table has `setting.steps_a_level` entries a grey level, with straight lines between them: exact for
+    The table has `setting.steps_per_level` entries per grey level, with straight lines between them: exact for
     8-bit values, else off by at most sum_k |a_k| (pi k)^2 / (8 (255 steps)^2).
 
     Args:
@@ -344,7 +344,7 @@ def colour_table(setting: PrimeSetting, first: Tensor, amplitude: Tensor) -> Flo
     sum_m a_m sin((f + m) t) = sin(f t) sum_m a_m cos(m t) + cos(f t) sum_m a_m sin(m t).
     """
     amplitude = amplitude.to(wide(amplitude.device))
-    entries, frequencies = _LEVELS * setting.steps_a_level, amplitude.shape[-1]
+    entries, frequencies = _LEVELS * setting.steps_per_level, amplitude.shape[-1]
     values, sines, cosines, sine_circle, cosine_circle = _waves(
         entries, frequencies + 1, amplitude.dtype, amplitude.device
     )
