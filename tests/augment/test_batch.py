@@ -159,6 +159,12 @@ def test_one_on_grey_levels_gets_bytes_and_may_return_levels_not_yet_rounded(reg
     assert floats.max() <= 1
 
 
+def test_bytes_are_grey_levels_whatever_the_function_got(registered):
+    register_augmentation("white")(lambda images, draws: torch.full(images.shape, 255, dtype=torch.uint8))
+    assert (augment_batch(pictures(2), "white") == 255).all()
+    assert (augment_batch(pictures(2) / 255, "white") == 1).all()
+
+
 def test_one_that_changes_nothing_gives_a_copy(registered):
     register_augmentation("same", dtype=None)(lambda images, draws: images)
     for images in (pictures(2), pictures(2) / 255):

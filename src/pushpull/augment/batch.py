@@ -94,7 +94,7 @@ def register_augmentation(
 
     The function gets (N, 3, H, W) images on any device, which it may change, their `ImageDraws`, and `scale`
     if it has a parameter of that name. It returns the same shape: values in [0, 1], or grey levels in 0..255
-    if it got uint8; what lies outside is clamped. A large batch comes in parts.
+    if it got uint8 or returns uint8; what lies outside is clamped. A large batch comes in parts.
 
     Args:
         name: a word that no other augmentation has.
@@ -133,7 +133,6 @@ def _run(
     given = images.contiguous()
     if dtype is not None:
         given = to_bytes(given) if dtype == torch.uint8 else to_floats(given)
-    levels = given.dtype == torch.uint8
     if given is images:
         given = given.clone()
     result = function(given, draws, scale=scale) if takes_scale else function(given, draws)
@@ -142,6 +141,7 @@ def _run(
         raise InputError(
             f"augmentation {draws.name!r} returned {got}; return a tensor of shape {tuple(images.shape)}"
         )
+    levels = torch.uint8 in (given.dtype, result.dtype)
     if images.dtype == torch.uint8:
         if result.dtype == torch.uint8:
             return result

@@ -77,8 +77,8 @@ def affine_map(name: str, magnitude: Float[Tensor, " n"], height: int, width: in
 
     Args:
         name: of `GEOMETRIC`.
-        magnitude: shear: px per px, about the upper left corner; translate: px, to the right or down, of which
-            the fraction is dropped; rotate: degrees, counter-clockwise.
+        magnitude: shear: px per px, about the upper left corner; translate: px, to the right or down, with
+            the fraction dropped; rotate: degrees, counter-clockwise.
         height, width: px.
     """
     zero, one = torch.zeros_like(magnitude), torch.ones_like(magnitude)

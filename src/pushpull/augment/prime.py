@@ -319,8 +319,8 @@ def colour_map(
 ) -> Float[Tensor, "n 3 h w"]:
     """Return x + sum_k a_k sin(pi k x), clamped to [0, 1], by a table of the function.
 
-    The table has `setting.steps_per_level` entries per grey level, with straight lines between them: exact for
-    8-bit values, else off by at most sum_k |a_k| (pi k)^2 / (8 (255 steps)^2).
+    The table has `setting.steps_per_level` entries per grey level, with straight lines between them: exact
+    for 8-bit values, else off by at most sum_k |a_k| (pi k)^2 / (8 (255 steps)^2).
 
     Args:
         x: in [0, 1].
