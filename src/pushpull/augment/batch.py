@@ -16,7 +16,7 @@ from pushpull.corruptions.grey import to_bytes, to_floats
 from pushpull.errors import InputError, choice, integer
 from pushpull.files.registry import Registry
 from pushpull.random import Draws
-from pushpull.random.host import tables_on_the_host
+from pushpull.random.native import tables_on_the_host
 
 SCALES = ("cifar", "imagenet")
 """Which constants: those for images of about 32 px, or of about 224 px."""
