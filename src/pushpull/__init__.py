@@ -16,6 +16,7 @@ from pushpull._version import __version__
 
 if TYPE_CHECKING:
     from pushpull import corruptions, data, evaluation, export, models, reports, training
+    from pushpull.augment import register_augmentation
     from pushpull.corruptions import Corrupt, RandomCorruption, corrupt, register_corruption
     from pushpull.data import DataConfig, Preprocessing, load_data, register_data
     from pushpull.errors import InputError
@@ -51,6 +52,7 @@ _ATTRIBUTES = {
     "load_network": "pushpull.models",
     "load_run": "pushpull.models.network",
     "parameter_groups": "pushpull.unit.optim",
+    "register_augmentation": "pushpull.augment",
     "register_corruption": "pushpull.corruptions",
     "register_data": "pushpull.data",
     "replace_first_conv": "pushpull.unit.surgery",
@@ -92,6 +94,7 @@ __all__ = [
     "load_run",
     "models",
     "parameter_groups",
+    "register_augmentation",
     "register_corruption",
     "register_data",
     "replace_first_conv",

@@ -49,15 +49,19 @@ class Registry(Mapping[str, T], Generic[T]):
         self._things[name] = thing
         return thing
 
-    def find(self, name: str) -> T:
-        """Return what is registered under `name`, also by installed plugins.
+    def find(self, name: str, what: str | None = None) -> T:
+        """Return what is registered under `name`; also by installed plugins.
+
+        Args:
+            name: as the user gave it.
+            what: where it was given, such as "augment.policy", for the error; the registry's kind by default.
 
         Raises:
             InputError: nothing is registered under it; lists what there is.
         """
         if name not in self._things:
             load_installed_plugins()
-        return self._things[choice(self.kind, name, self._things)]
+        return self._things[choice(what or self.kind, name, self._things)]
 
     def move_to_end(self, name: str) -> None:
         """Put a name behind all others."""

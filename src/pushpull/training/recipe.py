@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pushpull.augment import AUGMENTATIONS
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError, choice
 from pushpull.files.yaml import from_dict, packaged_file, read_yaml
 from pushpull.models.config import ModelConfig
 
-Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix", "augmix9", "prime"]
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -28,7 +27,7 @@ class AugmentConfig:
         padding: zeros in pixels added on each side before the crop.
         flip: mirror half of the images, left to right.
         policy: none, autoaugment, randaugment, trivialaugment, augmix (torchvision's, of all operations),
-            augmix9 (its authors', of nine), prime; drawn for each image.
+            augmix9 (its authors', of nine), prime, or a registered one; drawn for each image.
         scale: whose settings the policy has, cifar or imagenet; null takes cifar's for images of up to 64 px.
 
     Raises:
@@ -39,11 +38,11 @@ class AugmentConfig:
     crop: int | None = 32
     padding: int = 4
     flip: bool = True
-    policy: Policy = "none"
+    policy: str = "none"
     scale: Literal["cifar", "imagenet"] | None = None
 
     def __post_init__(self) -> None:
-        choice("augment.policy", self.policy, typing.get_args(Policy))
+        AUGMENTATIONS.find(self.policy, "augment.policy")
         for name in ("resize", "crop"):
             value = getattr(self, name)
             if value is not None and value < 1:

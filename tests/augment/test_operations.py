@@ -8,8 +8,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from augment.made import pictures
-from pushpull.augment.ops import OPS, apply_ops
-from pushpull.augment.tone import equalize_table
+from pushpull.augment.operations import OPS, apply_ops, equalize_table
 
 # torchvision's arithmetic of an operation, with the magnitude as its policies have it.
 _THEIRS = v2.TrivialAugmentWide()

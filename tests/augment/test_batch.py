@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from augment.made import pictures
-from pushpull.augment import AUGMENTATIONS, augment_batch, entry
+from pushpull.augment import (
+    AUGMENTATIONS,
+    Augment,
+    ImageDraws,
+    augment_batch,
+    batch,
+    register_augmentation,
+)
 from pushpull.errors import InputError
 
 _RANDOM = [name for name in AUGMENTATIONS if name != "none"]
@@ -26,7 +33,7 @@ def test_an_image_is_augmented_alike_in_any_batch_and_order(name, scale, monkeyp
         for i in range(24)
     ]
     assert torch.equal(torch.cat(ones), together)
-    monkeypatch.setattr(entry, "_PIXELS_A_THREAD", 5 * 40 * 32)
+    monkeypatch.setattr(batch, "_PIXELS_PER_THREAD", 5 * 40 * 32)
     assert torch.equal(augment_batch(images, name, index=index, seed=1, epoch=2, scale=scale), together)
     threads = torch.get_num_threads()
     torch.set_num_threads(3 - min(threads, 2))  # 1 for 2 and more, 2 for 1
@@ -108,3 +115,72 @@ def test_mistakes_are_one_clear_line(change, message):
     arguments = {"images": pictures(2), "name": "prime", **change}
     with pytest.raises(InputError, match=message):
         augment_batch(arguments.pop("images"), arguments.pop("name"), **arguments)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Forget, afterwards, what a test registers."""
+    monkeypatch.setattr(AUGMENTATIONS, "_things", dict(AUGMENTATIONS._things))
+
+
+def test_an_augmentation_of_ones_own_is_used_by_its_name_like_the_packages(registered):
+    @register_augmentation("shade")
+    def shade(images, draws, scale):
+        assert images.dtype == torch.float32
+        floor = {"cifar": 0.5, "imagenet": 0.9}[scale]
+        return images.mul_(draws.uniform(1, 1, 1, low=floor))  # in place: it is the function's own copy
+
+    images = pictures(300, 16, 16)
+    before = images.clone()
+    found = augment_batch(images, "shade", index=torch.arange(300), scale="cifar")
+    assert torch.equal(images, before)
+    factor = ImageDraws(torch.arange(300), "shade").uniform(1, 1, 1, low=0.5)
+    assert torch.equal(found, (images / 255 * factor * 255).round().to(torch.uint8))
+    assert torch.equal(Augment("shade", scale="cifar")(images[7], index=7), found[7])
+    floats = augment_batch(images.double() / 255, "shade", index=torch.arange(300), scale="cifar")
+    assert floats.dtype == torch.float64
+    assert ((floats * 255 - found).abs() <= 0.501).all()
+    assert shade(images[:1] / 255, ImageDraws(torch.arange(1), "shade"), "imagenet").max() <= 1
+
+
+@pytest.mark.parametrize("result", [torch.uint8, torch.float32])
+def test_one_on_grey_levels_gets_bytes_and_may_return_levels_not_yet_rounded(registered, result):
+    @register_augmentation("inverted", dtype=torch.uint8)
+    def inverted(images, draws):
+        assert images.dtype == torch.uint8
+        return (255 - images).to(result) if result == torch.uint8 else 300.4 - images
+
+    images = pictures(2)
+    expected = 255 - images if result == torch.uint8 else (300.4 - images).round().clamp(0, 255).byte()
+    assert torch.equal(augment_batch(images, "inverted"), expected)
+    floats = augment_batch(images / 255, "inverted")
+    assert floats.dtype == torch.float32
+    assert (floats * 255 - expected).abs().max() <= 0.5001
+    assert floats.max() <= 1
+
+
+def test_bytes_are_grey_levels_whatever_the_function_got(registered):
+    register_augmentation("white")(lambda images, draws: torch.full(images.shape, 255, dtype=torch.uint8))
+    assert (augment_batch(pictures(2), "white") == 255).all()
+    assert (augment_batch(pictures(2) / 255, "white") == 1).all()
+
+
+def test_one_that_changes_nothing_gives_a_copy(registered):
+    register_augmentation("same", dtype=None)(lambda images, draws: images)
+    for images in (pictures(2), pictures(2) / 255):
+        found = augment_batch(images, "same")
+        assert torch.equal(found, images)
+        assert found.data_ptr() != images.data_ptr()
+
+
+def test_mistakes_of_an_own_one_are_one_clear_line(registered):
+    with pytest.raises(InputError, match="'prime' exists already"):
+        register_augmentation("prime")(lambda images, draws: images)
+    with pytest.raises(InputError, match="must be a word"):
+        register_augmentation("my rain")(lambda images, draws: images)
+    register_augmentation("smaller")(lambda images, draws: images[..., 1:])
+    with pytest.raises(InputError, match=r"'smaller' returned \(2, 3, 32, 31\); return a tensor of shape"):
+        augment_batch(pictures(2), "smaller")
+    register_augmentation("nothing")(lambda images, draws: None)
+    with pytest.raises(InputError, match="'nothing' returned NoneType"):
+        augment_batch(pictures(2), "nothing")
