@@ -238,7 +238,7 @@ def test_a_set_of_other_corruptions_has_a_mean_of_its_own(results, tmp_path):
     notes = " ".join(both.footnotes)
     assert "none of the benchmark's 15" in notes
     assert "speckle" not in notes
-    assert len(write_report(both, tmp_path)) == 9
+    assert len(write_report(both, tmp_path)) == 10
     extra = {"speckle_noise": [0.5] * 5, "fog": [0.4] * 5}
     titles = [column.title for column in compare(*pair(results, errors=extra)).columns]
     assert titles == ["E (clean)", "fog", "speckle noise"]

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from pushpull.reports import Entry, compare
-from pushpull.reports.layout import corruption_table, main_table, runs_text
-from pushpull.reports.markdown import markdown
-from pushpull.reports.tabular import long_csv, wide_csv
+from pushpull.reports.layout import runs_text, tables
+from pushpull.reports.markup import latex, markdown
+from pushpull.reports.report_files import long_csv, wide_csv
 from pushpull.reports.terminal import print_comparison
 
 
@@ -27,25 +27,25 @@ def printed(comparison, width, **options):
 
 
 def test_main_table_cells(comparison):
-    table = main_table(comparison)
-    assert table.heads == (
-        "E (clean)", "mean corruption error", "mCE vs baseline", "relative mCE vs baseline", "R_net",
-    )  # fmt: skip
-    (_, baseline), (_, run) = table.rows
+    _, heads, rows = tables(comparison)[0]
+    assert heads == [
+        "model", "E (clean)", "mean corruption error", "mCE vs baseline", "relative mCE vs baseline", "R_net",
+    ]  # fmt: skip
+    (_, baseline), (_, run) = rows
     assert [cell.text for cell in baseline][:2] == ["25.0 ± 7.1", "45.0 ± 7.1"]
     assert [cell.text for cell in run][:2] == ["30.0 ± 7.1", "40.0 ± 0.0"]
     assert [cell.trend for cell in run] == ["worse", "better", "better", "better", "worse"]
-    assert (baseline[0].best, run[0].best, run[1].best) == (True, False, True)
+    assert (baseline[0].bold, run[0].bold, run[1].bold) == (True, False, True)
     assert run[1].difference == "−5.0"
     # R_net by seed: 100 (-0.05 + 0) / 0.4 = -12.5 and 100 (-0.05 + 0.1) / 0.6 = 8.33.
     assert run[4].text == "−2.1 ± 14.7"
 
 
 def test_corruption_table_has_models_as_columns(comparison):
-    table = corruption_table(comparison)
-    assert table.heads == ("resnet14 plain", "resnet14 pp3")
-    assert [name for name, _ in table.rows][-1] == "JPEG compression"
-    assert len(table.rows) == 15
+    _, heads, rows = tables(comparison)[-1]
+    assert heads == ["corruption", "resnet14 plain", "resnet14 pp3"]
+    assert [name for name, _ in rows][-1] == "JPEG compression"
+    assert len(rows) == 15
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])

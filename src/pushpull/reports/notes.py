@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pushpull.corruptions import EXTRA_CORRUPTIONS
-from pushpull.reports import columns as define
-from pushpull.reports.columns import Column
-from pushpull.reports.entries import Entry
-from pushpull.reports.measures import is_paired
-from pushpull.reports.setting import Setting
+from pushpull.reports.columns import (
+    MCE_ALEXNET,
+    MCE_BASELINE,
+    MEAN_CORRUPTION_ERROR,
+    MEAN_OF_SET,
+    NET_REDUCTION,
+    Column,
+)
+from pushpull.reports.comparable import Setting
+from pushpull.reports.read_results import Entry
+
+_CONVENTIONS = (
+    (
+        MEAN_CORRUPTION_ERROR,
+        "Mean corruption error: the plain mean of the errors over 15 corruptions x 5 severities, "
+        "NOT AlexNet-normalised.",
+    ),
+    (
+        MEAN_OF_SET,
+        "Mean of the set: the plain mean over all corruptions of this set, which are none of the "
+        "benchmark's 15: not to be set beside the mean corruption error.",
+    ),
+    (MCE_ALEXNET, "mCE vs AlexNet: errors divided by AlexNet's (the usual ImageNet-C mCE); 100 is AlexNet."),
+    (
+        MCE_BASELINE,
+        "mCE vs baseline and relative mCE vs baseline: errors divided by the baseline run's mean errors, "
+        "not by AlexNet's; 100 is the baseline.",
+    ),
+    (
+        NET_REDUCTION,
+        "R_net: net reduction of error in percent, higher is better, fitted to the published table; "
+        "it divides by the baseline's clean error.",
+    ),
+)
 
 
 def footnotes(
@@ -17,7 +46,7 @@ def footnotes(
 ) -> tuple[str, ...]:
     """Every sentence that the tables need, the most important first."""
     notes = ["Errors are top-1, in percent; lower is better."]
-    notes += _conventions(columns)
+    notes += [sentence for column, sentence in _CONVENTIONS if column in columns]
     notes += omitted
     notes += _seeds(entries)
     if setting.frost_textures == "procedural" and "frost" in setting.corruptions:
@@ -49,42 +78,16 @@ def _sources(entries: Sequence[Entry]) -> list[str]:
     return notes
 
 
-def _conventions(columns: Sequence[Column]) -> list[str]:
-    notes = []
-    if define.MEAN_CORRUPTION_ERROR in columns:
-        notes.append(
-            "Mean corruption error: the plain mean of the errors over 15 corruptions x 5 severities, "
-            "NOT AlexNet-normalised."
-        )
-    if define.MEAN_OF_SET in columns:
-        notes.append(
-            "Mean of the set: the plain mean over all corruptions of this set, which are none of the "
-            "benchmark's 15: not to be set beside the mean corruption error."
-        )
-    if define.MCE_ALEXNET in columns:
-        notes.append(
-            "mCE vs AlexNet: errors divided by AlexNet's (the usual ImageNet-C mCE); 100 is AlexNet."
-        )
-    if define.MCE_BASELINE in columns:
-        notes.append(
-            "mCE vs baseline and relative mCE vs baseline: errors divided by the baseline run's mean errors, "
-            "not by AlexNet's; 100 is the baseline."
-        )
-    if define.NET_REDUCTION in columns:
-        notes.append(
-            "R_net: net reduction of error in percent, higher is better, fitted to the published table; "
-            "it divides by the baseline's clean error."
-        )
-    return notes
-
-
 def _seeds(entries: Sequence[Entry]) -> list[str]:
     notes = []
     if any(len(entry.results) > 1 for entry in entries):
         notes.append("± is the sample standard deviation over the seeds of a row.")
-    baseline = entries[0]
-    if any(len(entry.results) > 1 for entry in entries):
-        paired = [is_paired(baseline, entry) for entry in entries[1:]]
+        notes.append(
+            "In the table of differences, ± is half of the 95 % confidence interval of the mean over seeds "
+            "(Student's t), and bold are those whose interval leaves 0 out."
+        )
+        baseline = entries[0]
+        paired = [entry.is_paired_with(baseline) for entry in entries[1:]]
         if all(paired):
             notes.append(
                 "R_net and differences are paired: each seed is set against the baseline's same seed."
@@ -104,7 +107,7 @@ def pairing(baseline: Entry, entry: Entry) -> str:
     """How the seeds of a row were set against the baseline's, in words."""
     if entry is baseline:
         return "is the baseline"
-    if is_paired(baseline, entry):
+    if entry.is_paired_with(baseline):
         return "paired by seed"
     return (
         "against the baseline's mean over seeds"
@@ -123,3 +126,49 @@ def _versions(entries: Sequence[Entry]) -> list[str]:
         f"{package} {', '.join(sorted(versions))}" for package, versions in found.items() if len(versions) > 1
     ]
     return [f"Results of different package versions stand here: {'; '.join(mixed)}."] if mixed else []
+
+
+def twin_footnotes(
+    setting: Setting,
+    seeds: Mapping[str, tuple[Sequence[int | None], Sequence[int | None]]],
+    baseline: str,
+) -> tuple[str, ...]:
+    """Every sentence that a table of rows and their twins needs.
+
+    Args:
+        setting: what was measured.
+        seeds: label of a row -> its seeds, and those that its R_net is over.
+        baseline: label of the row that R_net is against, whether measured or not.
+    """
+    net = NET_REDUCTION.title
+    there = baseline in seeds
+    notes = [
+        "E and all errors: top-1, in percent; lower is better.",
+        f"{MEAN_CORRUPTION_ERROR.title.capitalize()}: the plain mean of the errors over 15 corruptions x 5 "
+        "severities, not AlexNet-normalised: not to be set beside the usual ImageNet-C mCE.",
+        f"{net} = 100 ((E0 - E) + (M0 - M)) / (2 E0), M the mean corruption error, 0: "
+        f"{baseline if there else 'the baseline'} of the same seed; higher is better. Fitted to the "
+        "published table.",
+    ]
+    if not there:
+        notes.append(f"{net}: none, for the baseline is not measured.")
+    for label, (own, based) in seeds.items():
+        if there and list(own) != list(based):
+            which = f"only seeds {' '.join(map(str, based))}" if based else "none"
+            where = "where the baseline of the same seed is measured and makes errors"
+            notes.append(f"{net} of {label}: {which}, {where}.")
+    if any(len(own) > 1 for own, _ in seeds.values()):
+        notes.append(
+            "±: half of the 95 % confidence interval of the mean over seeds (Student's t). It covers what "
+            "changes from seed to seed, not the choice of test images. A single seed has none."
+        )
+        notes.append(
+            "Differences are paired: each seed's network against its twin's of the same seed, which began "
+            "with the same weights and saw the same images in the same order. Bold: the interval leaves 0 "
+            "out; of twenty such intervals one does so by chance."
+        )
+    else:
+        notes.append("One seed a row: how much the figures vary from seed to seed is not known.")
+    if setting.frost_textures == "procedural":
+        notes.append("Frost is drawn, not the benchmark's photographs: not as in published tables.")
+    return tuple(notes)

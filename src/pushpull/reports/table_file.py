@@ -23,7 +23,7 @@ _KEYS = ("title", "base", "recipe", "rows", "seeds", "limit", "classes", "notes"
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table.
 
     Args:
@@ -58,13 +58,13 @@ class TableFile:
     """
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
     limit: int | None = None
     classes: int | None = None
     notes: tuple[str, ...] = ()
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> TableRow:
         """Return the row called `name`, or whose folder is; an `InputError` lists what there is."""
         for row in self.rows:
             if name in (row.name, row.slug):
@@ -137,7 +137,7 @@ def checked_seeds(seeds: Sequence[int], where: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _row(item: Any, common: Mapping[str, Any], where: str) -> Row:
+def _row(item: Any, common: Mapping[str, Any], where: str) -> TableRow:
     own = dict(_mapping(item, where))
     name, twin, on_request = own.pop("name", None), own.pop("twin", None), own.pop("on_request", False)
     if not isinstance(name, str) or not name or not isinstance(twin, str | None) or on_request not in (0, 1):
@@ -157,7 +157,7 @@ def _row(item: Any, common: Mapping[str, Any], where: str) -> Row:
             f"{where}: a run of a table uses one device; to use several, start the command "
             "once for each (CUDA_VISIBLE_DEVICES), in one output folder"
         )
-    return Row(name, recipe, twin, bool(on_request))
+    return TableRow(name, recipe, twin, bool(on_request))
 
 
 @functools.cache
@@ -168,7 +168,7 @@ def _check_network(config: ModelConfig) -> None:
         build_model(replace(config, input_style=style, pretrained=False, weights=None), 10)
 
 
-def _check(rows: Sequence[Row], where: str) -> None:
+def _check(rows: Sequence[TableRow], where: str) -> None:
     slugs = [row.slug for row in rows]
     for row in rows:
         if not row.slug or slugs.count(row.slug) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -49,6 +49,11 @@ class Setting:
     def severities(self) -> tuple[int, ...]:
         """The severities that were measured, the same for every corruption."""
         return tuple(next(iter(self.counts.values())))
+
+    @property
+    def is_imagenet(self) -> bool:
+        """Whether dividing by AlexNet's errors means anything."""
+        return self.scale == "imagenet" and len(self.classes) == 1000
 
     def summary(self) -> list[tuple[str, str]]:
         """Name and text of what a table's reader must know: data, images, scale, seed, textures, source."""
@@ -151,6 +156,25 @@ def require_same(reference: Setting, reference_name: str, other: Setting, other_
                 "here",
                 remedy="evaluate both with the same data and corruption settings (pushpull evaluate)",
             )
+
+
+def common_setting(named: Iterable[tuple[str, Results]]) -> Setting:
+    """The setting that all results share; others are refused, the first difference named.
+
+    Args:
+        named: what errors call each result, and the result; at least one.
+    """
+    seen: list[tuple[str, Setting]] = []
+    for name, result in named:
+        setting = setting_of(result, name)
+        # Not against the first alone: two runs in memory must agree though a set on disk came first.
+        for earlier_name, earlier in seen:
+            require_same(earlier, earlier_name, setting, name)
+        seen.append((name, setting))
+    common = seen[0][1]
+    for _, setting in seen[1:]:
+        common = both(common, setting)
+    return common
 
 
 def both(reference: Setting, other: Setting) -> Setting:

@@ -1,4 +1,4 @@
-"""What the command line calls a run: one result, or the results of several seeds of one model."""
+"""What the command line calls a run: one result, or the results of several seeds of one model, read."""
 
 from __future__ import annotations
 
@@ -47,6 +47,10 @@ class Entry:
     def seeds(self) -> tuple[int | None, ...]:
         """The training seed of each result; None where it has none."""
         return tuple(result.model["seed"] for result in self.results)
+
+    def is_paired_with(self, other: Entry) -> bool:
+        """Whether both have the same seeds, all of them known."""
+        return None not in other.seeds and sorted(map(str, other.seeds)) == sorted(map(str, self.seeds))
 
 
 def load_entry(path: Path | str) -> Entry:

@@ -9,6 +9,7 @@ from pushpull.reports import compare, write_report
 FILES = [
     "index.html",
     "comparison.md",
+    "comparison.tex",
     "comparison.csv",
     "results_long.csv",
     "comparison.json",
@@ -30,12 +31,12 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(runs, tmp_path):
         write_report(compare(runs[0], runs[1:]), tmp_path / "file")
 
 
-def test_the_command_prints_and_writes_nine_files(runs, tmp_path, capsys):
+def test_the_command_prints_and_writes_ten_files(runs, tmp_path, capsys):
     folder = tmp_path / "deep" / "report"
     compare_command(str(runs[0]), [str(runs[1])], output=str(folder), title="Ours")
     printed = capsys.readouterr().out
     assert printed.startswith("Ours\n")
-    assert f"Report: {folder / 'index.html'} (with 8 tables" in printed
+    assert f"Report: {folder / 'index.html'} (with 9 tables" in printed
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert all((folder / name).stat().st_size for name in FILES)
     assert json.loads((folder / "comparison.json").read_text())["title"] == "Ours"
