@@ -5,7 +5,7 @@ import pytest
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError, MissingFileError
-from pushpull.evaluation.baselines import ALEXNET
+from pushpull.evaluation.metrics import ALEXNET
 from pushpull.reports import Entry, compare, write_report
 
 # Bennabhaktula et al., ICPR 2024: E, mCE (the plain mean), R_net of ResNet-50 on ImageNet.

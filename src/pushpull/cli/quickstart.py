@@ -14,8 +14,9 @@ from pushpull.corruptions import CORRUPTIONS, corrupt
 from pushpull.data import DataSplits, load_data
 from pushpull.errors import InputError
 from pushpull.evaluation.results import SEVERITIES
-from pushpull.evaluation.runs import evaluate_run
+from pushpull.evaluation.runner import evaluate
 from pushpull.files.names import LAST
+from pushpull.models.network import load_run
 from pushpull.reports import compare, write_report
 from pushpull.reports.terminal import print_comparison
 from pushpull.training import Recipe, read_recipe, train
@@ -89,7 +90,7 @@ def _train_and_evaluate(
         train(recipe, run, resume=resume, overwrite=not resume, progress=False, splits=splits)
         yield f"trained {recipe.epochs} epochs in {time.perf_counter() - start:.1f} s"
     start = time.perf_counter()
-    results = evaluate_run(run, splits, limit=limit, progress=False)
+    results = evaluate(load_run(run), splits, output=str(run), limit=limit, device="auto", progress=False)
     conditions = sum(map(len, results.corrupted.values()))
     yield (
         f"clean error {results.clean_error:.1%}, {results.data['images']} images in {conditions} conditions "

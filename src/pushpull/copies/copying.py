@@ -25,8 +25,8 @@ from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import DataConfig, DataSplits, Framing, SkipLimit, UnreadableImageError, load_data
 from pushpull.errors import InputError, choice, integer
 from pushpull.evaluation.images import EvalData, eval_images
-from pushpull.evaluation.results import SEVERITIES, DataInfo
-from pushpull.evaluation.settings import condition_list, severity_scale
+from pushpull.evaluation.options import condition_list, severity_scale
+from pushpull.evaluation.results import SEVERITIES, Info
 from pushpull.files import remove_half_written, writable_folder
 from pushpull.files.locks import LOCK, folder_lock
 
@@ -123,7 +123,7 @@ def write_corrupted(
 
 
 def _complete(
-    plan: CopyPlan, info: DataInfo, root: Path, workers: int, batch_size: int, overwrite: bool, progress: bool
+    plan: CopyPlan, info: Info, root: Path, workers: int, batch_size: int, overwrite: bool, progress: bool
 ) -> dict[str, Any]:
     """Bring the copy at `root` to its end, from wherever it is."""
     record = new_manifest(plan, info)

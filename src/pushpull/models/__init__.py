@@ -4,7 +4,7 @@ from pushpull.models import timm_entry as timm_entry
 from pushpull.models.cifar import CifarResNet, resnet8, resnet14, resnet20, resnet32
 from pushpull.models.factory import MODELS, create_model, default_input_style
 from pushpull.models.loading import load_weights
-from pushpull.models.preprocessing import model_preprocessing
+from pushpull.models.network import Network, NetworkSpec, load_network, load_run, model_preprocessing
 from pushpull.models.resnet import (
     PushPullResNet,
     resnet18,
@@ -22,10 +22,14 @@ __all__ = [
     "STEMS",
     "CifarResNet",
     "Comparator",
+    "Network",
+    "NetworkSpec",
     "PushPullResNet",
     "Stem",
     "create_model",
     "default_input_style",
+    "load_network",
+    "load_run",
     "load_weights",
     "model_preprocessing",
     "resnet8",

@@ -15,7 +15,7 @@ from pushpull.errors import InputError, choice
 from pushpull.files.yaml import from_dict, packaged_file, read_yaml
 from pushpull.models import default_input_style
 from pushpull.models.config import ModelConfig
-from pushpull.models.run_folder import build_model
+from pushpull.models.network import build_model
 from pushpull.training.recipe import Recipe, packaged_recipe
 
 _LONGEST_NAME = 100

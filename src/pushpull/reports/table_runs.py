@@ -14,8 +14,9 @@ from pushpull.corruptions import CORRUPTIONS
 from pushpull.data import DataSplits
 from pushpull.errors import InputError
 from pushpull.evaluation.results import SEVERITIES, Results
-from pushpull.evaluation.runs import evaluate_run
+from pushpull.evaluation.runner import evaluate
 from pushpull.files.names import LAST, RECIPE, RESULTS, WEIGHTS
+from pushpull.models.network import load_run
 from pushpull.reports.table_file import TableRow
 from pushpull.training.callbacks import OutOfTime
 from pushpull.training.folder import check_folder, file_digest, is_finished, read_checkpoint
@@ -190,14 +191,15 @@ class Run:
     def _evaluate(self, splits: DataSplits, clock: Clock, progress: bool) -> str:
         begun, recipe = time.monotonic(), self.recipe
         try:
-            results = evaluate_run(
-                self.folder,
+            results = evaluate(
+                load_run(self.folder),
                 splits,
                 limit=self.extent[0],
-                progress=progress,
-                device="cpu" if recipe.accelerator == "cpu" else None,
+                device="cpu" if recipe.accelerator == "cpu" else "auto",
                 workers=recipe.workers,
                 channels_last=recipe.channels_last,
+                output=str(self.folder),
+                progress=progress,
                 stop=clock.before_next(),
             )
         except InputError as error:

@@ -17,7 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
 from pushpull.files import atomic_path
-from pushpull.models.weights import save_weights
+from pushpull.models.loading import save_weights
 
 
 class KeepBest(L.Callback):

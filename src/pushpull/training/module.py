@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric
 from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
 from pushpull.errors import InputError, one_line
-from pushpull.models.run_folder import load_run
+from pushpull.models.network import load_run
 from pushpull.training.recipe import LossConfig, OptimConfig
 from pushpull.unit.optim import parameter_groups
 
@@ -80,6 +80,7 @@ def load_teacher(folder: str | Path, classes: Sequence[str]) -> Teacher:
         InputError: no such run, or one of other classes.
     """
     run = load_run(folder)
+    assert run.classes is not None and run.preprocessing is not None  # noqa: PT018 - of runs both are known
     if list(run.classes) != list(classes):
         raise InputError(
             f"loss.teacher={str(folder)!r} knows {len(run.classes)} classes, and not those of the data "

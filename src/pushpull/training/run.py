@@ -24,13 +24,14 @@ from torch import nn
 from pushpull.data import DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, one_line
+from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.ranks import from_first_rank
-from pushpull.evaluation.runs import evaluate_run
+from pushpull.evaluation.runner import evaluate
 from pushpull.files import write_text
 from pushpull.files.names import LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.models import default_input_style, model_preprocessing
 from pushpull.models.config import ModelConfig
-from pushpull.models.run_folder import build_model
+from pushpull.models.network import build_model, load_run
 from pushpull.training.callbacks import (
     Checkpoints,
     KeepBest,
@@ -135,8 +136,9 @@ def train(
         lambda: (folder / RESULTS).is_file() and before == file_digest(folder / WEIGHTS)
     )
     if splits.test is not None and not evaluated:
-        device = "cpu" if recipe.accelerator == "cpu" else None
-        evaluate_run(folder, splits, corruptions=(), overwrite=True, progress=False, device=device)
+        device = "cpu" if recipe.accelerator == "cpu" else "auto"
+        clean = EvaluationOptions(corruptions=(), output=str(folder), overwrite=True, device=device)
+        evaluate(load_run(folder), splits, clean, progress=False)
     return folder
 
 

@@ -87,8 +87,8 @@ def continued(fresh: Results, path: Path, *, overwrite: bool) -> Results:
         corruption["files"] = _files(found) | _files(fresh)
     return replace(
         fresh,
-        data=data,  # type: ignore[arg-type]
-        corruption=corruption,  # type: ignore[arg-type]
+        data=data,
+        corruption=corruption,
         created=found.created,
         clean=found.clean,
         corrupted=found.corrupted,

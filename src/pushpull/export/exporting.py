@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
 
 from pushpull.errors import InputError, choice, integer, one_line
-from pushpull.export.card import Card
-from pushpull.export.check import TOLERANCE, Agreement, compare_outputs
+from pushpull.export.card import INPUT, Card
 from pushpull.export.formats import (
     FORMATS,
     LOADERS,
+    Normalised,
     Runner,
     check_onnx_installed,
     checked_opset,
     write_onnx,
     write_program,
 )
-from pushpull.export.trace import Normalised, traced
 from pushpull.files import atomic_path
-from pushpull.models.weights import save_weights
+from pushpull.models.loading import save_weights
 
+TOLERANCE = 1e-5
+# A dimension of one is a constant to the tracer.
+_EXAMPLE_IMAGES = 2
 # Odd numbers of images, and one: what a fixed or broken batch dimension shows at.
 _CHECKED_BATCHES = (1, 3)
 _OTHER_SIZE_PX = 32
@@ -153,3 +156,109 @@ def _batches(size: tuple[int, int], options: ExportOptions, images: Tensor | Non
         # Too few images are repeated: a fixed batch has to be filled.
         batches += [images[torch.arange(n) % len(images)] for n in lengths]
     return batches
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near two networks are.
+
+    Args:
+        images: that were compared.
+        same_class: of these, with the same highest logit.
+        difference: the largest, as a share of the largest logit.
+    """
+
+    images: int
+    same_class: int
+    difference: float
+
+
+def compare_outputs(
+    run: Runner, reference: Runner, batches: Iterable[Tensor], tolerance: float = TOLERANCE
+) -> Agreement:
+    """Return how near `run` is to `reference`; both map (N, 3, H, W) to logits.
+
+    The difference is max |a - b| / max |b| of a batch. Below the tolerance the class is another only where
+    the reference's two highest logits are within two tolerances of each other, for rounding to decide.
+
+    Raises:
+        InputError: it does not run, gives another shape, something that is not finite, or a difference above
+            the tolerance.
+    """
+    images, same, worst = 0, 0, 0.0
+    for batch in batches:
+        expected = reference(batch)
+        try:
+            got = run(batch)
+        # Runtimes raise anything from their own classes to RuntimeError.
+        except Exception as error:
+            raise InputError(
+                f"the exported file does not run on {tuple(batch.shape)} ({one_line(error)}); "
+                "nothing was written; choose another format"
+            ) from error
+        worst = max(worst, _difference(got, expected, tolerance))
+        images += len(batch)
+        same += int((got.argmax(1) == expected.argmax(1)).sum())
+    return Agreement(images, same, worst)
+
+
+def _difference(got: Tensor, expected: Tensor, tolerance: float) -> float:
+    if got.shape != expected.shape:
+        raise InputError(
+            f"the exported file gives logits {tuple(got.shape)} instead of {tuple(expected.shape)}; "
+            "nothing was written; choose another format"
+        )
+    if not expected.isfinite().all():
+        raise InputError("the network's logits are not finite; nothing was written; train it again")
+    scale = expected.abs().max().item() or 1.0
+    difference = (got - expected).abs().max().item() / scale
+    # Written so that nan is refused.
+    if not difference <= tolerance:
+        raise InputError(
+            f"the exported file's logits differ from PyTorch's by {difference:.1e} of their scale, more than "
+            f"{tolerance:.0e}; nothing was written; choose another format, or give --tolerance"
+        )
+    return difference
+
+
+def traced(
+    model: nn.Module, size: tuple[int, int], *, batch_size: int | None, dynamic_size: bool
+) -> ExportedProgram:
+    """Return the graph of `model` in evaluation mode.
+
+    Args:
+        model: takes (N, 3, H, W), float32.
+        size: (height, width) in px of the images.
+        batch_size: the number of images that the graph takes; None: any.
+        dynamic_size: it takes other heights and widths too.
+
+    Raises:
+        InputError: the network cannot be traced, or not with such sizes.
+    """
+    example = torch.zeros(batch_size or _EXAMPLE_IMAGES, 3, *size)
+    dynamic: dict[int, object] = {0: Dim("batch", min=1)} if batch_size is None else {}
+    if dynamic_size:
+        dynamic |= {2: Dim.AUTO, 3: Dim.AUTO}
+    try:
+        with torch.no_grad():
+            program = torch.export.export(model.eval(), (example,), dynamic_shapes={INPUT: dynamic})
+    # Whatever the tracer raises, it is about what the network does.
+    except Exception as error:
+        remedy = "leave out --dynamic_size" if dynamic_size else "give --batch_size"
+        remedy = remedy if dynamic else "export its weights with --format safetensors"
+        raise InputError(f"the network cannot be traced ({one_line(error)}); {remedy}") from error
+    _check_stays_dynamic(program, example, dynamic)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of the machine that it was made on
+    return program
+
+
+def _check_stays_dynamic(program: ExportedProgram, example: Tensor, dynamic: dict[int, object]) -> None:
+    """Raise where the tracer has made a constant of a size that should stay open."""
+    (placeholder,) = [node for node in program.graph.nodes if node.name == INPUT]
+    found = placeholder.meta["val"].shape
+    fixed = [example.shape[axis] for axis in dynamic if isinstance(found[axis], int)]
+    if fixed:
+        raise InputError(
+            f"the network works only at the size {fixed[0]} in one dimension; leave out --dynamic_size"
+        )
