@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pushpull.reports import Entry, compare
 from pushpull.reports.layout import runs_text, tables
-from pushpull.reports.markup import latex, markdown
+from pushpull.reports.markup import markdown
 from pushpull.reports.report_files import long_csv, wide_csv
 from pushpull.reports.terminal import print_comparison
 

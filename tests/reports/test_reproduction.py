@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from pushpull.errors import InputError
 from pushpull.evaluation import Results
+from pushpull.files import InUseError
 from pushpull.reports import read_table, reproduce, reproduction
-from pushpull.reports.table_runs import Busy, Clock, runs_of
+from pushpull.reports.table_runs import Clock, runs_of
 
 
 def assert_same_run(first: Path, second: Path) -> None:
@@ -164,7 +165,7 @@ def test_the_clock(monkeypatch):
 def test_a_run_is_worked_on_by_one_process(whole, table, tmp_path, capsys):
     row = read_table(table).rows[0]
     [run], [again] = (runs_of([row], [0], tmp_path) for _ in range(2))
-    with run.locked(), pytest.raises(Busy), again.locked():
+    with run.locked(), pytest.raises(InUseError), again.locked():
         pass
     with run.locked():
         reproduce(table, rows=["baseline"], output=str(tmp_path), quiet=True)
@@ -183,7 +184,7 @@ sys.stdin.read()
         [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(Busy), run.locked():
+        with pytest.raises(InUseError), run.locked():
             pass
         other.kill()
         other.wait()

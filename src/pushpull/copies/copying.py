@@ -27,8 +27,7 @@ from pushpull.errors import InputError, choice, integer
 from pushpull.evaluation.images import EvalData, eval_images
 from pushpull.evaluation.options import condition_list, severity_scale
 from pushpull.evaluation.results import SEVERITIES, Info
-from pushpull.files import remove_half_written, writable_folder
-from pushpull.files.locks import LOCK, folder_lock
+from pushpull.files import LOCK, folder_lock, remove_half_written, writable_folder
 
 ROLES = ("test", "validation", "train")
 

@@ -19,8 +19,7 @@ from pushpull.data.images import decoding_threads
 from pushpull.errors import InputError
 from pushpull.evaluation.continuing import package_versions
 from pushpull.evaluation.results import Info
-from pushpull.files import HALF_WRITTEN, read_json
-from pushpull.files.locks import LOCK
+from pushpull.files import HALF_WRITTEN, LOCK, read_json
 
 MANIFEST = "manifest.json"
 KIND = "corrupted copy 1"  # another number: a form that this version does not read

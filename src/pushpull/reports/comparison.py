@@ -15,7 +15,7 @@ from pushpull.evaluation.results import SEVERITIES, Results
 from pushpull.reports import columns as define
 from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, value
 from pushpull.reports.comparable import Setting, common_setting
-from pushpull.reports.notes import footnotes, pairing, twin_footnotes
+from pushpull.reports.notes import footnotes, pairing, seed_notes, twin_notes
 from pushpull.reports.read_results import UNNAMED, Entry, load_entry
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def compare(
     Figures of several seeds are their mean and sample standard deviation. R_net and the differences are
     computed a seed at a time: against the baseline's result of the same seed where both have the same seeds,
     else against the baseline's mean over seeds. mCE and relative mCE vs baseline always divide by that mean.
+    `pushpull.evaluation.metrics` has the formulas and their sources.
 
     Args:
         baseline: a run folder, a results.json, a folder of run folders (seeds of one model), or an `Entry`.
@@ -161,22 +162,25 @@ def compare(
         commands: commands that made the results, printed in the report.
 
     Returns:
-        The rows, baseline first; `to_dataframe()` and `pushpull.reports.write_report` take it on from there.
+        The rows, the baseline first; for `to_dataframe()`, `write_report` and the like.
 
     Raises:
         InputError: a result is not complete, two were not measured alike, or something is named twice.
         MissingFileError: a path holds no results.
 
-    Source: Hendrycks & Dietterich, ICLR 2019, for the mCE; `pushpull.evaluation.metrics` has the formulas.
-
-    >>> comparison = compare("runs/plain", ["runs/pp3"])  # doctest: +SKIP
-    >>> comparison.rows[1].differences["fog"].text(signed=True)  # doctest: +SKIP
+    >>> both = compare("runs/plain", ["runs/pp3"])  # doctest: +SKIP
+    >>> both.rows[1].differences["fog"].text(signed=True)  # doctest: +SKIP
     '−2.3 ± 0.4'
     """
     entries = [entry if isinstance(entry, Entry) else load_entry(entry) for entry in (baseline, *runs)]
     if len(entries) < 2:
         raise InputError("only a baseline was given; name at least one run: pushpull compare BASELINE RUN...")
-    labels = _unique_labels(entries)
+    return _against_first(entries, _unique_labels(entries), title, commands)
+
+
+def _against_first(
+    entries: Sequence[Entry], labels: Sequence[str], title: str | None, commands: Sequence[str]
+) -> Comparison:
     setting = common_setting(
         (f"{entry.source} ({result.label})", result) for entry in entries for result in entry.results
     )
@@ -194,7 +198,7 @@ def compare(
             _row(entry, label, setting, columns, trials, mean, labels[0], labels[0], pairing(first, entry))
             for entry, label, trials in zip(entries, labels, every, strict=True)
         ),
-        footnotes=footnotes(setting, columns, omitted, entries),
+        footnotes=footnotes(setting, columns, entries, [*omitted, *seed_notes(entries)]),
         commands=tuple(commands),
     )
 
@@ -230,33 +234,33 @@ def compare_twins(
         for result in entry.results
     )
     against_mean = (define.MCE_BASELINE, define.RELATIVE_MCE_BASELINE)
-    columns = tuple(column for column in _measured_columns(setting)[0] if column not in against_mean)
-    errors = {
-        entry.label: {
-            seed: _errors([result]) for seed, result in zip(entry.seeds, entry.results, strict=True)
-        }
+    columns = [column for column in _measured_columns(setting)[0] if column not in against_mean]
+    rows = _twin_rows(entries, twins, baseline, setting, columns)
+    notes = twin_notes({row.label: (row.seeds, row.baseline_seeds) for row in rows}, baseline)
+    note, said = entries[0].results[0].data["note"], footnotes(setting, columns, entries, notes)
+    return Comparison(title, setting, note, tuple(columns), rows, said, tuple(commands), intervals=True)
+
+
+def _twin_rows(
+    entries: Sequence[Entry],
+    twins: Mapping[str, str | None],
+    baseline: str,
+    setting: Setting,
+    columns: Sequence[Column],
+) -> tuple[Row, ...]:
+    errors: dict[str | None, dict[int | None, Errors]] = {
+        entry.label: {result.model["seed"]: _errors([result]) for result in entry.results}
         for entry in entries
     }
     bases = {seed: base for seed, base in errors.get(baseline, {}).items() if base[1]}
     rows = []
     for entry in entries:
-        twin = twins.get(entry.label)
-        of_twin = errors.get(twin, {}) if twin is not None else {}
-        trials = [(own, of_twin.get(seed), bases.get(seed)) for seed, own in errors[entry.label].items()]
-        rows.append(
-            _row(entry, entry.label, setting, columns, trials, None, baseline, twin, "paired by seed")
-        )
-    by_seeds = {row.label: (row.seeds, row.baseline_seeds) for row in rows}
-    return Comparison(
-        title=title,
-        setting=setting,
-        note=entries[0].results[0].data["note"],
-        columns=columns,
-        rows=tuple(rows),
-        footnotes=twin_footnotes(setting, by_seeds, baseline),
-        commands=tuple(commands),
-        intervals=True,
-    )
+        label, twin = entry.label, twins.get(entry.label)
+        of_twin = errors.get(twin, {})
+        trials = [(own, of_twin.get(seed), bases.get(seed)) for seed, own in errors[label].items()]
+        said = "paired by seed" if twin else ""
+        rows.append(_row(entry, label, setting, columns, trials, None, baseline, twin, said))
+    return tuple(rows)
 
 
 def _row(

@@ -133,11 +133,12 @@ def _list(items: Iterable[str]) -> str:
 def escape(text: str) -> str:
     """Text as itself in Markdown: no markup, no HTML, no new column, one line.
 
-    >>> escape("a_b")
-    'a\\\\_b'
+    >>> escape("*a* R_net")
+    '\\\\*a\\\\* R_net'
     """
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_|\[\]])", r"\\\1", text)
+    # An underscore inside a word is no markup.
+    return re.sub(r"([\\`*|\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
 def latex_escape(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pushpull.corruptions import EXTRA_CORRUPTIONS
 from pushpull.reports.columns import (
@@ -41,14 +41,16 @@ _CONVENTIONS = (
 )
 
 
+_ONE_RUN = "One run a model: how much the figures vary from seed to seed is not known."
+
+
 def footnotes(
-    setting: Setting, columns: Sequence[Column], omitted: Sequence[str], entries: Sequence[Entry]
+    setting: Setting, columns: Sequence[Column], entries: Sequence[Entry], own: Iterable[str]
 ) -> tuple[str, ...]:
-    """Every sentence that the tables need, the most important first."""
+    """Every sentence that the tables need, the most important first; `own` after the conventions."""
     notes = ["Errors are top-1, in percent; lower is better."]
     notes += [sentence for column, sentence in _CONVENTIONS if column in columns]
-    notes += omitted
-    notes += _seeds(entries)
+    notes += own
     if setting.frost_textures == "procedural" and "frost" in setting.corruptions:
         notes.append(
             "Frost is laid on with procedural textures, so its figures are not those of published tables."
@@ -60,6 +62,75 @@ def footnotes(
         )
     notes += _versions(entries)
     return tuple(notes)
+
+
+def seed_notes(entries: Sequence[Entry]) -> list[str]:
+    """How the seeds of models are set against those of the first, the baseline."""
+    if all(len(entry.results) == 1 for entry in entries):
+        return [_ONE_RUN]
+    notes = [
+        "± is the sample standard deviation over the seeds of a row.",
+        "In the table of differences, ± is half of the 95 % confidence interval of the mean over seeds "
+        "(Student's t), and bold are those whose interval leaves 0 out.",
+    ]
+    loose = [entry.label for entry in entries[1:] if not entry.is_paired_with(entries[0])]
+    if loose:
+        notes.append(
+            "R_net and differences are paired by seed where a row has the baseline's seeds; against the "
+            f"baseline's mean, its own spread left out, are: {', '.join(loose)}."
+        )
+    else:
+        notes.append("R_net and differences are paired: each seed is set against the baseline's same seed.")
+    return notes
+
+
+def twin_notes(
+    seeds: Mapping[str, tuple[Sequence[int | None], Sequence[int | None]]], baseline: str
+) -> list[str]:
+    """How the seeds of rows are set against those of their twins and of the baseline.
+
+    Args:
+        seeds: label of a row -> its seeds, and those that its R_net is over.
+        baseline: label of the row that R_net is against, whether measured or not.
+    """
+    there = baseline in seeds
+    notes = [
+        f"R_net is against {baseline}, of the same seed."
+        if there
+        else "R_net: none, for the baseline is not measured."
+    ]
+    for label, (own, based) in seeds.items():
+        if there and list(own) != list(based):
+            which = f"only seeds {' '.join(map(str, based))}" if based else "none"
+            notes.append(
+                f"R_net of {label}: {which}, where the baseline of the same seed is measured "
+                "and makes errors."
+            )
+    if all(len(own) == 1 for own, _ in seeds.values()):
+        return [*notes, _ONE_RUN]
+    notes.append(
+        "±: half of the 95 % confidence interval of the mean over seeds (Student's t). It covers what "
+        "changes from seed to seed, not the choice of test images. A single seed has none."
+    )
+    notes.append(
+        "Differences are paired: each seed's network against its twin's of the same seed, which began "
+        "with the same weights and saw the same images in the same order. Bold: the interval leaves 0 "
+        "out; of twenty such intervals one does so by chance."
+    )
+    return notes
+
+
+def pairing(baseline: Entry, entry: Entry) -> str:
+    """How the seeds of a row were set against the baseline's, in words."""
+    if entry is baseline:
+        return "is the baseline"
+    if entry.is_paired_with(baseline):
+        return "paired by seed"
+    return (
+        "against the baseline's mean over seeds"
+        if len(baseline.results) > 1
+        else "against the one baseline run"
+    )
 
 
 def _sources(entries: Sequence[Entry]) -> list[str]:
@@ -78,44 +149,6 @@ def _sources(entries: Sequence[Entry]) -> list[str]:
     return notes
 
 
-def _seeds(entries: Sequence[Entry]) -> list[str]:
-    notes = []
-    if any(len(entry.results) > 1 for entry in entries):
-        notes.append("± is the sample standard deviation over the seeds of a row.")
-        notes.append(
-            "In the table of differences, ± is half of the 95 % confidence interval of the mean over seeds "
-            "(Student's t), and bold are those whose interval leaves 0 out."
-        )
-        baseline = entries[0]
-        paired = [entry.is_paired_with(baseline) for entry in entries[1:]]
-        if all(paired):
-            notes.append(
-                "R_net and differences are paired: each seed is set against the baseline's same seed."
-            )
-        else:
-            loose = [entry.label for entry, pair in zip(entries[1:], paired, strict=True) if not pair]
-            notes.append(
-                "R_net and differences are paired by seed where a row has the baseline's seeds; against the "
-                f"baseline's mean, its own spread left out, are: {', '.join(loose)}."
-            )
-    if all(len(entry.results) == 1 for entry in entries):
-        notes.append("One run a model: how much the figures vary from seed to seed is not known.")
-    return notes
-
-
-def pairing(baseline: Entry, entry: Entry) -> str:
-    """How the seeds of a row were set against the baseline's, in words."""
-    if entry is baseline:
-        return "is the baseline"
-    if entry.is_paired_with(baseline):
-        return "paired by seed"
-    return (
-        "against the baseline's mean over seeds"
-        if len(baseline.results) > 1
-        else "against the one baseline run"
-    )
-
-
 def _versions(entries: Sequence[Entry]) -> list[str]:
     found: dict[str, set[str]] = {}
     for entry in entries:
@@ -126,49 +159,3 @@ def _versions(entries: Sequence[Entry]) -> list[str]:
         f"{package} {', '.join(sorted(versions))}" for package, versions in found.items() if len(versions) > 1
     ]
     return [f"Results of different package versions stand here: {'; '.join(mixed)}."] if mixed else []
-
-
-def twin_footnotes(
-    setting: Setting,
-    seeds: Mapping[str, tuple[Sequence[int | None], Sequence[int | None]]],
-    baseline: str,
-) -> tuple[str, ...]:
-    """Every sentence that a table of rows and their twins needs.
-
-    Args:
-        setting: what was measured.
-        seeds: label of a row -> its seeds, and those that its R_net is over.
-        baseline: label of the row that R_net is against, whether measured or not.
-    """
-    net = NET_REDUCTION.title
-    there = baseline in seeds
-    notes = [
-        "E and all errors: top-1, in percent; lower is better.",
-        f"{MEAN_CORRUPTION_ERROR.title.capitalize()}: the plain mean of the errors over 15 corruptions x 5 "
-        "severities, not AlexNet-normalised: not to be set beside the usual ImageNet-C mCE.",
-        f"{net} = 100 ((E0 - E) + (M0 - M)) / (2 E0), M the mean corruption error, 0: "
-        f"{baseline if there else 'the baseline'} of the same seed; higher is better. Fitted to the "
-        "published table.",
-    ]
-    if not there:
-        notes.append(f"{net}: none, for the baseline is not measured.")
-    for label, (own, based) in seeds.items():
-        if there and list(own) != list(based):
-            which = f"only seeds {' '.join(map(str, based))}" if based else "none"
-            where = "where the baseline of the same seed is measured and makes errors"
-            notes.append(f"{net} of {label}: {which}, {where}.")
-    if any(len(own) > 1 for own, _ in seeds.values()):
-        notes.append(
-            "±: half of the 95 % confidence interval of the mean over seeds (Student's t). It covers what "
-            "changes from seed to seed, not the choice of test images. A single seed has none."
-        )
-        notes.append(
-            "Differences are paired: each seed's network against its twin's of the same seed, which began "
-            "with the same weights and saw the same images in the same order. Bold: the interval leaves 0 "
-            "out; of twenty such intervals one does so by chance."
-        )
-    else:
-        notes.append("One seed a row: how much the figures vary from seed to seed is not known.")
-    if setting.frost_textures == "procedural":
-        notes.append("Frost is drawn, not the benchmark's photographs: not as in published tables.")
-    return tuple(notes)

@@ -20,7 +20,7 @@ from pushpull.data.subsets import read_class_list
 from pushpull.errors import InputError, integer
 from pushpull.evaluation.images import stratified_positions
 from pushpull.evaluation.results import Results
-from pushpull.files import writable_folder, write_text
+from pushpull.files import InUseError, writable_folder, write_text
 from pushpull.files.names import RESULTS
 from pushpull.files.plugins import loaded_plugins
 from pushpull.reports.comparable import Setting, require_same, setting_of
@@ -29,7 +29,7 @@ from pushpull.reports.markup import few
 from pushpull.reports.read_results import Entry
 from pushpull.reports.report_files import write_table
 from pushpull.reports.table_file import TableFile, TableRow, checked_seeds, packaged_table, read_table
-from pushpull.reports.table_runs import FOLDER, Busy, Clock, Run, runs_of, seeds_in
+from pushpull.reports.table_runs import FOLDER, Clock, Run, runs_of, seeds_in
 from pushpull.reports.terminal import print_tables
 from pushpull.training.callbacks import OutOfTime
 
@@ -238,7 +238,7 @@ def _work(runs: Sequence[Run], splits: DataSplits, clock: Clock, *, progress: bo
             with run.locked():
                 for text in run.complete(splits, clock, progress=progress):
                     print(f"{said}: {text}", flush=True)
-        except Busy:
+        except InUseError:
             print(f"{said}: another process works on it", flush=True)
         except OutOfTime:
             print(f"{said}: stopped, the time is over", flush=True)

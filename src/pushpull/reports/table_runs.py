@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.data import DataSplits
 from pushpull.errors import InputError
 from pushpull.evaluation.results import SEVERITIES, Results
 from pushpull.evaluation.runner import evaluate
+from pushpull.files import folder_lock
 from pushpull.files.names import LAST, RECIPE, RESULTS, WEIGHTS
 from pushpull.models.network import load_run
 from pushpull.reports.table_file import TableRow
@@ -24,10 +23,6 @@ from pushpull.training.recipe import Recipe
 from pushpull.training.run import train
 
 FOLDER = "runs"
-
-
-class Busy(Exception):  # noqa: N818 - no error: another process does the work
-    """Another process works on the run."""
 
 
 class Clock:
@@ -107,28 +102,12 @@ class Run:
         """Whether nothing is left to do."""
         return self.trained() and self.whole_results() is not None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep every other process from this run; the system frees the lock when the process ends, however.
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep every other process from this run; `InUseError` where another has it.
 
-        Raises:
-            Busy: another process has it.
+        The lock lies beside the folder, which training may make and clear.
         """
-        lock = FileLock(self.folder.with_suffix(".lock"))
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise Busy from error
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(
-                f"{self.folder.parent} cannot be locked ({reason}); give another --output"
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return folder_lock(self.folder, self.folder.with_suffix(".lock"))
 
     def check_recipe(self) -> None:
         """Raise `InputError` where the folder's run is not of this recipe, or its recipe is lost."""

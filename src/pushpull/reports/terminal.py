@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.measure import Measurement
@@ -48,32 +46,57 @@ def print_tables(comparison: Comparison, console: Console | None = None) -> None
     """
     console = console or Console(highlight=False)
     for table in tables(comparison):
-        for part in _parts(table, console.width, repeated=not comparison.intervals):
+        for part in _parts(table, console, lead=0 if comparison.intervals else 1):
             console.print(Text(part[0], style="bold"))
-            console.print(_fitted(part, console))
+            drawn = _draw(part, stacked=False)
+            wide = Measurement.get(console, console.options, drawn).maximum >= console.width
+            console.print(_draw(part, stacked=True) if wide else drawn)
 
 
-def _fitted(table: Table, console: Console) -> RichTable:
-    """The table on one line a row where that fits, else with the spread below the figure."""
-    for stacked in (False, True):
-        drawn = _draw(table, stacked)
-        if Measurement.get(console, console.options, drawn).maximum < console.width:
-            break
-    return drawn
+def _parts(table: Table, console: Console, *, lead: int) -> list[Table]:
+    """A table in as many parts, each with some of its columns, as it takes to fit.
+
+    Where columns are models, the first `lead` of them stand in every part.
+    """
+    caption, (corner, *heads), rows = table
+    models = corner == BY_CORRUPTION
+    kept = list(range(lead if models else 0))
+    others = range(len(kept), len(heads))
+    each = (console.width - _NAME_WIDTH) // _FIGURE_WIDTH - len(kept) if models else len(others)
+    while True:
+        each = max(1, each)
+        groups = [[*kept, *others[at : at + each]] for at in range(0, len(others), each)]
+        parts: list[Table] = [
+            (
+                caption,
+                [corner, *(heads[i] for i in group)],
+                [(name, [cells[i] for i in group]) for name, cells in rows],
+            )
+            for group in groups
+        ]
+        if each == 1 or not any(_is_cut(_draw(part, stacked=True), console) for part in parts):
+            return parts
+        each -= 1
+
+
+def _is_cut(drawn: RichTable, console: Console) -> bool:
+    """Whether rich would cut figures to print it: whether it needs more than the console's width."""
+    unlimited = console.options.update(max_width=1000)
+    return Measurement.get(console, unlimited, drawn).minimum > console.width
 
 
 def _draw(table: Table, stacked: bool) -> RichTable:
     _, (corner, *heads), rows = table
     drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
     drawn.add_column(corner, overflow="fold", min_width=8)
-    for head in heads:
-        # Long heads wrap at their words.
-        drawn.add_column(
-            Text(head),
-            justify="right",
-            min_width=max(map(len, head.split())),
-            max_width=None if stacked else 13,
-        )
+    for i, head in enumerate(heads):
+        # Long heads wrap at their words. Of columns without a width of their own, rich cuts figures off.
+        lines = [line for _, cells in rows for line in _text(cells[i], stacked).plain.split("\n")]
+        width = max(map(len, (*head.split(), *lines)))
+        if stacked:
+            drawn.add_column(Text(head), justify="right", width=width)
+        else:
+            drawn.add_column(Text(head), justify="right", min_width=width, max_width=max(13, width))
     for name, cells in rows:
         drawn.add_row(Text(name), *(_text(cell, stacked) for cell in cells))
     return drawn
@@ -82,22 +105,3 @@ def _draw(table: Table, stacked: bool) -> RichTable:
 def _text(cell: Cell, stacked: bool) -> Text:
     text = cell.text.replace(" ± ", "\n± ") if stacked else cell.text
     return Text(text, style=f"{'bold ' if cell.bold else ''}{_STYLES[cell.trend]}".strip(), no_wrap=True)
-
-
-def _parts(table: Table, width: int, *, repeated: bool) -> list[Table]:
-    """A table whose columns are models, in parts that fit; the first model leads each where `repeated`."""
-    caption, (corner, *heads), rows = table
-    if corner != BY_CORRUPTION:
-        return [table]
-    lead = [0] if repeated else []
-    others = range(len(lead), len(heads))
-    each = max(1, (width - _NAME_WIDTH) // _FIGURE_WIDTH - len(lead))
-    groups: Sequence[Sequence[int]] = [[*lead, *others[at : at + each]] for at in range(0, len(others), each)]
-    return [
-        (
-            caption,
-            [corner, *(heads[i] for i in group)],
-            [(name, [cells[i] for i in group]) for name, cells in rows],
-        )
-        for group in groups
-    ]
