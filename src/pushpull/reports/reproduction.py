@@ -5,14 +5,12 @@ from __future__ import annotations
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pushpull.corruptions import CORRUPTIONS
 from pushpull.corruptions.textures import ENVIRONMENT_VARIABLE, frost_texture_source
 from pushpull.data import DataConfig, DataSplits, ImageSplit, load_data
 from pushpull.data.decode import usable_cores
@@ -23,13 +21,12 @@ from pushpull.evaluation.results import Results
 from pushpull.files import InUseError, writable_folder, write_text
 from pushpull.files.names import RESULTS
 from pushpull.files.plugins import loaded_plugins
-from pushpull.reports.comparable import Setting, require_same, setting_of
 from pushpull.reports.comparison import Comparison, compare_twins
 from pushpull.reports.markup import few
 from pushpull.reports.read_results import Entry
 from pushpull.reports.report_files import write_table
 from pushpull.reports.table_file import TableFile, TableRow, checked_seeds, packaged_table, read_table
-from pushpull.reports.table_runs import FOLDER, Clock, Run, runs_of, seeds_in
+from pushpull.reports.table_runs import FOLDER, Clock, Run, measured, runs_of, seeds_in
 from pushpull.reports.terminal import print_tables
 from pushpull.training.callbacks import OutOfTime
 
@@ -52,7 +49,7 @@ def reproduce(
     accelerator: str | None = None,
     dry_run: bool = False,
     quiet: bool = False,
-) -> None:
+) -> Comparison | None:
     """Make a table: train what is missing, evaluate it on 15 corruptions x 5 severities, compare.
 
     It may be killed at any moment; the same command goes on where it was. Several processes may share an
@@ -77,9 +74,15 @@ def reproduce(
         dry_run: two steps of every row and the whole evaluation of two images (or --limit), in a folder of
             its own: does everything work? It continues and stops as the real table does.
         quiet: show no progress of trainings and evaluations.
+
+    Returns:
+        What stands in the table; None where nothing is measured yet.
+
+    Raises:
+        InputError: a mistake in what was given; or runs failed, after the table of the others is written.
     """
-    clock, most = Clock(_positive("minutes", minutes)), _positive_count("limit", limit)
-    path = packaged_table(table)
+    _check_numbers(minutes, limit)
+    clock, path = Clock(minutes), packaged_table(table)
     changes: dict[str, Any] = {"data": data, "label": label, "classes": classes, "epochs": epochs}
     changes |= {"workers": workers, "accelerator": accelerator}
     file = _changed(read_table(path), changes)
@@ -88,19 +91,30 @@ def reproduce(
     chosen = _chosen(file, rows)
     numbers = checked_seeds(seeds, "seeds") if seeds else file.seeds
     config = _data(file, chosen, folder, dry_run)
-    splits, most = load_data(config), file.limit if most is None else most
+    splits, most = load_data(config), file.limit if limit is None else limit
     splits = _few_images(splits, most) if dry_run else splits
     there = len(splits.required("test"))
     extent = (None, there) if most is None or most >= there else (most, most)
-    runs = runs_of([_on(config, row) for row in chosen], numbers, folder, extent)
-    same_data = [_on(config, row) for row in file.rows if row.recipe.data == chosen[0].recipe.data]
-    every = runs_of(same_data, sorted({*file.seeds, *numbers, *seeds_in(folder)}), folder, extent)
-    asked = {run.name for run in runs}
-    others = [run for run in every if run.name not in asked]
+    rows_there = {
+        row.name: replace(row, recipe=replace(row.recipe, data=config))
+        for row in file.rows
+        if row.recipe.data == chosen[0].recipe.data
+    }
+    runs = runs_of([rows_there[row.name] for row in chosen], numbers, folder, extent)
+    every_seed = sorted({*file.seeds, *numbers, *seeds_in(folder)})
+    every = runs_of(list(rows_there.values()), every_seed, folder, extent)
     changes |= {"rows": rows, "seeds": seeds, "limit": limit, "minutes": minutes, "output": output}
-    _check_textures(runs, others, folder)
-    failed = _work(runs, splits, clock, progress=not quiet)
-    _report(file, runs, others, failed, folder, _command(table, changes, dry_run))
+    sitting = _Sitting(file, runs, every, folder, _command(table, changes, dry_run))
+    sitting.check_textures()
+    return sitting.report(sitting.work(splits, clock, progress=not quiet))
+
+
+def _check_numbers(minutes: float | None, limit: int | None) -> None:
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"minutes={minutes} must be above 0; leave it out for no limit")
+    remedy = "give a number of images, or leave it out"
+    if limit is not None and integer("limit", limit, remedy) < 1:
+        raise InputError(f"limit={limit} is below 1; {remedy}")
 
 
 def _command(table: str, options: Mapping[str, Any], dry_run: bool) -> str:
@@ -140,10 +154,6 @@ def _chosen(file: TableFile, names: Sequence[str] | None) -> list[TableRow]:
     if not names:
         return [row for row in file.rows if not row.on_request]
     return list({row.name: row for row in map(file.row, names)}.values())
-
-
-def _on(config: DataConfig, row: TableRow) -> TableRow:
-    return replace(row, recipe=replace(row.recipe, data=config))
 
 
 def _data(file: TableFile, rows: Sequence[TableRow], folder: Path, dry_run: bool) -> DataConfig:
@@ -199,225 +209,145 @@ def _few_images(splits: DataSplits, limit: int | None) -> DataSplits:
     )
 
 
-def _check_textures(runs: Sequence[Run], others: Sequence[Run], folder: Path) -> None:
-    """Refuse to measure frost with other textures than those in the folder: no table could have both."""
-    there = set()
-    for run in (*runs, *others):
-        with suppress(InputError):  # `measured` says it
-            results = run.results()
-            if results is not None and "frost" in results.corrupted:
-                there.add(results.corruption["frost_textures"])
-    if not there or not any(map(_lacks_something, runs)):
-        return
-    now = frost_texture_source()
-    if now not in there:
-        earlier = " and ".join(map(repr, sorted(there)))
-        files = folder / FOLDER / "*/seed*" / RESULTS
-        raise InputError(
-            f"frost in {folder} was measured with textures {earlier}, and would be with {now!r} "
-            f"now; name the earlier ones ({ENVIRONMENT_VARIABLE}), give another --output, or remove "
-            f"{files} to measure all again"
-        )
-
-
-def _lacks_something(run: Run) -> bool:
-    try:
-        return not run.done()
-    except InputError:
-        return True
-
-
-def _work(runs: Sequence[Run], splits: DataSplits, clock: Clock, *, progress: bool) -> dict[str, str]:
-    """Do what is missing, run by run, until the time is over; return which runs failed, and why."""
-    failed = {}
-    for number, run in enumerate(runs, 1):
-        said = f"[{number}/{len(runs)}] {run.name}"
-        try:
-            if run.done():
-                continue
-            with run.locked():
-                for text in run.complete(splits, clock, progress=progress):
-                    print(f"{said}: {text}", flush=True)
-        except InUseError:
-            print(f"{said}: another process works on it", flush=True)
-        except OutOfTime:
-            print(f"{said}: stopped, the time is over", flush=True)
-            break
-        except InputError as error:
-            print(f"{said}: failed: {error}", flush=True)
-            failed[run.name] = str(error)
-    return failed
-
-
-def _report(
-    file: TableFile,
-    runs: Sequence[Run],
-    others: Sequence[Run],
-    failed: Mapping[str, str],
-    folder: Path,
-    command: str,
-) -> None:
-    """Write the table of all that is done in the folder; print it, and what remains.
+class _Sitting:
+    """The work on a table in an output folder, and its report.
 
     Args:
         file: the table.
-        runs: those that were to be done.
-        others: further ones of the table: reported where they are done.
-        failed: run -> why, of this sitting.
+        runs: those to be done.
+        every: these and further ones of the table, which are reported where they are done.
         folder: where the table goes.
         command: what makes or continues it.
-
-    Raises:
-        InputError: runs that were to be done failed, or cannot be compared; after the table is written.
     """
-    found, problems = _measured((*runs, *others))
-    rows = [row for row in file.rows if row.name in found or any(run.row.name == row.name for run in runs)]
-    about = _about(file, rows, command) | _remains(file, runs, others, found, {**failed, **problems})
-    comparison = _comparison(file, rows, found, folder, command)
-    paths = write_table(comparison, folder, about)
-    if comparison is not None:
-        print_tables(comparison)
-    _say(about, len(runs), failed)
-    print(f"Written: {', '.join(map(str, paths))}")
-    bad = [name for name in about["problems"] if name in about["missing"]]
-    if bad:
-        raise InputError(f"{len(bad)} of {len(runs)} runs failed ({few(bad)}); {paths[0]} says why")
 
+    def __init__(
+        self, file: TableFile, runs: Sequence[Run], every: Sequence[Run], folder: Path, command: str
+    ) -> None:
+        self.file, self.runs, self.folder, self.command = file, runs, folder, command
+        self.asked = {run.name for run in runs}
+        self.every = [*runs, *(run for run in every if run.name not in self.asked)]
 
-def _comparison(
-    file: TableFile, rows: Sequence[TableRow], found: _Found, folder: Path, command: str
-) -> Comparison | None:
-    entries = [
-        Entry(
-            row.name,
-            tuple(found[row.name][seed] for seed in sorted(found[row.name])),
-            str(folder / FOLDER / row.slug),
-        )
-        for row in rows
-        if row.name in found
-    ]
-    if not entries:
-        return None
-    twins = {row.name: row.twin for row in rows}
-    return compare_twins(entries, twins, file.rows[0].name, title=file.title, commands=[command])
+    def check_textures(self) -> None:
+        """Refuse to measure frost with other textures than those in the folder: no table could have both."""
+        there, lacking = set(), False
+        for run in self.every:
+            try:
+                results = run.results()
+                if results is not None and "frost" in results.corrupted:
+                    there.add(results.corruption["frost_textures"])
+                lacking = lacking or (run.name in self.asked and not run.done())
+            except InputError:  # `work` or `measured` says it
+                lacking = lacking or run.name in self.asked
+        now = frost_texture_source() if there and lacking else None
+        if now is not None and now not in there:
+            earlier = " and ".join(map(repr, sorted(there)))
+            files = self.folder / FOLDER / "*/seed*" / RESULTS
+            raise InputError(
+                f"frost in {self.folder} was measured with textures {earlier}, and would be with {now!r} "
+                f"now; name the earlier ones ({ENVIRONMENT_VARIABLE}), give another --output, or remove "
+                f"{files} to measure all again"
+            )
 
-
-def _about(file: TableFile, rows: Sequence[TableRow], command: str) -> dict[str, Any]:
-    """Return what stands beside the figures of these rows, as in table.json."""
-    recipes = [row.recipe for row in rows]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{usable_cores()} cores"
-    return {
-        "title": file.title,
-        "facts": [
-            ("Network", ", ".join(sorted({recipe.model.name for recipe in recipes}))),
-            ("Epochs", ", ".join(map(str, sorted({recipe.epochs for recipe in recipes})))),
-            ("Training precision", ", ".join(sorted({recipe.precision for recipe in recipes}))),
-            ("Written on", f"{device}; torch {torch.__version__}, Python {platform.python_version()}"),
-        ],
-        "notes": file.notes,
-        "command": command,
-        "recipes": {row.name: row.recipe.to_dict() for row in rows},
-    }
-
-
-def _remains(
-    file: TableFile,
-    runs: Sequence[Run],
-    others: Sequence[Run],
-    found: _Found,
-    problems: Mapping[str, str],
-) -> dict[str, Any]:
-    """Return what of the table is not in it: asked for, tried in vain, and not asked for."""
-    lacking = [run for run in (*runs, *others) if run.recipe.seed not in found.get(run.row.name, {})]
-    asked = {run.name for run in runs}
-    missing = [run.name for run in lacking if run.name in asked]
-    return {
-        "missing": missing,
-        "problems": {run.name: problems[run.name] for run in lacking if run.name in problems},
-        "unasked": [
-            run.name
-            for run in lacking
-            if run.name not in asked and not run.row.on_request and run.recipe.seed in file.seeds
-        ],
-        "complete": not missing,
-    }
-
-
-def _say(about: Mapping[str, Any], count: int, failed: Mapping[str, str]) -> None:
-    """Print what remains to be done and how to go on, and what `_work` has not said of problems."""
-    for name, reason in about["problems"].items():
-        if name not in failed:
-            print(f"{name} is not in the table: {reason}")
-    names = [name for name in about["missing"] if name not in about["problems"]]
-    if names:
-        print(f"{len(names)} of {count} runs remain ({few(names)}). Go on with:\n  {about['command']}")
-    if about["unasked"]:
-        print(f"{len(about['unasked'])} more runs of the table are not done ({few(about['unasked'])}).")
-
-
-_Found = dict[str, dict[int, Results]]  # row -> seed -> what was measured
-_Done = tuple[Run, Results, Setting]
-
-
-def _measured(runs: Sequence[Run]) -> tuple[_Found, dict[str, str]]:
-    """Return what is done of `runs`, and why others are left out though there is something of them.
-
-    Of results that cannot be compared, the largest part that can is kept.
-    """
-    done: list[_Done] = []
-    problems: dict[str, str] = {}
-    for run in runs:
-        try:
-            results = run.whole_results() if run.trained() else None
-            if results is not None:
-                # Without corruptions that `pushpull evaluate` has added to a run's.
-                results = replace(results, corrupted={name: results.corrupted[name] for name in CORRUPTIONS})
-                done.append((run, results, setting_of(results, run.name)))
-            elif not run.trained() and (run.folder / RESULTS).is_file():
-                run.check_recipe()
-        except InputError as error:
-            problems[run.name] = str(error)
-    kept, left_out = _comparable(done)
-    found: _Found = {}
-    for run, results, _ in kept:
-        found.setdefault(run.row.name, {})[run.recipe.seed] = results
-    return found, problems | left_out
-
-
-def _comparable(done: Sequence[_Done]) -> tuple[Sequence[_Done], dict[str, str]]:
-    """Return the most runs that were measured alike (of equally many, the first), and why not the others."""
-    groups: list[list[_Done]] = []
-    for one in done:
-        for group in groups:
-            if _difference(group[0], one) is None:
-                group.append(one)
+    def work(self, splits: DataSplits, clock: Clock, *, progress: bool) -> dict[str, str]:
+        """Do what is missing, run by run, until the time is over; return which runs failed, and why."""
+        failed = {}
+        for number, run in enumerate(self.runs, 1):
+            said = f"[{number}/{len(self.runs)}] {run.name}"
+            try:
+                if run.done():
+                    continue
+                with run.locked():
+                    for text in run.complete(splits, clock, progress=progress):
+                        print(f"{said}: {text}", flush=True)
+            except InUseError:
+                print(f"{said}: another process works on it", flush=True)
+            except OutOfTime:
+                print(f"{said}: stopped, the time is over", flush=True)
                 break
-        else:
-            groups.append([one])
-    if not groups:
-        return (), {}
-    kept = max(groups, key=len)
-    others = [one for group in groups if group is not kept for one in group]
-    return kept, {one[0].name: str(_difference(kept[0], one)) for one in others}
+            except InputError as error:
+                print(f"{said}: failed: {error}", flush=True)
+                failed[run.name] = str(error)
+        return failed
 
+    def report(self, failed: Mapping[str, str]) -> Comparison | None:
+        """Write the table of all that is done in the folder; print it, and what remains.
 
-def _difference(first: _Done, second: _Done) -> InputError | None:
-    """Return what keeps two results from one table, with what to do; None where nothing does."""
-    try:
-        require_same(first[2], first[0].name, second[2], second[0].name)
-    except InputError as error:
-        return error.with_remedy(f"to measure it again, remove {second[0].folder / RESULTS}")
-    return None
+        Args:
+            failed: run -> why, of this sitting.
 
+        Raises:
+            InputError: runs that were to be done failed, or cannot be compared; after the table is written.
+        """
+        found, problems = measured(self.every)
+        rows = [
+            row
+            for row in self.file.rows
+            if row.name in found or any(run.row.name == row.name for run in self.runs)
+        ]
+        about = self._about(rows) | self._remains(found, {**failed, **problems})
+        comparison = self._comparison(rows, found)
+        paths = write_table(comparison, self.folder, about)
+        if comparison is not None:
+            print_tables(comparison)
+        self._say(about, failed)
+        print(f"Written: {', '.join(map(str, paths))}")
+        bad = [name for name in about["problems"] if name in about["missing"]]
+        if bad:
+            raise InputError(f"{len(bad)} of {len(self.runs)} runs failed ({few(bad)}); {paths[0]} says why")
+        return comparison
 
-def _positive_count(what: str, value: int | None) -> int | None:
-    remedy = "give a number of images, or leave it out"
-    if value is not None and integer(what, value, remedy) < 1:
-        raise InputError(f"{what}={value} is below 1; {remedy}")
-    return value
+    def _comparison(
+        self, rows: Sequence[TableRow], found: Mapping[str, Mapping[int, Results]]
+    ) -> Comparison | None:
+        entries = []
+        for row in rows:
+            if row.name in found:
+                results = tuple(found[row.name][seed] for seed in sorted(found[row.name]))
+                entries.append(Entry(row.name, results, str(self.folder / FOLDER / row.slug)))
+        if not entries:
+            return None
+        twins, baseline = {row.name: row.twin for row in rows}, self.file.rows[0].name
+        return compare_twins(entries, twins, baseline, title=self.file.title, commands=[self.command])
 
+    def _about(self, rows: Sequence[TableRow]) -> dict[str, Any]:
+        """Return what stands beside the figures of these rows, as in table.json."""
+        recipes = [row.recipe for row in rows]
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{usable_cores()} cores"
+        return {
+            "title": self.file.title,
+            "facts": [
+                ("Network", ", ".join(sorted({recipe.model.name for recipe in recipes}))),
+                ("Epochs", ", ".join(map(str, sorted({recipe.epochs for recipe in recipes})))),
+                ("Training precision", ", ".join(sorted({recipe.precision for recipe in recipes}))),
+                ("Written on", f"{device}; torch {torch.__version__}, Python {platform.python_version()}"),
+            ],
+            "notes": self.file.notes,
+            "command": self.command,
+            "recipes": {row.name: row.recipe.to_dict() for row in rows},
+        }
 
-def _positive(what: str, value: float | None) -> float | None:
-    if value is not None and not value > 0:
-        raise InputError(f"{what}={value} must be above 0; leave it out for no limit")
-    return value
+    def _remains(
+        self, found: Mapping[str, Mapping[int, Results]], problems: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return what of the table is not in it: asked for, tried in vain, and not asked for."""
+        lacking = [run for run in self.every if run.recipe.seed not in found.get(run.row.name, {})]
+        missing = [run.name for run in lacking if run.name in self.asked]
+        others = [run for run in lacking if run.name not in self.asked and not run.row.on_request]
+        return {
+            "missing": missing,
+            "problems": {run.name: problems[run.name] for run in lacking if run.name in problems},
+            "unasked": [run.name for run in others if run.recipe.seed in self.file.seeds],
+            "complete": not missing,
+        }
+
+    def _say(self, about: Mapping[str, Any], failed: Mapping[str, str]) -> None:
+        """Print what remains to be done and how to go on, and what `work` has not said of problems."""
+        for name, reason in about["problems"].items():
+            if name not in failed:
+                print(f"{name} is not in the table: {reason}")
+        names = [name for name in about["missing"] if name not in about["problems"]]
+        if names:
+            count = f"{len(names)} of {len(self.runs)}"
+            print(f"{count} runs remain ({few(names)}). Go on with:\n  {self.command}")
+        if about["unasked"]:
+            print(f"{len(about['unasked'])} more runs of the table are not done ({few(about['unasked'])}).")

@@ -16,6 +16,7 @@ from pushpull.evaluation.runner import evaluate
 from pushpull.files import folder_lock
 from pushpull.files.names import LAST, RECIPE, RESULTS, WEIGHTS
 from pushpull.models.network import load_run
+from pushpull.reports.comparable import Setting, require_same, setting_of
 from pushpull.reports.table_file import TableRow
 from pushpull.training.callbacks import OutOfTime
 from pushpull.training.folder import check_folder, file_digest, is_finished, read_checkpoint
@@ -207,6 +208,49 @@ def seeds_in(output: Path) -> list[int]:
     """Return the seeds of which an output folder holds runs."""
     names = {path.name.removeprefix("seed") for path in (output / FOLDER).glob("*/seed*") if path.is_dir()}
     return sorted(int(name) for name in names if name.isdecimal())
+
+
+def measured(runs: Sequence[Run]) -> tuple[dict[str, dict[int, Results]], dict[str, str]]:
+    """Return what is done of `runs`: the largest part, of results that cannot all be compared.
+
+    Returns:
+        Row -> seed -> results of the 15 x 5; and name of a run -> why it is not among them, though there is
+        something of it.
+    """
+    groups: list[list[tuple[Run, Results, Setting]]] = []
+    problems: dict[str, str] = {}
+    for run in runs:
+        try:
+            results = run.whole_results() if run.trained() else None
+            if results is None:
+                if not run.trained() and (run.folder / RESULTS).is_file():
+                    run.check_recipe()
+                continue
+            # Without corruptions that `pushpull evaluate` has added to a run's.
+            results = replace(results, corrupted={name: results.corrupted[name] for name in CORRUPTIONS})
+            setting = setting_of(results, run.name)
+        except InputError as error:
+            problems[run.name] = str(error)
+            continue
+        group = next((group for group in groups if not _difference(group[0], run, setting)), None)
+        if group is None:
+            groups.append(group := [])
+        group.append((run, results, setting))
+    kept = max(groups, key=len, default=[])
+    found: dict[str, dict[int, Results]] = {}
+    for run, results, _ in kept:
+        found.setdefault(run.row.name, {})[run.recipe.seed] = results
+    others = [one for group in groups if group is not kept for one in group]
+    return found, problems | {run.name: _difference(kept[0], run, setting) for run, _, setting in others}
+
+
+def _difference(first: tuple[Run, Results, Setting], run: Run, setting: Setting) -> str:
+    """Say what keeps a run from one table with the first, and what to do; empty where nothing does."""
+    try:
+        require_same(first[2], first[0].name, setting, run.name)
+    except InputError as error:
+        return str(error.with_remedy(f"to measure it again, remove {run.folder / RESULTS}"))
+    return ""
 
 
 def _epochs_done(folder: Path) -> int | None:
