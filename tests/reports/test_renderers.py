@@ -1,4 +1,4 @@
-"""Terminal, Markdown and CSV of one comparison with figures known by hand."""
+"""Terminal, Markdown, LaTeX and CSV of one comparison with figures known by hand."""
 
 import csv
 import io
@@ -6,9 +6,9 @@ import io
 import pytest
 from rich.console import Console
 
-from pushpull.reports import Entry, compare
+from pushpull.reports import Entry, compare, compare_twins
 from pushpull.reports.layout import runs_text, tables
-from pushpull.reports.markup import markdown
+from pushpull.reports.markup import latex, latex_escape, markdown
 from pushpull.reports.report_files import long_csv, wide_csv
 from pushpull.reports.terminal import print_comparison
 
@@ -145,3 +145,70 @@ def test_runs_text(results):
         "2 seeds (0, 2)",
         "2 runs",
     ]
+
+
+def test_differences_have_a_table_with_intervals_where_there_are_seeds(comparison, results):
+    caption, heads, rows = tables(comparison)[2]
+    assert caption == "Difference to resnet14 plain, percentage points, with 95 % intervals"
+    assert heads[:3] == ["model", "E (clean)", "mean corruption error"]
+    [(name, cells)] = rows
+    # By seed +5 and +5 points; 0 and -10: t(1) = 12.706, times 5 sqrt 2 / sqrt 2.
+    assert (name, cells[0].text, cells[0].bold) == ("resnet14 pp3", "+5.0 ± 0.0", True)
+    assert (cells[1].text, cells[1].bold) == ("−5.0 ± 63.5", False)
+    single = compare(Entry.of([results()]), [Entry.of([results("pp3")])])
+    assert not any(caption.startswith("Difference") for caption, _, _ in tables(single))
+
+
+def test_latex(comparison):
+    lines = latex(comparison).splitlines()
+    assert "% demonstration, not evidence" in lines
+    assert lines.count(r"\begin{tabular}{lrr}") == 1  # a corruption a line, a model a column
+    assert lines.count(r"\toprule") == lines.count(r"\bottomrule") == lines.count(r"\end{table}") == 4
+    assert r"fog & 45.0 $\pm$ 7.1 & \textbf{40.0 $\pm$ 0.0} ($-$5.0) \\" in lines
+    assert r"\caption{Error by corruption (mean over 5 severities), percent}" in lines
+    assert sum(" & ".join(["model", "E (clean)"]) in line for line in lines) == 2
+    for line in lines:
+        assert line.startswith("%") or "%" not in line.replace(r"\%", "")
+
+
+def test_labels_are_never_latex(results):
+    label = r"50% & $x_1$ {#} \~^<>"
+    text = latex(compare(Entry.of([results()], label=label), [Entry.of([results("pp3")])]))
+    escaped = (
+        r"50\% \& \$x\_1\$ \{\#\} "
+        r"\textbackslash{}\textasciitilde{}\textasciicircum{}\textless{}\textgreater{}"
+    )
+    assert latex_escape(label) == escaped
+    assert rf"{escaped} & \textbf{{20.0}} &" in text
+
+
+def test_a_data_frame_holds_values_and_differences_with_intervals(comparison):
+    frame = comparison.to_dataframe().set_index(["row", "minus", "figure"])
+    value = frame.loc["resnet14 plain", "", "clean_error"]
+    assert (value["mean"], value["unit"], value["seeds"]) == (0.25, "fraction", "0 1")
+    # 12.706205 0.0707107 / sqrt 2
+    assert value["low95"] == pytest.approx(0.25 - 0.63531, abs=1e-5)
+    difference = frame.loc["resnet14 pp3", "resnet14 plain", "mean_corruption_error"]
+    assert (difference["mean"], difference["seeds"]) == (pytest.approx(-0.05), "0 1")
+    assert difference["high95"] == pytest.approx(-0.05 + 0.63531, abs=1e-5)
+
+
+def test_a_data_frame_of_single_runs_has_no_intervals(results):
+    frame = compare(Entry.of([results()]), [Entry.of([results("pp3")])]).to_dataframe()
+    assert frame[["std", "low95", "high95"]].isna().all().all()
+    assert set(frame["minus"]) == {"", "resnet14 plain seed 0"}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_terminal_cuts_no_figure_of_a_wide_table(results, width):
+    entries = [
+        Entry.of([results(stem, seed, errors=0.4 + 0.1 * seed) for seed in range(2)], label=f"a long {stem}")
+        for stem in ("plain", "pp3", "pp5")
+    ]
+    twins = {"a long pp3": "a long plain", "a long pp5": "a long plain"}
+    text = printed(compare_twins(entries, twins, "a long plain"), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    words = text.split()
+    for family in ("noise", "blur", "weather", "digital"):
+        assert family in words

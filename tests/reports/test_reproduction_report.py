@@ -8,6 +8,7 @@ import pytest
 
 from pushpull.errors import InputError
 from pushpull.evaluation import Results
+from pushpull.files.plugins import load_plugin
 from pushpull.reports import read_table, reproduce
 from pushpull.reports.reproduction import shortened
 from pushpull.reports.table_runs import Clock
@@ -170,3 +171,11 @@ def test_a_dry_run_of_another_number_of_images_is_no_old_one(tmp_path, table):
     value = written(tmp_path / "dry-run")
     assert not value["rows"]
     assert "data.images is 2 there, 3 now" in value["problems"]["baseline seed 0"]
+
+
+def test_the_command_to_go_on_names_what_was_loaded_before(table, tmp_path, no_time):
+    plugin = tmp_path / "my plugin.py"
+    plugin.write_text("")
+    load_plugin(plugin)
+    value = again(table, tmp_path, rows=["baseline"], minutes=1)
+    assert f"--plugins '{plugin}'" in value["command"]

@@ -114,9 +114,7 @@ def setting_of(results: Results, source: str) -> Setting:
         jpeg_quality=corruption.get("jpeg_quality"),
         set_name=corruption.get("name"),
         files=tuple(
-            (name, digest)
-            for name, digest in sorted(corruption.get("files", {}).items())
-            if name in results.corrupted
+            item for item in sorted(corruption.get("files", {}).items()) if item[0] in results.corrupted
         ),
     )
 

@@ -258,7 +258,7 @@ def _twin_rows(
         label, twin = entry.label, twins.get(entry.label)
         of_twin = errors.get(twin, {})
         trials = [(own, of_twin.get(seed), bases.get(seed)) for seed, own in errors[label].items()]
-        said = "paired by seed" if twin else ""
+        said = "paired by seed" if any(partner for _, partner, _ in trials) else ""
         rows.append(_row(entry, label, setting, columns, trials, None, baseline, twin, said))
     return tuple(rows)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 TABLE_SCHEMA = "pushpull-table/1"
-LONG_HEADER = ("Task", "Dataset", "Metric", "Value", "Model")
 
 
 def write_report(
@@ -124,7 +123,7 @@ def wide_csv(comparison: Comparison) -> str:
             estimate = row.values[column.key]
             line |= {column.key: estimate.mean, f"{column.key}_std": estimate.std}
         lines.append(line)
-    return _csv(_frame(lines))
+    return _csv(lines)
 
 
 def long_csv(comparison: Comparison) -> str:
@@ -141,10 +140,9 @@ def long_csv(comparison: Comparison) -> str:
             task = "Image Classification" if on_clean else "Domain Generalization"
             data = clean if on_clean else f"{clean}-C"
             metric = f"{column.metric}, {column.unit}"
-            lines.append(
-                dict(zip(LONG_HEADER, (task, data, metric, row.values[column.key].mean, model), strict=True))
-            )
-    return _csv(_frame(lines))
+            mean = row.values[column.key].mean
+            lines.append({"Task": task, "Dataset": data, "Metric": metric, "Value": mean, "Model": model})
+    return _csv(lines)
 
 
 def table_csv(comparison: Comparison | None) -> str:
@@ -183,12 +181,8 @@ def _with_half_widths(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, 
     }
 
 
-def _frame(lines: list[dict[str, object]]) -> DataFrame:
+def _csv(lines: list[dict[str, object]] | DataFrame) -> str:
+    """Six decimals: finer than one image in a million."""
     import pandas  # a third of a second
 
-    return pandas.DataFrame(lines)
-
-
-def _csv(frame: DataFrame) -> str:
-    """Six decimals: finer than one image in a million."""
-    return frame.to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    return pandas.DataFrame(lines).to_csv(index=False, float_format="%.6f", lineterminator="\n")
