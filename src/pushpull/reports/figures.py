@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -25,6 +25,7 @@ INK, GRID, BLUE = "#222426", "#d5d8dc", "#0072b2"
 _COLOURS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h", "*")
 _DOTS_PER_INCH = 150
+_EMPTY = "."
 _Line = Literal["-", ""] | tuple[float, Sequence[float]]
 _Look = tuple[str, str, _Line]  # colour, marker, line
 
@@ -34,68 +35,35 @@ def error_by_severity(comparison: Comparison) -> Figure:
 
     Where neither the 15 nor a family was measured whole, one panel a corruption. Severity 0 is clean.
     """
-    names = _panels(comparison)
-    with_mean = names[0] == "mean" and len(names) == 5
-    figure, axes = _axes(len(names), with_mean)
-    top = 100 * max(
-        point.mean + (point.std or 0)
-        for row in comparison.rows
-        for name in names
-        for point in row.curves[name]
-    )
-    for name, panel in zip(names, axes, strict=True):
-        _draw_curves(panel, comparison, name)
+    curves = comparison.rows[0].curves
+    whole = [name for name in ("mean", *FAMILIES) if name in curves]
+    names = whole or list(comparison.setting.corruptions)
+    with_mean = "mean" in whole
+    mosaic: list[Any] = [["mean", "mean", "noise", "blur"], ["mean", "mean", "weather", "digital"]]
+    size = 10.0, 4.6
+    if not with_mean:
+        width, lines = min(3, len(names)), -(-len(names) // 3)
+        padded = names + [_EMPTY] * (width * lines - len(names))
+        mosaic = [padded[at : at + width] for at in range(0, len(padded), width)]
+        size = 3.4 * width + 0.6, 2.4 * lines + 0.8
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplot_mosaic(mosaic, empty_sentinel=_EMPTY)
+    for name in names:
+        _draw_curves(axes[name], comparison, name, large=with_mean and name == "mean", small=with_mean)
+    top = max(panel.dataLim.ymax for panel in axes.values())
+    for panel in axes.values():
         panel.set_ylim(0, min(100, top * 1.05) if top else 1)
-        large = with_mean and name == "mean"
-        panel.set_title(_panel_title(name), loc="left", fontsize=11 if large else 9, color=INK)
-        panel.tick_params(labelsize=9 if large else 8)
-        if large or not with_mean:
-            severity = "severity (0: clean)" if _has_clean(comparison) else "severity"
-            panel.set_xlabel(severity, fontsize=9, color=INK)
-            panel.set_ylabel("top-1 error, percent", fontsize=9, color=INK)
     _legend(figure, comparison, comparison.rows)
-    _frame(figure, axes, comparison)
+    _frame(figure, [axes[name] for name in names], comparison)
     return figure
 
 
-def _axes(panels: int, with_mean: bool) -> tuple[Figure, list[Axes]]:
-    """A figure with a large panel for the mean and four small ones, or with a grid of equal ones."""
-    if with_mean:
-        figure = Figure(figsize=(10, 4.6), layout="constrained")
-        grid = figure.add_gridspec(2, 4)
-        return figure, [
-            figure.add_subplot(grid[:, :2]),
-            *(figure.add_subplot(grid[i // 2, 2 + i % 2]) for i in range(4)),
-        ]
-    columns = min(3, panels)
-    lines = -(-panels // columns)
-    figure = Figure(figsize=(3.4 * columns + 0.6, 2.4 * lines + 0.8), layout="constrained")
-    return figure, [figure.add_subplot(lines, columns, i + 1) for i in range(panels)]
-
-
-def _panels(comparison: Comparison) -> list[str]:
-    curves = comparison.rows[0].curves
-    whole = [name for name in ("mean", *FAMILIES) if name in curves]
-    return whole or list(comparison.setting.corruptions)
-
-
-def _panel_title(name: str) -> str:
-    if name == "mean":
-        return "Mean of 15 corruptions (not AlexNet-normalised)"
-    return name.capitalize() if name in FAMILIES else title(name)
-
-
-def _has_clean(comparison: Comparison) -> bool:
-    return comparison.setting.clean_images is not None
-
-
-def _draw_curves(panel: Axes, comparison: Comparison, name: str) -> None:
+def _draw_curves(panel: Axes, comparison: Comparison, name: str, *, large: bool, small: bool) -> None:
+    """One line a row; axes are labelled on a large panel and where no panel is `small`."""
+    has_clean = comparison.setting.clean_images is not None
+    severities = [*([0] if has_clean else []), *comparison.setting.severities]
     for row, (colour, marker, line) in zip(comparison.rows, _looks(comparison.rows), strict=True):
-        points = list(row.curves[name])
-        severities = list(comparison.setting.severities)
-        if _has_clean(comparison):
-            points.insert(0, row.values["clean_error"])
-            severities.insert(0, 0)
+        points = [*([row.values["clean_error"]] if has_clean else []), *row.curves[name]]
         means = [100 * point.mean for point in points]
         spreads = [100 * (point.std or 0) for point in points]
         panel.plot(
@@ -106,6 +74,13 @@ def _draw_curves(panel: Axes, comparison: Comparison, name: str) -> None:
             high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
             panel.fill_between(severities, low, high, color=colour, alpha=0.18, linewidth=0)
     panel.set_xticks(severities)
+    said = name.capitalize() if name in FAMILIES else title(name)
+    said = "Mean of 15 corruptions (not AlexNet-normalised)" if name == "mean" else said
+    panel.set_title(said, loc="left", fontsize=11 if large else 9, color=INK)
+    panel.tick_params(labelsize=9 if large else 8)
+    if large or not small:
+        panel.set_xlabel("severity (0: clean)" if has_clean else "severity", fontsize=9, color=INK)
+        panel.set_ylabel("top-1 error, percent", fontsize=9, color=INK)
 
 
 def differences(comparison: Comparison) -> Figure:
