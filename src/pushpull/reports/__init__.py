@@ -6,7 +6,6 @@ everything is written from.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from pushpull.reports.columns import Estimate
@@ -35,17 +34,15 @@ __all__ = [
     "write_table",
 ]
 
-# To compare results needs no training.
-_LATER = {
-    "TableFile": "table_file",
-    "TableRow": "table_file",
-    "packaged_table": "table_file",
-    "read_table": "table_file",
-    "reproduce": "reproduction",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(importlib.import_module(f"pushpull.reports.{_LATER[name]}"), name)
+    # To compare results needs no training.
+    if name == "reproduce":
+        from pushpull.reports.reproduction import reproduce
+
+        return reproduce
+    if name in ("TableFile", "TableRow", "packaged_table", "read_table"):
+        from pushpull.reports import table_file
+
+        return getattr(table_file, name)
     raise AttributeError(f"module 'pushpull.reports' has no attribute {name!r}")

@@ -223,6 +223,9 @@ def compare_twins(
         title: heading.
         commands: what makes the table.
 
+    Returns:
+        One row for each entry, in their order.
+
     Raises:
         InputError: no entry, or two results were not measured alike.
     """

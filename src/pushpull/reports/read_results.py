@@ -35,6 +35,11 @@ class Entry:
     def of(cls, results: Sequence[Results], *, label: str | None = None, source: str = UNNAMED) -> Entry:
         """Group results that are in memory.
 
+        Args:
+            results: of one model, one a seed; at least one.
+            label: what tables call them; None: what they call themselves, without the seed.
+            source: where they came from.
+
         Raises:
             InputError: there are none, or they are of different models, or two are of the same seed.
         """
@@ -55,6 +60,9 @@ class Entry:
 
 def load_entry(path: Path | str) -> Entry:
     """Read a results file, the folder that holds one, or a folder of such folders (the seeds of one model).
+
+    Args:
+        path: of the file or folder; a folder's seeds stand in natural order (seed2 before seed10).
 
     Raises:
         MissingFileError: nothing is there, or no results are in it.

@@ -74,17 +74,31 @@ class TableFile:
 
 
 def packaged_table(name: str) -> Path:
-    """Return the path of a table: `name` itself where it is a file, else one that comes with the package."""
+    """Return the path of a table: `name` itself where it is a file, else one that comes with the package.
+
+    Raises:
+        InputError: there is none of this name; it lists those that there are.
+
+    >>> packaged_table("cifar10").name
+    'cifar10.yaml'
+    """
     return packaged_file("table", name, "tables")
 
 
 def read_table(path: Path | str) -> TableFile:
-    """Read a table file; a mistake in it is an `InputError` that names the place.
+    """Read a table file.
 
     A file has `title`, `rows` and, as it needs, `base` (a recipe's name or path), `recipe` (settings common
     to all rows, over the base's), `seeds`, `limit`, `classes`, `notes`. Rows are a list, or the path of a
     file with one; files are looked for beside the table. A row has `name`, perhaps `twin` and `on_request`,
     and its settings; its network is built here, without memory: no mistake in it is found hours later.
+
+    Raises:
+        MissingFileError: a file that is not there.
+        InputError: another mistake: an unknown key, a value out of range, a network that cannot be built.
+
+    >>> [row.name for row in read_table(packaged_table("cifar10-small")).rows]
+    ['baseline', 'PP3', 'PP5', 'PRIME', 'PRIME + PP3']
     """
     values = read_yaml("table", path)
     if not isinstance(values, Mapping):
