@@ -16,7 +16,7 @@ from pushpull._version import __version__
 
 if TYPE_CHECKING:
     from pushpull import corruptions, data, evaluation, export, models, reports, training
-    from pushpull.corruptions import Corrupt, RandomCorruption, corrupt
+    from pushpull.corruptions import Corrupt, RandomCorruption, corrupt, register_corruption
     from pushpull.data import DataConfig, Preprocessing, load_data, register_data
     from pushpull.errors import InputError
     from pushpull.evaluation import EvaluationOptions, Results, evaluate
@@ -51,6 +51,7 @@ _ATTRIBUTES = {
     "load_network": "pushpull.models",
     "load_run": "pushpull.models.network",
     "parameter_groups": "pushpull.unit.optim",
+    "register_corruption": "pushpull.corruptions",
     "register_data": "pushpull.data",
     "replace_first_conv": "pushpull.unit.surgery",
     "train": "pushpull.training",
@@ -91,6 +92,7 @@ __all__ = [
     "load_run",
     "models",
     "parameter_groups",
+    "register_corruption",
     "register_data",
     "replace_first_conv",
     "reports",

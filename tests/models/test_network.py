@@ -8,7 +8,7 @@ import pushpull
 from pushpull import InputError, create_model, load_network
 from pushpull.models.network import NetworkSpec
 
-MINE = '''
+MINE = """
 import torch
 from torch import nn
 
@@ -25,7 +25,7 @@ def number():
 ready = build()
 class Net(nn.Sequential):
     pass
-'''
+"""
 
 
 @pytest.fixture

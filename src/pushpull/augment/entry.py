@@ -23,7 +23,7 @@ from pushpull.augment.subpolicies import AUTOAUGMENT
 from pushpull.corruptions.arguments import check_images, checked_seed, identities
 from pushpull.corruptions.grey import to_bytes, to_floats
 from pushpull.errors import choice, integer
-from pushpull.random.host import tables_on_the_host
+from pushpull.random.native import tables_on_the_host
 
 # 8-bit images, what they are in between, and whose they are -> grey levels, uint8 or not yet rounded.
 _ON_BYTES: dict[str, Callable[[Tensor, str, Identity], Tensor]] = {

@@ -20,7 +20,7 @@ from pushpull.copies.manifest import (
 from pushpull.copies.names import check_folders, class_folders, image_names
 from pushpull.copies.plan import CopyPlan, default_shard
 from pushpull.copies.processes import run_tasks
-from pushpull.corruptions.arguments import checked_output, checked_seed
+from pushpull.corruptions.arguments import checked_jpeg_quality, checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import DataConfig, DataSplits, Framing, SkipLimit, UnreadableImageError, load_data
 from pushpull.errors import InputError, choice, integer
@@ -95,7 +95,7 @@ def write_corrupted(
     found_manifest(root)  # a mistake in the destination is found before any image is read
     conditions = _conditions(corruptions, severities)
     layout = LAYOUTS[choice("format", format, LAYOUTS)]
-    quality = checked_output(True, jpeg_quality).jpeg_quality
+    quality = checked_jpeg_quality(jpeg_quality)
     word = checked_seed(seed)
     layout.check(conditions)
     _check_outside(data, root)

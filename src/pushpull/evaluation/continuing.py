@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushpull import __version__
+from pushpull._version import __version__
 from pushpull.errors import InputError
 from pushpull.evaluation.results import Results
 

@@ -11,8 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
-from pushpull.corruptions.arguments import SMALLEST_PX, checked_output, checked_seed, checked_severity
-from pushpull.corruptions.registry import GROUPS
+from pushpull.corruptions.arguments import (
+    SMALLEST_PX,
+    checked_jpeg_quality,
+    checked_seed,
+    checked_severity,
+)
+from pushpull.corruptions.benchmark import GROUPS
+from pushpull.corruptions.registry import REGISTRY
 from pushpull.data import Preprocessing
 from pushpull.data.published_arrays import SEVERITIES
 from pushpull.errors import InputError, choice, integer
@@ -85,7 +91,7 @@ class EvaluationOptions:
         choice("precision", self.precision, PRECISIONS)
         if (self.mean is None) != (self.std is None):
             raise InputError("--mean and --std go together: three numbers each, or neither")
-        checked_output(True, self.jpeg_quality)
+        checked_jpeg_quality(self.jpeg_quality)
         object.__setattr__(self, "seed", checked_seed(self.seed))
         for name, least in (("batch_size", 1), ("workers", 0)):
             value = integer(name, getattr(self, name), "give a whole number")
@@ -195,7 +201,8 @@ def condition_list(
     Raises:
         InputError: an unknown corruption, a severity outside 1..5, or a condition that is not on disk.
     """
-    known = (*CORRUPTIONS, *EXTRA_CORRUPTIONS)
+    benchmark = (*CORRUPTIONS, *EXTRA_CORRUPTIONS)
+    known = (*benchmark, *(name for name in REGISTRY if name not in benchmark))  # the user's own come last
     others = tuple(name for name in on_disk or () if name not in known)
     groups = dict(GROUPS)
     if on_disk is not None:

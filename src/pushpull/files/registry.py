@@ -54,6 +54,10 @@ class Registry(Mapping[str, T], Generic[T]):
             load_installed_plugins()
         return self._things[choice(self.kind, name, self._things)]
 
+    def move_to_end(self, name: str) -> None:
+        """Put a name behind all others."""
+        self._things[name] = self._things.pop(name)
+
     def __getitem__(self, name: str) -> T:
         return self._things[name]
 

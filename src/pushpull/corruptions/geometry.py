@@ -1,7 +1,8 @@
-"""elastic_transform: a random affine map, then a smooth random displacement of every pixel."""
+"""Corruptions that move pixels: elastic_transform, pixelate."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +10,19 @@ import torch
 from torch import Tensor
 
 from pushpull.corruptions import filters
-from pushpull.corruptions.severities import Elastic
-from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.corruptions.constants import FIXED_POINT_BITS
+from pushpull.corruptions.registry import Canvas, nothing_random, register_corruption
 from pushpull.random import Draws, native
 
 _TRUNCATE = 3.0  # standard deviations after which the smoothing kernel is cut, as published
+
+
+class Elastic(NamedTuple):
+    """Random affine of up to `affine_px`, then displacements smoothed by `sigma_px` times `alpha_px`."""
+
+    alpha_px: float
+    sigma_px: float
+    affine_px: float
 
 
 class ElasticDraws(NamedTuple):
@@ -36,6 +45,34 @@ def sample_elastic(draws: Draws, params: Elastic, canvas: Canvas) -> ElasticDraw
     return ElasticDraws(corners, noise)
 
 
+@register_corruption(
+    "elastic_transform",
+    family="digital",
+    severities={
+        "imagenet": (
+            Elastic(488.0, 170.8, 24.4),
+            Elastic(488.0, 19.52, 48.8),
+            Elastic(12.2, 2.44, 4.88),
+            Elastic(17.08, 2.44, 4.88),
+            Elastic(29.28, 2.44, 4.88),
+        ),
+        "cifar": (
+            Elastic(0.0, 0.0, 2.56),
+            Elastic(1.6, 6.4, 2.24),
+            Elastic(2.56, 1.92, 1.92),
+            Elastic(3.2, 1.28, 1.6),
+            Elastic(3.2, 0.96, 0.96),
+        ),
+        "tiny": (
+            Elastic(0.0, 0.0, 5.12),
+            Elastic(3.2, 19.2, 3.84),
+            Elastic(6.4, 5.12, 3.84),
+            Elastic(6.4, 1.92, 1.92),
+            Elastic(10.24, 1.92, 1.28),
+        ),
+    },
+    sample=sample_elastic,
+)
 def elastic_transform(x: Tensor, params: Elastic, drawn: ElasticDraws) -> Tensor:
     """Map an image affinely, then displace every pixel by smoothed noise.
 
@@ -69,7 +106,9 @@ def _affine(x: Tensor, corners_px: Tensor) -> Tensor:
     from_row = (inverse[:, :, 1, None] * rows + inverse[:, :, 2, None]).to(x.dtype)
     from_column = (inverse[:, :, 0, None] * columns).to(x.dtype)
     if native.applies(x, from_row):
-        return native.images_by("elastic", "affine", x, from_row, from_column)
+        from pushpull.corruptions import geometry_loops
+
+        return native.images_by(geometry_loops.affine, x, from_row, from_column)
     places = from_row[:, :, :, None] + from_column[:, :, None]
     return _read(x, places[:, 0], places[:, 1], margin=0.0)
 
@@ -77,7 +116,9 @@ def _affine(x: Tensor, corners_px: Tensor) -> Tensor:
 def _displace(x: Tensor, shift: Tensor, gain: float) -> Tensor:
     """Read every pixel `gain` times `shift` (N, 2, H, W) away from its own place."""
     if native.applies(x, shift):
-        return native.images_by("elastic", "displace", x, shift, gain)
+        from pushpull.corruptions import geometry_loops
+
+        return native.images_by(geometry_loops.displace, x, shift, gain)
     rows = torch.arange(x.shape[-2], dtype=x.dtype, device=x.device)[:, None]
     columns = torch.arange(x.shape[-1], dtype=x.dtype, device=x.device)
     return _read(x, shift[:, 0] * gain + columns, shift[:, 1] * gain + rows, margin=0.5)
@@ -138,4 +179,78 @@ def _folded(position: Tensor, size: int, margin: float) -> Tensor:
     return torch.where(position > 0, position, 0.0).clamp_(max=last)
 
 
-ELASTIC_TRANSFORM = Corruption("elastic_transform", "digital", elastic_transform, sample_elastic)
+@register_corruption(
+    "pixelate",
+    family="digital",
+    severities={
+        "imagenet": (0.6, 0.5, 0.4, 0.3, 0.25),
+        "cifar": (0.95, 0.9, 0.85, 0.75, 0.65),
+        "tiny": (0.9, 0.8, 0.7, 0.6, 0.5),
+    },
+    sample=nothing_random,
+    on_bytes=True,
+)
+def pixelate(levels: Tensor, factor: float, drawn: None) -> Tensor:
+    """Shrink (N, 3, H, W) uint8 to int(size factor) and enlarge it again, both by the BOX filter."""
+    height, width = levels.shape[-2:]
+    size = (int(height * factor), int(width * factor))
+    if native.applies(levels):
+        planes = levels.flatten(0, 1)
+        out = native.empty_like(planes)
+        tables = [*_box_taps(height, size[0]), *_box_taps(width, size[1])]
+        tables += [_nearest(size[0], height), _nearest(size[1], width)]
+        from pushpull.corruptions import geometry_loops
+
+        native.run(geometry_loops.pixelate, len(planes), out, planes, *tables)
+        return out.view_as(levels)
+    levels = box_resize(levels, *size)
+    for dim, wanted in ((-1, width), (-2, height)):
+        levels = levels.index_select(dim, _nearest(levels.shape[dim], wanted).to(levels.device))
+    return levels
+
+
+def _nearest(before: int, after: int) -> Tensor:
+    """Return which pixel each one is when BOX enlarges."""
+    return _box_taps(before, after)[0][0]
+
+
+def box_resize(levels: Tensor, height: int, width: int) -> Tensor:
+    """Resize (..., H, W) uint8 as Pillow does with BOX: along rows, rounded, then along columns.
+
+    Pillow 13 swaps the two where the height is over twice the width; there this may differ by a level.
+    """
+    levels = levels.int()
+    for dim, size in ((-1, width), (-2, height)):
+        if size != levels.shape[dim]:
+            levels = _box_resize_axis(levels, size, dim)
+    return levels.to(torch.uint8)
+
+
+def _box_resize_axis(levels: Tensor, size: int, dim: int) -> Tensor:
+    """Resize one axis; the sum of 8-bit levels times 22-bit weights fits into int32."""
+    sources, weights = (table.to(levels.device) for table in _box_taps(levels.shape[dim], size))
+    total: Tensor | int = 1 << (FIXED_POINT_BITS - 1)
+    for source, weight in zip(sources, weights, strict=True):
+        total = levels.index_select(dim, source) * (weight if dim == -1 else weight[:, None]) + total
+    assert isinstance(total, Tensor)
+    return total >> FIXED_POINT_BITS
+
+
+@lru_cache(maxsize=64)
+def _box_taps(before: int, after: int) -> tuple[Tensor, Tensor]:
+    """Return (taps, after) source positions int64 and fixed-point weights int32 of Pillow's BOX filter."""
+    scale = before / after
+    width = max(scale, 1.0)
+    shrink = 1.0 / width  # Pillow multiplies by it, which decides ties at the box's edge
+    rows = []
+    for place in range(after):
+        centre = (place + 0.5) * scale
+        first = max(int(centre - 0.5 * width + 0.5), 0)
+        last = min(int(centre + 0.5 * width + 0.5), before)
+        rows.append([s for s in range(first, last) if -0.5 < (s - centre + 0.5) * shrink <= 0.5])
+    taps = max(map(len, rows))
+    sources = torch.tensor([row + [0] * (taps - len(row)) for row in rows])
+    weights = [
+        [int(0.5 + (1 << FIXED_POINT_BITS) / len(row))] * len(row) + [0] * (taps - len(row)) for row in rows
+    ]
+    return sources.t().contiguous(), torch.tensor(weights, dtype=torch.int32).t().contiguous()

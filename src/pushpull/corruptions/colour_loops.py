@@ -1,4 +1,4 @@
-"""Kernels of what is done value by value or pixel by pixel: grey levels, noise, colour."""
+"""Compiled loops of `corruptions.colour`."""
 
 from __future__ import annotations
 
@@ -6,80 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from pushpull.corruptions.colour import MEAN_GRID
-from pushpull.corruptions.grey import BELOW, FORGIVEN
-from pushpull.corruptions.noise import ALIAS_BITS, KEEP_BITS, LEVEL_SLACK
+from pushpull.corruptions.constants import MEAN_GRID
+from pushpull.corruptions.grey_loops import from_double, in_double
 from pushpull.random.compiled import inlined, kernel
-
-_FORGIVEN = np.float32(FORGIVEN)
-_FORGIVEN64 = np.float64(FORGIVEN)
-_TOP64 = np.float64(1.0 - BELOW)
-_WHITE, _WHITE64 = np.float32(255.0), np.float64(255.0)
-_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
-_KEEP = np.float32(1 << KEEP_BITS)
-_ALIAS_SHIFT, _ALIAS = np.int32(ALIAS_BITS), np.int32((1 << ALIAS_BITS) - 1)
-_LEVEL_SLACK = np.float32(LEVEL_SLACK)
-
-
-@kernel
-def to_floats(start: int, stop: int, out: Any, levels: Any) -> None:
-    """Write levels / 255."""
-    for image in range(start, stop):
-        row, source = out[image], levels[image]
-        for i in range(row.size):
-            row[i] = np.float32(source[i]) / _WHITE
-
-
-@kernel
-def truncate(start: int, stop: int, out: Any, x: Any) -> None:
-    """Write whole levels: see `grey.truncate_to_bytes`."""
-    for image in range(start, stop):
-        row, source = out[image], x[image]
-        for i in range(row.size):
-            row[i] = np.uint8(min(max(source[i] * _WHITE + _FORGIVEN, _ZERO), _WHITE))
-
-
-@kernel
-def impulse(start: int, stop: int, out: Any, x: Any, uniform: Any, low: Any, high: Any) -> None:
-    """Write 0 where the uniform number is under `low`, 1 where it is above `high`, else x."""
-    for image in range(start, stop):
-        row, source, u = out[image], x[image], uniform[image]
-        for i in range(row.size):
-            row[i] = _ZERO if u[i] < low else (_ONE if u[i] > high else source[i])
-
-
-@kernel
-def shot(
-    start: int, stop: int, out: Any, x: Any, uniform: Any, first: Any, cells: Any, reach: Any, photons: Any
-) -> None:
-    """Write Poisson counts / photons by alias tables: see `noise.poisson_by_table`."""
-    flat, width = cells.ravel(), np.float32(cells.shape[1])
-    for image in range(start, stop):
-        row, source, u = out[image], x[image], uniform[image]
-        for i in range(row.size):
-            level = np.floor(source[i] * _WHITE + _LEVEL_SLACK)
-            scaled = u[i] * reach
-            column = np.floor(scaled)
-            cell = flat[np.uint64(np.int32(column + level * width))]
-            part = np.int32((scaled - column) * _KEEP)
-            count = column if part < cell >> _ALIAS_SHIFT else np.float32(np.int32(cell & _ALIAS))
-            row[i] = (count + np.float32(first[np.uint64(np.int32(level))])) / photons
-
-
-@inlined
-def in_double(x: Any) -> Any:
-    """Return a float32 value as `grey.in_double`."""
-    scaled = np.float64(x) * _WHITE64
-    whole = np.rint(scaled)
-    return (whole if abs(scaled - whole) < _FORGIVEN64 else scaled) / _WHITE64
-
-
-@inlined
-def from_double(x: Any) -> Any:
-    """Return a value in [0, 1] as `grey.from_double`."""
-    scaled = x * _WHITE64
-    whole = np.floor(scaled)
-    return np.float32((min(scaled - whole, _TOP64) + whole) / _WHITE64)
 
 
 @kernel

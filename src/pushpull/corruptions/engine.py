@@ -12,23 +12,22 @@ from torch import Tensor
 from pushpull.corruptions import grey
 from pushpull.corruptions.arguments import (
     Level,
-    Output,
     check_images,
+    checked_jpeg_quality,
     checked_level,
-    checked_output,
     checked_seed,
     checked_size,
     identities,
 )
 from pushpull.corruptions.jpeg import jpeg_compression
-from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.corruptions.registry import Canvas, Corruption
 from pushpull.errors import InputError
 from pushpull.random import Draws, native
-from pushpull.random.host import tables_on_the_host
+from pushpull.random.native import tables_on_the_host
 
 # Images of so many pixels are corrupted together: on a CPU, for each thread, what a step leaves shall still
-# be in the cache at the next; an accelerator needs much work a step, and its memory bounds it.
-_PIXELS_A_THREAD = 4 * 224 * 224
+# be in the cache at the next; an accelerator needs much work per step, and its memory bounds it.
+_PIXELS_PER_THREAD = 4 * 224 * 224
 _PIXELS_ELSEWHERE = 256 * 224 * 224
 
 
@@ -50,7 +49,7 @@ def corrupt(
 
     Args:
         images: (N, 3, H, W) RGB, uint8 in 0..255 or floating point in [0, 1]; H, W >= 16, on any device.
-        name: one of `CORRUPTIONS` or `EXTRA_CORRUPTIONS`.
+        name: one of `CORRUPTIONS` or `EXTRA_CORRUPTIONS`, or one of `register_corruption`.
         severity: 1..5.
         scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64).
         seed: any integer, modulo 2^64; another seed is another drawing.
@@ -68,14 +67,19 @@ def corrupt(
         InputError: for an argument that is not as above.
 
     Source: Hendrycks & Dietterich, ICLR 2019.
+
+    >>> images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    >>> corrupt(images, "fog", 3, scale="cifar", index=[0, 1]).shape
+    torch.Size([2, 3, 32, 32])
     """
-    level, output = checked_level(name, severity, scale), checked_output(quantize, jpeg_quality)
+    level = checked_level(name, severity, scale)
+    quality = checked_jpeg_quality(jpeg_quality, quantize=quantize)
     word = checked_seed(seed)
     check_images(images)
     rows = identities(index, len(images), images.device)
-    canvas = _canvas(images)
+    canvas = Canvas(images.shape[2], images.shape[3], images.dtype == torch.uint8)
     parts = (
-        _apply(images[part], level, _sample(level, word, rows[part], canvas), output)
+        _apply(images[part], level, _sample(level, word, rows[part], canvas), quantize, quality)
         for part in _parts(images, level.corruption)
     )
     return _joined(parts, len(images))
@@ -109,11 +113,13 @@ def sample_corruption(
         InputError: for an argument that is not as above.
     """
     level, word = checked_level(name, severity, scale), checked_seed(seed)
+    if level.corruption.sample is None:
+        raise InputError(f"{name} draws while it is applied: use corrupt, which does both")
     canvas = Canvas(*checked_size(size), eight_bit)
     try:
         count = len(index)
     except TypeError as error:
-        raise InputError(f"index={index!r} is no sequence; give one integer an image") from error
+        raise InputError(f"index={index!r} is no sequence; give one integer per image") from error
     return _sample(level, word, identities(index, count, torch.device(device)), canvas)
 
 
@@ -136,17 +142,15 @@ def apply_corruption(
     Raises:
         InputError: for an argument that is not as above.
     """
-    level, output = checked_level(name, severity, scale), checked_output(quantize, jpeg_quality)
+    level = checked_level(name, severity, scale)
+    quality = checked_jpeg_quality(jpeg_quality, quantize=quantize)
     check_images(images)
     _check_drawn(drawn, level, images)
     parts = (
-        _apply(images[part], level, _taken(drawn, part), output) for part in _parts(images, level.corruption)
+        _apply(images[part], level, _taken(drawn, part), quantize, quality)
+        for part in _parts(images, level.corruption)
     )
     return _joined(parts, len(images))
-
-
-def _canvas(images: Tensor) -> Canvas:
-    return Canvas(images.shape[2], images.shape[3], images.dtype == torch.uint8)
 
 
 def _parts(images: Tensor, corruption: Corruption) -> Iterator[slice]:
@@ -155,7 +159,7 @@ def _parts(images: Tensor, corruption: Corruption) -> Iterator[slice]:
         yield slice(None)  # an image at a time anyhow, from bytes to bytes: nothing lies in between
         return
     on_cpu = images.device.type == "cpu"
-    pixels = _PIXELS_A_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
+    pixels = _PIXELS_PER_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
     step = max(1, pixels // (images.shape[2] * images.shape[3]))
     for start in range(0, max(len(images), 1), step):
         yield slice(start, start + step)
@@ -180,28 +184,30 @@ def _joined(parts: Iterator[Tensor], count: int) -> Tensor:
 def _sample(level: Level, seed: int, rows: Tensor, canvas: Canvas) -> Any:
     with tables_on_the_host():
         draws = Draws(rows, seed=seed, name=level.corruption.name, severity=level.severity)
-        return level.corruption.sample(draws, level.params, canvas)
+        sample = level.corruption.sample
+        return draws if sample is None else sample(draws, level.params, canvas)
 
 
-def _apply(images: Tensor, level: Level, drawn: Any, output: Output) -> Tensor:
+def _apply(images: Tensor, level: Level, drawn: Any, quantize: bool, jpeg_quality: int | None) -> Tensor:
     if len(images) == 0:
-        return images.clone() if output.quantize or images.is_floating_point() else images.float()
+        return images.clone() if quantize or images.is_floating_point() else images.float()
     x = images.contiguous()  # one result whatever the memory order, and flat views in the corruptions
     x = grey.to_bytes(x) if level.corruption.on_bytes else grey.to_floats(x)
     with torch.autocast(x.device.type, enabled=False), tables_on_the_host():
         corrupted = level.corruption.apply(x, level.params, drawn)
     kind = torch.float32 if images.dtype == torch.uint8 else images.dtype
-    if not output.quantize:
+    if not quantize:
         return grey.to_floats(corrupted).clamp(0.0, 1.0).to(kind)
     levels = grey.truncate_to_bytes(corrupted)
-    if output.jpeg_quality is not None:
-        levels = jpeg_compression(levels, output.jpeg_quality)
+    if jpeg_quality is not None:
+        levels = jpeg_compression(levels, jpeg_quality)
     return levels if images.dtype == torch.uint8 else levels.to(kind).div_(255.0)
 
 
 def _check_drawn(drawn: Any, level: Level, images: Tensor) -> None:
     """Raise unless `drawn` has the form of what is drawn for these images."""
-    like = _sample(level, 0, torch.zeros(1, dtype=torch.int64), _canvas(images))
+    canvas = Canvas(images.shape[2], images.shape[3], images.dtype == torch.uint8)
+    like = _sample(level, 0, torch.zeros(1, dtype=torch.int64), canvas)
     name = level.corruption.name
     if type(drawn) is not type(like):
         given, wanted = type(drawn).__name__, type(like).__name__
@@ -213,7 +219,7 @@ def _check_drawn(drawn: Any, level: Level, images: Tensor) -> None:
             raise InputError(
                 f"drawn has {found} where {name} takes {wanted}; draw for these images and severity"
             )
-    if len(images):
+    if len(images) and level.corruption.limits is not None:
         for field, limits in level.corruption.limits(level.params).items():
             _check_within(f"drawn.{field} of {name}", getattr(drawn, field), *limits)
 

@@ -18,7 +18,7 @@ from pushpull.corruptions import (
     SEVERITIES,
     apply_corruption,
     corrupt,
-    entry,
+    engine,
     filters,
     noise,
     sample_corruption,
@@ -198,7 +198,7 @@ def test_drawn_parameters_can_be_changed_and_fed_back():
 def test_a_batch_is_cut_into_parts_without_a_trace(monkeypatch):
     images = pictures(5, 24, 24)
     whole = {name: corrupt(images, name, 3, scale="cifar", index=range(5)) for name in ALL}
-    monkeypatch.setattr(entry, "_PIXELS_A_THREAD", 2 * 24 * 24 // torch.get_num_threads())
+    monkeypatch.setattr(engine, "_PIXELS_PER_THREAD", 2 * 24 * 24 // torch.get_num_threads())
     for name in ALL:
         assert torch.equal(corrupt(images, name, 3, scale="cifar", index=range(5)), whole[name]), name
 
