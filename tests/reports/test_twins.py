@@ -7,7 +7,7 @@ import pytest
 from pushpull import InputError
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.evaluation.results import Condition, Results
-from pushpull.reports import Entry, Estimate, compare_twins
+from pushpull.reports import Entry, Estimate, compare_twins, write_report
 from pushpull.reports.markup import table_markdown as markdown
 from pushpull.reports.report_files import table_csv, table_json
 
@@ -202,3 +202,15 @@ def test_files_for_programs(measured):
     assert value["rows"][1]["differences"]["clean_error"]["n"] == 3
     assert value["setting"]["label"] == "data"
     assert not table_json(None, ABOUT)["rows"]
+
+
+def test_a_table_can_be_written_as_a_report_too(measured, tmp_path):
+    measured["alone"] = {9: build(0.3, 0.5, seed=9)}  # without R_net
+    for twins in ({"PP3": "baseline"}, {}):
+        figures = table_figures(measured, twins, "baseline")
+        paths = write_report(figures, tmp_path / str(len(twins)))
+        text = paths[0].read_text()
+        assert "alone" in text
+        assert ("PP3 − baseline" in text) == bool(twins)
+        [line] = [line for line in paths[3].read_text().splitlines() if line.startswith("alone,")]
+        assert ",,," in line

@@ -100,8 +100,11 @@ class Comparison:
 
     def best(self, column: Column) -> frozenset[str]:
         """Labels of the rows with the best printed value (one decimal) of a column; several in a tie."""
-        values = {row.label: round(row.values[column.key].mean * column.factor, 1) for row in self.rows}
-        best = min(values.values()) if column.lower_is_better else max(values.values())
+        key, factor = column.key, column.factor
+        values = {
+            row.label: round(row.values[key].mean * factor, 1) for row in self.rows if key in row.values
+        }
+        best = (min if column.lower_is_better else max)(values.values(), default=None)
         return frozenset(label for label, value in values.items() if value == best)
 
     def to_json(self) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _legend(figure: Figure, comparison: Comparison, rows: Sequence[Row]) -> None
             )
             about = f" (seeds {seeds_text(row.paired_seeds)})" if comparison.intervals else ""
             labels.append(_literal(f"{row.label} (baseline)" if row.is_baseline else row.label + about))
-    longest = max(map(len, labels))
+    longest = max(map(len, labels), default=0)
     figure.legend(
         handles,
         labels,

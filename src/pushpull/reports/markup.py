@@ -19,6 +19,8 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "±": r"$\pm$",
 }
 
+_LEGEND = "Bold: the best. In brackets: the difference to the baseline, in percentage points."
+
 
 def markdown(comparison: Comparison) -> str:
     """The whole comparison as GitHub-flavoured Markdown: heading, setting, tables, footnotes."""
@@ -32,7 +34,7 @@ def markdown(comparison: Comparison) -> str:
         *([f"**{escape(comparison.note)}**"] if comparison.note else []),
         _list(f"{name}: {text}" for name, text in facts),
         *markdown_tables(comparison),
-        "Bold: the best. In brackets: the difference to the baseline, in percentage points.",
+        *([] if comparison.intervals else [_LEGEND]),
         _list(comparison.footnotes),
         *(["```\n" + "\n".join(comparison.commands) + "\n```"] if comparison.commands else []),
     ]
@@ -95,8 +97,10 @@ def latex(comparison: Comparison) -> str:
 
     The footnotes stand above them as comments.
     """
-    notes = [f"% {note}" for note in (comparison.title, comparison.note, *comparison.footnotes) if note]
-    return "\n".join([*notes, *map(_latex_table, tables(comparison))])
+    notes = [note for note in (comparison.title, comparison.note, *comparison.footnotes) if note]
+    return "\n".join(
+        [*("% " + " ".join(note.split()) for note in notes), *map(_latex_table, tables(comparison))]
+    )
 
 
 def _latex_table(table: Table) -> str:

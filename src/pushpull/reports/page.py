@@ -33,6 +33,7 @@ _CAPTIONS = {
         "Each corruption's error minus the baseline's, mean over severities. Left of zero the model does "
         "better; bars are one standard deviation over seeds."
     ),
+    "twins": "Error minus that of the twin. Left of zero the row does better; bars are 95 % intervals.",
 }
 
 
@@ -55,7 +56,10 @@ def page(
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     source, _, _ = loader.get_source(environment, "page.css")
     labels = [row.label for row in comparison.rows[1:]]
-    drawn = [(_CAPTIONS[name], _inline_svg(figure, name)) for name, figure in figures.items()]
+    drawn = []
+    for name, figure in figures.items():
+        caption = _CAPTIONS["twins" if comparison.intervals and name == "differences" else name]
+        drawn.append((caption, _inline_svg(figure, name, caption)))
     return environment.get_template("page.html.j2").render(
         comparison=comparison,
         style=source,
@@ -76,7 +80,7 @@ def _strength(cell: Cell) -> str:
     return f"{0.08 + 0.32 * min(1.0, abs(cell.points) / _FULL_SHADE_POINTS):.2f}"
 
 
-def _inline_svg(figure: Figure, name: str) -> str:
+def _inline_svg(figure: Figure, name: str, caption: str) -> str:
     """The figure as an element: ids that no other figure has, and the page's colours of ink and rules."""
     text = svg_text(figure)
     text = text[text.index("<svg") :]
@@ -86,7 +90,7 @@ def _inline_svg(figure: Figure, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     for colour, variable in ((INK, "--ink"), (GRID, "--rule"), (BLUE, "--blue")):
         text = text.replace(colour, f"var({variable})")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(_CAPTIONS[name])}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)
 
 
 def sample_strips(samples: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

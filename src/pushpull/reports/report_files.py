@@ -120,8 +120,9 @@ def wide_csv(comparison: Comparison) -> str:
             "severities": " ".join(map(str, setting.severities)),
         }
         for column in comparison.columns:
-            estimate = row.values[column.key]
-            line |= {column.key: estimate.mean, f"{column.key}_std": estimate.std}
+            estimate = row.values.get(column.key)  # a row of a table may lack R_net
+            line[column.key] = None if estimate is None else estimate.mean
+            line[f"{column.key}_std"] = None if estimate is None else estimate.std
         lines.append(line)
     return _csv(lines)
 
@@ -135,7 +136,7 @@ def long_csv(comparison: Comparison) -> str:
     lines = []
     for row in comparison.rows:
         model = f"{row.label}, mean of {runs_text(row)}" if len(row.seeds) > 1 else row.label
-        for column in comparison.columns:
+        for column in (column for column in comparison.columns if column.key in row.values):
             on_clean = column.key == "clean_error"
             task = "Image Classification" if on_clean else "Domain Generalization"
             data = clean if on_clean else f"{clean}-C"

@@ -120,9 +120,10 @@ def _check_numbers(minutes: float | None, limit: int | None) -> None:
 def _command(table: str, options: Mapping[str, Any], dry_run: bool) -> str:
     """Return the command that makes, or continues, the table; options that were not given are left out."""
     words = ["pushpull", "reproduce", table]
-    for key, value in {**options, "plugins": loaded_plugins() or None}.items():
+    for key, value in options.items():
         if value is not None:
             words += [f"--{key}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+    words += [word for plugin in loaded_plugins() for word in ("--plugins", plugin)]
     return shlex.join([*words, *(["--dry-run"] if dry_run else [])])
 
 
