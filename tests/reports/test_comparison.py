@@ -111,7 +111,7 @@ def test_unknown_seeds_are_not_paired(results):
 def test_one_run_a_model_has_no_spread_and_says_so(results):
     comparison = compare(Entry.of([results()]), [Entry.of([results("pp3")])])
     assert all(figure.std is None for row in comparison.rows for figure in row.values.values())
-    assert note(comparison, "One run a model")
+    assert note(comparison, "One run per model")
 
 
 def test_families_corruptions_and_curves_by_hand(results):

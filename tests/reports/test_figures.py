@@ -35,7 +35,7 @@ def test_without_families_each_corruption_has_a_panel(results):
     ).axes
     assert [panel.get_title(loc="left") for panel in axes] == ["snow", "fog"]
     assert list(axes[1].lines[0].get_xdata()) == [1, 3]
-    assert not axes[0].collections, "one run a model has no spread to show"
+    assert not axes[0].collections, "one run per model has no spread to show"
 
 
 def test_differences_are_points_against_the_baseline(comparison):

@@ -92,7 +92,7 @@ def test_markdown(comparison):
     lines = text.splitlines()
     assert lines[0] == "# resnet14 pp3 against resnet14 plain"
     assert "**demonstration, not evidence**" in lines
-    assert "- Runs: 2 seeds (0, 1) a model" in lines
+    assert "- Runs: 2 seeds (0, 1) per model" in lines
     assert "| fog | 45.0 ± 7.1 | **40.0 ± 0.0** (−5.0) |" in lines
     heads = next(line for line in lines if line.startswith("| model | E (clean)"))
     assert heads.count("|") == lines[lines.index(heads) + 1].count("|") == 7

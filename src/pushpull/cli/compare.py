@@ -24,12 +24,12 @@ def compare_command(
 
     Args:
         baseline: What the others are compared with: a run folder, a results.json, or a folder that holds
-            one run folder a seed (then means and spreads are shown).
+            one run folder per seed (then means and spreads are shown).
         runs: The models to compare, each named as the baseline is; at least one.
         output: A folder for the report: tables (Markdown, LaTeX, CSV, JSON), figures (PNG, SVG) and
             index.html. Without it the comparison is only printed.
         title: Heading of the report; by default it names the models.
-        format: What is printed: tables for the terminal, Markdown, LaTeX (for booktabs), CSV with one row a
+        format: What is printed: tables for the terminal, Markdown, LaTeX (for booktabs), CSV with one row per
             model, or JSON.
     """
     words = ["pushpull", "compare", baseline, *runs]

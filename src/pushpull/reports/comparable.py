@@ -17,7 +17,7 @@ class Setting:
 
     `counts` holds the number of images by corruption and severity, `clean_images` that of the clean pass
     (None where clean images were not measured), `data` the data's SHA-256 where the result has
-    it, else its name. `set_name` and `files` (a digest a corruption) tell a set on disk. The network's own
+    it, else its name. `set_name` and `files` (a digest per corruption) tell a set on disk. The network's own
     preprocessing is not part of it.
     """
 

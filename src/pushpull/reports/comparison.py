@@ -37,13 +37,13 @@ class Row:
         source: where its results came from.
         is_baseline: whether R_net, and in `compare` the differences, are against it.
         pairing: how its seeds were set against the other row's, in words.
-        models: what ran, one a seed (the `model` section of results.json).
+        models: what ran, one per seed (the `model` section of results.json).
         preprocessing: the network's mean, std and size.
-        versions: package versions, one set a seed.
+        versions: package versions, one set per seed.
         values: column key -> figure over all seeds, errors as fractions in [0, 1]; a column that is not
             defined is absent.
         differences: column key -> figure minus that of `against`, over `paired_seeds`; empty without one.
-        curves: "mean", family and corruption -> one error a severity.
+        curves: "mean", family and corruption -> one error per severity.
         against: label of the row that the differences are against; None: there are none.
         paired_seeds: seeds that the differences are over.
         baseline_seeds: seeds that R_net is over.
@@ -154,7 +154,7 @@ def compare(
     """Set models against a baseline, figure by figure.
 
     Figures of several seeds are their mean and sample standard deviation. R_net and the differences are
-    computed a seed at a time: against the baseline's result of the same seed where both have the same seeds,
+    computed seed by seed: against the baseline's result of the same seed where both have the same seeds,
     else against the baseline's mean over seeds. mCE and relative mCE vs baseline always divide by that mean.
     `pushpull.evaluation.metrics` has the formulas and their sources.
 
@@ -168,7 +168,7 @@ def compare(
         The rows, the baseline first; for `to_dataframe()`, `write_report` and the like.
 
     Raises:
-        InputError: a result is not complete, two were not measured alike, or something is named twice.
+        InputError: a result is not complete, two were not measured in the same way, or one is named twice.
         MissingFileError: a path holds no results.
 
     >>> both = compare("runs/plain", ["runs/pp3"])  # doctest: +SKIP
@@ -230,7 +230,7 @@ def compare_twins(
         One row for each entry, in their order.
 
     Raises:
-        InputError: no entry, or two results were not measured alike.
+        InputError: no entry, or two results were not measured in the same way.
     """
     if not entries:
         raise InputError("no results; train and evaluate a row first")
@@ -327,7 +327,7 @@ def _estimates(
 
 
 def _errors(results: Sequence[Results]) -> Errors:
-    """The errors of one result, or the means of several that were measured alike."""
+    """The errors of one result, or the means of several that were measured in the same way."""
     every = [result.errors() for result in results]
     errors = {
         name: [fmean(values) for values in zip(*(one[name] for one in every), strict=True)]

@@ -31,9 +31,9 @@ _Look = tuple[str, str, _Line]  # colour, marker, line
 
 
 def error_by_severity(comparison: Comparison) -> Figure:
-    """Error against severity: the mean of the 15 and one panel a family, with a band of one deviation.
+    """Error against severity: the mean of the 15 and one panel per family, with a band of one deviation.
 
-    Where neither the 15 nor a family was measured whole, one panel a corruption. Severity 0 is clean.
+    Where neither the 15 nor a family was measured whole, one panel per corruption. Severity 0 is clean.
     """
     curves = comparison.rows[0].curves
     whole = [name for name in ("mean", *FAMILIES) if name in curves]
@@ -59,7 +59,7 @@ def error_by_severity(comparison: Comparison) -> Figure:
 
 
 def _draw_curves(panel: Axes, comparison: Comparison, name: str, *, large: bool, small: bool) -> None:
-    """One line a row; axes are labelled on a large panel and where no panel is `small`."""
+    """One line per row; axes are labelled on a large panel and where no panel is `small`."""
     has_clean = comparison.setting.clean_images is not None
     severities = [*([0] if has_clean else []), *comparison.setting.severities]
     for row, (colour, marker, line) in zip(comparison.rows, _looks(comparison.rows), strict=True):
@@ -86,9 +86,9 @@ def _draw_curves(panel: Axes, comparison: Comparison, name: str, *, large: bool,
 def differences(comparison: Comparison) -> Figure:
     """What rows do against the row that each is compared with, in percentage points, left of 0: better.
 
-    One line a figure, one mark a row. Of `compare`: each corruption and the mean of the 15, with a bar of one
-    standard deviation. Of rows and their twins: the clean error, the mean and the families, with a bar of the
-    95 % interval. Without a bar for a single seed.
+    One line per figure, one mark per row. Of `compare`: each corruption and the mean of the 15, with a bar of
+    one standard deviation. Of rows and their twins: the clean error, the mean and the families, with a bar of
+    the 95 % interval. Without a bar for a single seed.
     """
     rows = [row for row in comparison.rows if row.against is not None]
     columns = _difference_columns(comparison)
@@ -135,7 +135,7 @@ def _difference_columns(comparison: Comparison) -> list[Column]:
 
 
 def _looks(rows: Sequence[Row]) -> list[_Look]:
-    """One look a row, the baseline's first; line styles change when the colours run out."""
+    """One look per row, the baseline's first; line styles change when the colours run out."""
     lines: tuple[_Line, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
     looks: list[_Look] = [(INK, "o", (0, (4, 2)))]
     for i in range(len(rows) - 1):

@@ -86,7 +86,7 @@ _MakeCell = Callable[[Row, Column], Cell]
 def _by_row(
     caption: str, corner: str, columns: Sequence[Column], rows: Sequence[Row], cell: _MakeCell
 ) -> Table:
-    """One line a row; where intervals are shown, with the seeds that they are over."""
+    """One line per row; where intervals are shown, with the seeds that they are over."""
     heads, lines = [column.title for column in columns], []
     for row in rows:
         cells = [cell(row, column) for column in columns]
@@ -98,7 +98,7 @@ def _by_row(
 
 
 def _by_corruption(caption: str, comparison: Comparison, rows: Sequence[Row], cell: _MakeCell) -> Table:
-    """One line a corruption, one column a row."""
+    """One line per corruption, one column per row."""
     lines = []
     for column in comparison.group("corruption", "extra"):
         name = f"{column.title} (extra)" if column.group == "extra" else column.title
@@ -158,8 +158,8 @@ def runs_text(row: Row) -> str:
 
 
 def all_runs_text(comparison: Comparison) -> str:
-    """`runs_text` of all rows: once where they agree, else one a row."""
+    """`runs_text` of all rows: once where they agree, else one per row."""
     texts = {row.label: runs_text(row) for row in comparison.rows}
     if len(set(texts.values())) == 1:
-        return f"{next(iter(texts.values()))} a model"
+        return f"{next(iter(texts.values()))} per model"
     return "; ".join(f"{label}: {text}" for label, text in texts.items())

@@ -41,7 +41,7 @@ _CONVENTIONS = (
 )
 
 
-_ONE_RUN = "One run a model: how much the figures vary from seed to seed is not known."
+_ONE_RUN = "One run per model: how much the figures vary from seed to seed is not known."
 
 
 def footnotes(

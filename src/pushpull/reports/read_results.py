@@ -19,7 +19,7 @@ _RUN_FILES = (RECIPE, WEIGHTS, LAST)
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a comparison: the results of one model, one a seed.
+    """One row of a comparison: the results of one model, one per seed.
 
     Args:
         label: what tables call it.
@@ -36,7 +36,7 @@ class Entry:
         """Group results that are in memory.
 
         Args:
-            results: of one model, one a seed; at least one.
+            results: of one model, one per seed; at least one.
             label: what tables call them; None: what they call themselves, without the seed.
             source: where they came from.
 
@@ -108,7 +108,7 @@ def _require_one_model(results: Sequence[Results], source: str) -> None:
     seeds = [result.model["seed"] for result in results if result.model["seed"] is not None]
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if twice:
-        raise InputError(f"{source} holds seed {twice[0]} more than once; keep one result a seed")
+        raise InputError(f"{source} holds seed {twice[0]} more than once; keep one result per seed")
 
 
 def _model_name(result: Results) -> str:

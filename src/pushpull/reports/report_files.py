@@ -24,7 +24,7 @@ def write_report(
 ) -> list[Path]:
     """Write page, tables and figures into `folder`, each file whole or not at all.
 
-    index.html, comparison.md, comparison.tex (booktabs), comparison.csv (one row a model), results_long.csv
+    index.html, comparison.md, comparison.tex (booktabs), comparison.csv (one row per model), results_long.csv
     (Task, Dataset, Metric, Value, Model), comparison.json, error_by_severity.png and .svg, differences.png
     and .svg.
 
@@ -97,7 +97,7 @@ def write_table(comparison: Comparison | None, folder: Path | str, about: Mappin
 
 
 def wide_csv(comparison: Comparison) -> str:
-    """One row a model: what was measured, then each figure and its `_std` (empty for a single run).
+    """One row per model: what was measured, then each figure and its `_std` (empty for a single run).
 
     Errors are fractions in [0, 1] and mCE columns ratios (1 is the reference network), unlike printed tables;
     only `net_reduction_percent` is in percent.
@@ -128,7 +128,7 @@ def wide_csv(comparison: Comparison) -> str:
 
 
 def long_csv(comparison: Comparison) -> str:
-    """One row a figure in the columns Task, Dataset, Metric, Value, Model.
+    """One row per figure in the columns Task, Dataset, Metric, Value, Model.
 
     The metric's name carries its convention and unit; values are means over the model's seeds.
     """

@@ -61,13 +61,13 @@ def reproduce(
         rows: only these rows, by name ("AugMix + PP3") or folder (augmix-pp3). By default all but those that
             the table has on request.
         seeds: one network of each row is trained for each; by default the table's.
-        minutes: stop cleanly after so many, in the middle of a training too, and say what remains.
+        minutes: stop cleanly after this many, in the middle of a training too, and say what remains.
         output: folder for the runs and the table; by default runs/tables/NAME.
         data: another place of the data than the table's: a folder or a hub name.
         label: what the table calls the data.
         classes: a text file with one class name or wnid a line: only these classes. Tables of a part of
             ImageNet need one.
-        limit: evaluate at most so many test images, the same share of every class; by default the table's.
+        limit: evaluate at most this many test images, the same share of every class; by default the table's.
         epochs: another number of epochs than the table's; rows that have a number of their own keep it.
         workers: processes that decode images which do not fit in memory; by default the table's.
         accelerator: auto, cpu, cuda or mps; by default the table's.

@@ -52,7 +52,7 @@ class TableFile:
         title: heading of the table.
         rows: the first is the baseline.
         seeds: one network of each row is trained for each.
-        limit: evaluate at most so many test images; None: all.
+        limit: evaluate at most this many test images; None: all.
         classes: how many classes the list must have that the user gives; None: no list is asked for.
         notes: sentences that belong under the table.
     """
