@@ -4,20 +4,17 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from pushpull.cli import reproduce as command
-from pushpull.cli.reproduce import reproduce_command
 from pushpull.errors import InputError
 from pushpull.evaluation import Results
-from pushpull.reports.tables.runs import Busy, runs_of
-from pushpull.reports.tables.spec import read_table
-from pushpull.reports.tables.work import Clock
+from pushpull.files import InUseError
+from pushpull.reports import read_table, reproduce, reproduction
+from pushpull.reports.table_runs import Clock, runs_of
 
 
 def assert_same_run(first: Path, second: Path) -> None:
@@ -32,7 +29,7 @@ def assert_same_run(first: Path, second: Path) -> None:
 
 def test_the_table_and_all_that_is_promised(whole, table, capsys):
     names = {path.name for path in whole.iterdir()}
-    assert names == {"runs", "table.md", "table.csv", "table.json", "table.png", "table.svg"}
+    assert names == {"runs", "table.md", "table.csv", "table.json", "table.tex", "table.png", "table.svg"}
     value = json.loads((whole / "table.json").read_text())
     assert value["complete"]
     assert [row["name"] for row in value["rows"]] == ["baseline", "PP3"]
@@ -46,7 +43,7 @@ def test_the_table_and_all_that_is_promised(whole, table, capsys):
     assert f"pushpull reproduce {table} --output {whole}" in text
 
     before = {path: path.stat().st_mtime_ns for path in whole.glob("runs/*/*/*.safetensors")}
-    reproduce_command(table, output=str(whole), quiet=True)
+    reproduce(table, output=str(whole), quiet=True)
     assert before == {path: path.stat().st_mtime_ns for path in whole.glob("runs/*/*/*.safetensors")}
     printed = capsys.readouterr().out
     assert "trained" not in printed
@@ -58,14 +55,14 @@ def test_a_finished_run_of_another_recipe_is_not_deleted(copied, table):
     (folder / "last.ckpt").unlink()
     before = {name: (folder / name).read_bytes() for name in ("model.safetensors", "results.json")}
     with pytest.raises(InputError):
-        reproduce_command(table, rows=["baseline"], epochs=1, output=str(copied), quiet=True)
+        reproduce(table, rows=["baseline"], epochs=1, output=str(copied), quiet=True)
     assert before == {name: (folder / name).read_bytes() for name in before}
 
 
 def test_lost_weights_are_trained_again(copied, whole, table, capsys):
     folder = copied / "runs" / "baseline" / "seed0"
     (folder / "model.safetensors").unlink()
-    reproduce_command(table, rows=["baseline"], output=str(copied), quiet=True)
+    reproduce(table, rows=["baseline"], output=str(copied), quiet=True)
     printed = capsys.readouterr().out
     assert "baseline seed 0: model.safetensors is gone: trained again from the start" in printed
     assert "remain" not in printed
@@ -74,7 +71,7 @@ def test_lost_weights_are_trained_again(copied, whole, table, capsys):
 
 def test_another_limit_is_refused_with_what_helps_here(copied, table, capsys):
     with pytest.raises(InputError, match="1 of 1 runs failed"):
-        reproduce_command(table, rows=["baseline"], limit=5, output=str(copied), quiet=True)
+        reproduce(table, rows=["baseline"], limit=5, output=str(copied), quiet=True)
     results = copied / "runs" / "baseline" / "seed0" / "results.json"
     printed = capsys.readouterr().out
     assert f"; give another --output, or remove {results} to measure again" in printed
@@ -83,7 +80,7 @@ def test_another_limit_is_refused_with_what_helps_here(copied, table, capsys):
 
 KILLED = """
 import os, signal, sys
-from pushpull.cli.reproduce import reproduce_command
+from pushpull.reports import reproduce
 from pushpull.training import run
 from pushpull.training.module import Classifier
 
@@ -95,7 +92,7 @@ def killed(self, batch, number):
     return step(self, batch, number)
 
 Classifier.training_step = killed
-reproduce_command(sys.argv[1], rows=["baseline"], output=sys.argv[2], quiet=True)
+reproduce(sys.argv[1], rows=["baseline"], output=sys.argv[2], quiet=True)
 """
 
 
@@ -104,7 +101,7 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_result(whole, t
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     state = torch.load(tmp_path / "runs" / "baseline" / "seed0" / "last.ckpt", weights_only=True)
     assert state["epoch"] == 1
-    reproduce_command(table, rows=["baseline"], output=str(tmp_path), quiet=True)
+    reproduce(table, rows=["baseline"], output=str(tmp_path), quiet=True)
     assert_same_run(tmp_path / "runs" / "baseline" / "seed0", whole / "runs" / "baseline" / "seed0")
     assert not list(tmp_path.glob("**/.*"))  # nothing half-written stays
 
@@ -124,11 +121,11 @@ class Ticking(Clock):
 
 def test_stopped_by_the_time_limit_again_and_again(whole, table, tmp_path, monkeypatch, capsys):
     """The first sitting ends in training (8 steps), the second in the evaluation (76 conditions)."""
-    monkeypatch.setattr(command, "Clock", Ticking)
+    monkeypatch.setattr(reproduction, "Clock", Ticking)
     sittings, complete = 0, False
     while not complete:
         monkeypatch.setattr(Ticking, "left", 50 if sittings else 5)
-        reproduce_command(table, rows=["baseline"], output=str(tmp_path), minutes=8, quiet=True)
+        reproduce(table, rows=["baseline"], output=str(tmp_path), minutes=8, quiet=True)
         complete = json.loads((tmp_path / "table.json").read_text())["complete"]
         sittings += 1
         printed = capsys.readouterr().out
@@ -144,7 +141,7 @@ def test_stopped_by_the_time_limit_again_and_again(whole, table, tmp_path, monke
 
 def test_the_clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("pushpull.reports.tables.work.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pushpull.reports.table_runs.time.monotonic", lambda: now[0])
     clock = Clock(1.0)
     too_late = clock.before_next()
     asked = []
@@ -167,11 +164,11 @@ def test_the_clock(monkeypatch):
 
 def test_a_run_is_worked_on_by_one_process(whole, table, tmp_path, capsys):
     row = read_table(table).rows[0]
-    [run] = runs_of([row], [0], tmp_path)
-    with run.locked(), pytest.raises(Busy), replace(run).locked():
+    [run], [again] = (runs_of([row], [0], tmp_path) for _ in range(2))
+    with run.locked(), pytest.raises(InUseError), again.locked():
         pass
     with run.locked():
-        reproduce_command(table, rows=["baseline"], output=str(tmp_path), quiet=True)
+        reproduce(table, rows=["baseline"], output=str(tmp_path), quiet=True)
     assert "baseline seed 0: another process works on it" in capsys.readouterr().out
     assert not run.folder.exists()
     holder = f"""
@@ -187,7 +184,7 @@ sys.stdin.read()
         [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(Busy), run.locked():
+        with pytest.raises(InUseError), run.locked():
             pass
         other.kill()
         other.wait()
@@ -196,9 +193,7 @@ sys.stdin.read()
 
 
 def test_a_dry_run_takes_two_steps_of_each_row_named(table, tmp_path, capsys):
-    reproduce_command(
-        table, rows=["baseline", "blurpool"], output=str(tmp_path), dry_run=True, limit=3, quiet=True
-    )
+    reproduce(table, rows=["baseline", "blurpool"], output=str(tmp_path), dry_run=True, limit=3, quiet=True)
     folder = tmp_path / "dry-run" / "runs" / "blurpool" / "seed0"
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2
     results = Results.load(folder)
@@ -221,11 +216,11 @@ def test_mistakes_stop_before_anything_is_trained(table, tmp_path):
         ({"accelerator": "tpu"}, "accelerator='tpu' is not one of"),
     ):
         with pytest.raises(InputError, match=message):
-            reproduce_command(table, output=out, quiet=True, **options)
+            reproduce(table, output=out, quiet=True, **options)
     with pytest.raises(InputError, match=r"on 100 classes of a list .* give yours with --classes"):
-        reproduce_command("imagenet100", output=out, quiet=True)
+        reproduce("imagenet100", output=out, quiet=True)
     names = tmp_path / "names.txt"
     names.write_text("a\nb\n")
     with pytest.raises(InputError, match=r"names 2 classes; .* has 100"):
-        reproduce_command("imagenet100", output=out, classes=str(names), quiet=True)
+        reproduce("imagenet100", output=out, classes=str(names), quiet=True)
     assert not Path(out).exists()

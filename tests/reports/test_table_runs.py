@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pushpull.errors import InputError
-from pushpull.reports.tables.runs import Run, runs_of
-from pushpull.reports.tables.spec import read_table
-from pushpull.reports.tables.start import Start, start_of
+from pushpull.reports import read_table
+from pushpull.reports.table_runs import Run, runs_of
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def run(copied, table) -> Run:
 
 
 def of_other_recipe(run: Run) -> Run:
-    return replace(run, recipe=replace(run.recipe, epochs=1))
+    return Run(run.row, replace(run.recipe, epochs=1), run.folder)
 
 
 def digests(run: Run) -> dict[str, str]:
@@ -33,7 +32,7 @@ def test_a_run_of_another_recipe_is_refused_and_stays(run, lost):
         (run.folder / name).unlink()
     before = digests(run)
     with pytest.raises(InputError, match=r"made with other settings \(epochs\)") as caught:
-        start_of(of_other_recipe(run))
+        of_other_recipe(run).resumes()
     assert str(caught.value).endswith(f"; give another --output, or remove {run.folder}")
     assert digests(run) == before
 
@@ -41,13 +40,13 @@ def test_a_run_of_another_recipe_is_refused_and_stays(run, lost):
 def test_what_holds_neither_weights_nor_results_is_written_over(run):
     for name in ("last.ckpt", "results.json", "model.safetensors"):
         (run.folder / name).unlink()
-    assert start_of(of_other_recipe(run)) == Start(resume=False)
+    assert of_other_recipe(run).resumes() == (False, None)
 
 
 def test_a_run_without_its_recipe_is_refused(run):
     (run.folder / "recipe.yaml").unlink()
     with pytest.raises(InputError, match=rf"without its recipe\.yaml; .*remove {run.folder}"):
-        start_of(run)
+        run.resumes()
 
 
 @pytest.mark.parametrize(
@@ -60,18 +59,18 @@ def test_a_run_without_its_recipe_is_refused(run):
 def test_the_rest_of_the_same_run_starts_again_and_says_so(run, lost, why):
     for name in lost:
         (run.folder / name).unlink()
-    assert start_of(run) == Start(False, why)
+    assert run.resumes() == (False, why)
 
 
 @pytest.mark.parametrize("left", [0, 1000, 5000, 200_000])
 def test_a_checkpoint_that_a_kill_left_half_written(run, left):
     path = run.folder / "last.ckpt"
     path.write_bytes(path.read_bytes()[:left])
-    start = start_of(run)
-    assert not start.resume
-    assert "last.ckpt is not readable, as after a kill" in start.why
+    resumes, why = run.resumes()
+    assert not resumes
+    assert "last.ckpt is not readable, as after a kill" in why
     with pytest.raises(InputError, match="other settings"):  # not another recipe's
-        start_of(of_other_recipe(run))
+        of_other_recipe(run).resumes()
 
 
 def test_a_checkpoint_that_cannot_be_opened_now_is_kept(run, monkeypatch):
@@ -79,6 +78,6 @@ def test_a_checkpoint_that_cannot_be_opened_now_is_kept(run, monkeypatch):
         raise PermissionError("not now")
 
     monkeypatch.setattr("torch.load", refused)
-    monkeypatch.setattr("pushpull.reports.tables.start.file_digest", refused)
+    monkeypatch.setattr("pushpull.reports.table_runs.file_digest", refused)
     with pytest.raises(InputError, match=r"last\.ckpt cannot be read \(not now\)"):
-        start_of(run)
+        run.resumes()

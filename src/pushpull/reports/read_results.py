@@ -1,4 +1,4 @@
-"""What the command line calls a run: one result, or the results of several seeds of one model."""
+"""What the command line calls a run: one result, or the results of several seeds of one model, read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RUN_FILES = (RECIPE, WEIGHTS, LAST)
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a comparison: the results of one model, one a seed.
+    """One row of a comparison: the results of one model, one per seed.
 
     Args:
         label: what tables call it.
@@ -35,6 +35,11 @@ class Entry:
     def of(cls, results: Sequence[Results], *, label: str | None = None, source: str = UNNAMED) -> Entry:
         """Group results that are in memory.
 
+        Args:
+            results: of one model, one per seed; at least one.
+            label: what tables call them; None: what they call themselves, without the seed.
+            source: where they came from.
+
         Raises:
             InputError: there are none, or they are of different models, or two are of the same seed.
         """
@@ -48,9 +53,16 @@ class Entry:
         """The training seed of each result; None where it has none."""
         return tuple(result.model["seed"] for result in self.results)
 
+    def is_paired_with(self, other: Entry) -> bool:
+        """Whether both have the same seeds, all of them known."""
+        return None not in other.seeds and sorted(map(str, other.seeds)) == sorted(map(str, self.seeds))
+
 
 def load_entry(path: Path | str) -> Entry:
     """Read a results file, the folder that holds one, or a folder of such folders (the seeds of one model).
+
+    Args:
+        path: of the file or folder; a folder's seeds stand in natural order (seed2 before seed10).
 
     Raises:
         MissingFileError: nothing is there, or no results are in it.
@@ -96,7 +108,7 @@ def _require_one_model(results: Sequence[Results], source: str) -> None:
     seeds = [result.model["seed"] for result in results if result.model["seed"] is not None]
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if twice:
-        raise InputError(f"{source} holds seed {twice[0]} more than once; keep one result a seed")
+        raise InputError(f"{source} holds seed {twice[0]} more than once; keep one result per seed")
 
 
 def _model_name(result: Results) -> str:

@@ -23,7 +23,7 @@ _KEYS = ("title", "base", "recipe", "rows", "seeds", "limit", "classes", "notes"
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table.
 
     Args:
@@ -52,19 +52,19 @@ class TableFile:
         title: heading of the table.
         rows: the first is the baseline.
         seeds: one network of each row is trained for each.
-        limit: evaluate at most so many test images; None: all.
+        limit: evaluate at most this many test images; None: all.
         classes: how many classes the list must have that the user gives; None: no list is asked for.
         notes: sentences that belong under the table.
     """
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
     limit: int | None = None
     classes: int | None = None
     notes: tuple[str, ...] = ()
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> TableRow:
         """Return the row called `name`, or whose folder is; an `InputError` lists what there is."""
         for row in self.rows:
             if name in (row.name, row.slug):
@@ -74,17 +74,31 @@ class TableFile:
 
 
 def packaged_table(name: str) -> Path:
-    """Return the path of a table: `name` itself where it is a file, else one that comes with the package."""
+    """Return the path of a table: `name` itself where it is a file, else one that comes with the package.
+
+    Raises:
+        InputError: there is none of this name; it lists those that there are.
+
+    >>> packaged_table("cifar10").name
+    'cifar10.yaml'
+    """
     return packaged_file("table", name, "tables")
 
 
 def read_table(path: Path | str) -> TableFile:
-    """Read a table file; a mistake in it is an `InputError` that names the place.
+    """Read a table file.
 
     A file has `title`, `rows` and, as it needs, `base` (a recipe's name or path), `recipe` (settings common
     to all rows, over the base's), `seeds`, `limit`, `classes`, `notes`. Rows are a list, or the path of a
     file with one; files are looked for beside the table. A row has `name`, perhaps `twin` and `on_request`,
     and its settings; its network is built here, without memory: no mistake in it is found hours later.
+
+    Raises:
+        MissingFileError: a file that is not there.
+        InputError: another mistake: an unknown key, a value out of range, a network that cannot be built.
+
+    >>> [row.name for row in read_table(packaged_table("cifar10-small")).rows]
+    ['baseline', 'PP3', 'PP5', 'PRIME', 'PRIME + PP3']
     """
     values = read_yaml("table", path)
     if not isinstance(values, Mapping):
@@ -137,7 +151,7 @@ def checked_seeds(seeds: Sequence[int], where: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _row(item: Any, common: Mapping[str, Any], where: str) -> Row:
+def _row(item: Any, common: Mapping[str, Any], where: str) -> TableRow:
     own = dict(_mapping(item, where))
     name, twin, on_request = own.pop("name", None), own.pop("twin", None), own.pop("on_request", False)
     if not isinstance(name, str) or not name or not isinstance(twin, str | None) or on_request not in (0, 1):
@@ -157,7 +171,7 @@ def _row(item: Any, common: Mapping[str, Any], where: str) -> Row:
             f"{where}: a run of a table uses one device; to use several, start the command "
             "once for each (CUDA_VISIBLE_DEVICES), in one output folder"
         )
-    return Row(name, recipe, twin, bool(on_request))
+    return TableRow(name, recipe, twin, bool(on_request))
 
 
 @functools.cache
@@ -168,7 +182,7 @@ def _check_network(config: ModelConfig) -> None:
         build_model(replace(config, input_style=style, pretrained=False, weights=None), 10)
 
 
-def _check(rows: Sequence[Row], where: str) -> None:
+def _check(rows: Sequence[TableRow], where: str) -> None:
     slugs = [row.slug for row in rows]
     for row in rows:
         if not row.slug or slugs.count(row.slug) > 1:

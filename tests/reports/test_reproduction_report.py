@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from pushpull.cli.reproduce import reproduce_command
 from pushpull.errors import InputError
 from pushpull.evaluation import Results
-from pushpull.reports.tables.dry_run import shortened
-from pushpull.reports.tables.spec import read_table
-from pushpull.reports.tables.work import Clock
+from pushpull.files.plugins import load_plugin
+from pushpull.reports import read_table, reproduce
+from pushpull.reports.reproduction import shortened
+from pushpull.reports.table_runs import Clock
 
 
 def again(table: str, folder: Path, **options) -> dict:
     """Call the command, and return what table.json holds."""
-    reproduce_command(table, output=str(folder), quiet=True, **options)
+    reproduce(table, output=str(folder), quiet=True, **options)
     return written(folder)
 
 
@@ -165,9 +165,17 @@ def test_a_dry_run_keeps_what_may_not_work(tmp_path, table):
 
 def test_a_dry_run_of_another_number_of_images_is_no_old_one(tmp_path, table):
     dry = {"rows": ["baseline"], "output": str(tmp_path), "dry_run": True, "quiet": True}
-    reproduce_command(table, **dry)
+    reproduce(table, **dry)
     with pytest.raises(InputError, match="1 of 1 runs failed"):
-        reproduce_command(table, **dry, limit=3)
+        reproduce(table, **dry, limit=3)
     value = written(tmp_path / "dry-run")
     assert not value["rows"]
     assert "data.images is 2 there, 3 now" in value["problems"]["baseline seed 0"]
+
+
+def test_the_command_to_go_on_names_what_was_loaded_before(table, tmp_path, no_time):
+    plugin = tmp_path / "my plugin.py"
+    plugin.write_text("")
+    load_plugin(plugin)
+    value = again(table, tmp_path, rows=["baseline"], minutes=1)
+    assert value["command"].endswith(f"--plugins '{plugin}'")

@@ -7,12 +7,27 @@ import pytest
 from pushpull import InputError
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.evaluation.results import Condition, Results
-from pushpull.reports import Estimate
-from pushpull.reports.tables import table_figures
-from pushpull.reports.tables.tabular import table_csv, table_json
-from pushpull.reports.tables.text import About, Remains, markdown
+from pushpull.reports import Entry, Estimate, compare_twins, write_report
+from pushpull.reports.markup import table_markdown as markdown
+from pushpull.reports.report_files import table_csv, table_json
 
-ABOUT = About("Title", (("Network", "resnet14"),), ("A note.",), Remains(), "pushpull reproduce t.yaml")
+ABOUT = {
+    "title": "Title",
+    "facts": [("Network", "resnet14")],
+    "notes": ["A note."],
+    "command": "pushpull reproduce t.yaml",
+    "missing": [],
+    "problems": {},
+    "unasked": [],
+    "complete": True,
+    "recipes": {"PP3": {}},
+}
+
+
+def table_figures(measured, twins, baseline):
+    """Compare the rows of which something is measured."""
+    entries = [Entry(name, tuple(seeds.values()), name) for name, seeds in measured.items() if seeds]
+    return compare_twins(entries, twins, baseline)
 
 
 def build(
@@ -68,7 +83,7 @@ def measured():
 def test_differences_are_paired_by_seed(measured):
     figures = table_figures(measured, {"baseline": None, "PP3": "baseline"}, "baseline")
     baseline, row = figures.rows
-    assert (row.seeds, row.paired_seeds, row.twin) == ((0, 1, 2), (0, 1, 2), "baseline")
+    assert (row.seeds, row.paired_seeds, row.against) == ((0, 1, 2), (0, 1, 2), "baseline")
     assert baseline.values["clean_error"].mean == pytest.approx(0.2)
     assert baseline.values["clean_error"].std == pytest.approx(0.02)
     # By seed -3, -2, -1 points: mean -2, deviation 1. Unpaired, the deviation would be over 3.
@@ -135,12 +150,13 @@ def test_families_and_corruptions(measured):
 
 
 def test_what_is_not_measured_is_left_out(measured):
-    assert table_figures({"baseline": {}}, {}, "baseline") is None
+    with pytest.raises(InputError, match="no results"):
+        table_figures({"baseline": {}}, {}, "baseline")
     del measured["baseline"]
     figures = table_figures(measured | {"other": {}}, {"PP3": "baseline"}, "baseline")
-    assert [row.name for row in figures.rows] == ["PP3"]
-    assert figures.baseline is None
-    assert figures.rows[0].twin is None
+    assert [row.label for row in figures.rows] == ["PP3"]
+    assert not any(row.is_baseline for row in figures.rows)
+    assert figures.rows[0].against is None
     assert "net_reduction_percent" not in figures.rows[0].values
     assert "| PP3 | 0 1 2 | 21.0 ± 2.5 | 38.0 ± 9.0 |  |" in markdown(figures, ABOUT)
 
@@ -154,7 +170,7 @@ def test_results_that_were_measured_otherwise_are_refused(measured):
 def test_the_table_says_its_conventions(measured):
     figures = table_figures(measured, {"PP3": "baseline"}, "baseline")
     text = markdown(figures, ABOUT)
-    assert "not AlexNet-normalised" in text
+    assert "NOT AlexNet-normalised" in text
     assert "mCE vs AlexNet" not in text
     assert "| baseline | 0 1 2 | 20.0 ± 5.0 | 40.0 ± 9.9 | 0.0 |" in text
     # R_net by seed 5, 4.545, -2.778; the mean error's difference -2 +- 2.48 leaves 0 in, so it is not bold.
@@ -162,7 +178,7 @@ def test_the_table_says_its_conventions(measured):
         "| PP3 \N{MINUS SIGN} baseline | 0 1 2 | +1.0 ± 2.5 | \N{MINUS SIGN}2.0 ± 2.5 | +2.3 ± 10.8 |" in text
     )
     assert "Not complete" not in text
-    unfinished = About("Title", (), (), Remains(("PP3 seed 2",)), "c")
+    unfinished = {**ABOUT, "missing": ["PP3 seed 2"]}
     assert "**Not complete:** 1 runs are missing (PP3 seed 2)." in markdown(figures, unfinished)
     assert "Title" in markdown(None, unfinished)
 
@@ -181,8 +197,20 @@ def test_files_for_programs(measured):
     [line] = [line for line in lines if line.startswith("PP3,baseline,mean_corruption_error")]
     half = 4.302653 * 0.01 / math.sqrt(3)
     assert line.endswith(f"fraction,0 1 2,-0.020000,0.010000,{-0.02 - half:.6f},{-0.02 + half:.6f}")
-    value = table_json(figures, ABOUT, {"PP3": {}})
+    value = table_json(figures, ABOUT)
     assert value["complete"]
     assert value["rows"][1]["differences"]["clean_error"]["n"] == 3
     assert value["setting"]["label"] == "data"
-    assert not table_json(None, ABOUT, {})["rows"]
+    assert not table_json(None, ABOUT)["rows"]
+
+
+def test_a_table_can_be_written_as_a_report_too(measured, tmp_path):
+    measured["alone"] = {9: build(0.3, 0.5, seed=9)}  # without R_net
+    for twins in ({"PP3": "baseline"}, {}):
+        figures = table_figures(measured, twins, "baseline")
+        paths = write_report(figures, tmp_path / str(len(twins)))
+        text = paths[0].read_text()
+        assert "alone" in text
+        assert ("PP3 − baseline" in text) == bool(twins)
+        [line] = [line for line in paths[3].read_text().splitlines() if line.startswith("alone,")]
+        assert ",,," in line

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pushpull.errors import InputError, MissingFileError
-from pushpull.reports.tables import packaged_table, read_table
-from pushpull.reports.tables.spec import merged
+from pushpull.reports import packaged_table, read_table
+from pushpull.reports.table_file import merged
 from pushpull.training import LossConfig, Recipe
 
 TABLES = sorted((Path(__file__).parents[2] / "configs" / "tables").glob("*.yaml"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ class Setting:
 
     `counts` holds the number of images by corruption and severity, `clean_images` that of the clean pass
     (None where clean images were not measured), `data` the data's SHA-256 where the result has
-    it, else its name. `set_name` and `files` (a digest a corruption) tell a set on disk. The network's own
+    it, else its name. `set_name` and `files` (a digest per corruption) tell a set on disk. The network's own
     preprocessing is not part of it.
     """
 
@@ -49,6 +49,11 @@ class Setting:
     def severities(self) -> tuple[int, ...]:
         """The severities that were measured, the same for every corruption."""
         return tuple(next(iter(self.counts.values())))
+
+    @property
+    def is_imagenet(self) -> bool:
+        """Whether dividing by AlexNet's errors means anything."""
+        return self.scale == "imagenet" and len(self.classes) == 1000
 
     def summary(self) -> list[tuple[str, str]]:
         """Name and text of what a table's reader must know: data, images, scale, seed, textures, source."""
@@ -109,9 +114,7 @@ def setting_of(results: Results, source: str) -> Setting:
         jpeg_quality=corruption.get("jpeg_quality"),
         set_name=corruption.get("name"),
         files=tuple(
-            (name, digest)
-            for name, digest in sorted(corruption.get("files", {}).items())
-            if name in results.corrupted
+            item for item in sorted(corruption.get("files", {}).items()) if item[0] in results.corrupted
         ),
     )
 
@@ -151,6 +154,25 @@ def require_same(reference: Setting, reference_name: str, other: Setting, other_
                 "here",
                 remedy="evaluate both with the same data and corruption settings (pushpull evaluate)",
             )
+
+
+def common_setting(named: Iterable[tuple[str, Results]]) -> Setting:
+    """The setting that all results share; others are refused, the first difference named.
+
+    Args:
+        named: what errors call each result, and the result; at least one.
+    """
+    seen: list[tuple[str, Setting]] = []
+    for name, result in named:
+        setting = setting_of(result, name)
+        # Not against the first alone: two runs in memory must agree though a set on disk came first.
+        for earlier_name, earlier in seen:
+            require_same(earlier, earlier_name, setting, name)
+        seen.append((name, setting))
+    common = seen[0][1]
+    for _, setting in seen[1:]:
+        common = both(common, setting)
+    return common
 
 
 def both(reference: Setting, other: Setting) -> Setting:

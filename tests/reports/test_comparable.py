@@ -4,7 +4,7 @@ import pytest
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError
-from pushpull.reports.setting import require_same, setting_of
+from pushpull.reports.comparable import require_same, setting_of
 
 
 def test_a_setting_says_what_was_measured(results):
