@@ -1,6 +1,6 @@
 """What differs between rows and their twins, with the spread pooled over all rows of a table.
 
-    pushpull reproduce cifar10-variants --data ... --output OUT
+    pushpull reproduce cifar10-variants --plugins benchmarks/variants.py --data ... --output OUT
     python benchmarks/findings.py OUT/table.csv --figure docs/images/findings.png
 
 With three seeds Student's t is 4.3, and an interval from a row's own three differences is mostly the chance

@@ -1,6 +1,6 @@
 """How much of a corruption reaches the blocks: what changes behind the first layer of trained networks.
 
-    pushpull reproduce cifar10-variants --data ... --output OUT
+    pushpull reproduce cifar10-variants --plugins benchmarks/variants.py --data ... --output OUT
     python benchmarks/stem_response.py OUT/runs --rows baseline pp0 pp3 --images 500
 
 f: what the first block is given, behind the first layer, batch norm and relu. Printed is the disturbance

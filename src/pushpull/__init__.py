@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pushpull.data import DataConfig, Preprocessing, load_data, register_data
     from pushpull.errors import InputError
     from pushpull.evaluation import EvaluationOptions, Results, evaluate
-    from pushpull.models import Network, create_model, load_network
+    from pushpull.models import Network, create_model, load_network, register_stem
     from pushpull.models.network import load_run
     from pushpull.reports import compare
     from pushpull.training import Recipe, train
@@ -55,6 +55,7 @@ _ATTRIBUTES = {
     "register_augmentation": "pushpull.augment",
     "register_corruption": "pushpull.corruptions",
     "register_data": "pushpull.data",
+    "register_stem": "pushpull.models",
     "replace_first_conv": "pushpull.unit.surgery",
     "train": "pushpull.training",
 }
@@ -97,6 +98,7 @@ __all__ = [
     "register_augmentation",
     "register_corruption",
     "register_data",
+    "register_stem",
     "replace_first_conv",
     "reports",
     "train",

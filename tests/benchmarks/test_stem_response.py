@@ -1,5 +1,6 @@
 """The disturbance behind a first layer, on a network that was not trained."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from pushpull.corruptions import corrupt
 from pushpull.data import DataConfig, Preprocessing, eval_batches
 from pushpull.evaluation.images import eval_images
+from pushpull.files.plugins import load_plugin
 from pushpull.models import create_model
 from support import random_tensor
 
@@ -15,6 +17,8 @@ from support import random_tensor
 @pytest.mark.parametrize("stem", ["plain", "pp3", "pp3_norm"])
 def test_it_is_the_power_of_the_change_over_the_variance(program, stem):
     benchmark = program("stem_response")
+    if stem == "pp3_norm":
+        load_plugin(Path(__file__).parents[2] / "benchmarks/variants.py")
     model = create_model("resnet8", stem=stem, input_style="cifar", num_classes=10)
     preprocessing = Preprocessing((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     clean, other = (

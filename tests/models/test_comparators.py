@@ -1,7 +1,6 @@
-"""The comparators and the variants of the unit against slow, literal versions."""
+"""What the unit is compared with, against slow, literal versions."""
 
 import math
-from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -10,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from oracles.push_pull import push_pull_oracle
 from pushpull import InputError, parameter_groups, replace_first_conv
-from pushpull.models import STEMS, Stem, create_model, resnet8, resnet18, resnet50
+from pushpull.models import STEMS, create_model, resnet8, resnet18, resnet50
 from pushpull.models.comparators import (
+    BalancedPushPullConv2d,
     BlurAfterConv2d,
     BlurBeforeConv2d,
     BlurMaxPool2d,
@@ -22,15 +21,10 @@ from pushpull.models.comparators import (
     blur,
     taking_over,
 )
-from pushpull.models.variants import VariantPushPullConv2d
 from pushpull.unit.tracing import first_convolution
 from support import assert_near, random_tensor
 
-OTHERS = [
-    name
-    for name, stem in STEMS.items()
-    if stem is not None and not (isinstance(stem, Stem) and stem.is_papers)
-]
+OTHERS = ["pp3_balanced", "strisciuglio", "strisciuglio_alpha", "blurpool", "blur_after_conv"]
 
 
 def conv(kernel: int = 3, stride: int = 1, *, bias: bool = True) -> nn.Conv2d:
@@ -75,11 +69,7 @@ def test_strisciuglios_trained_strength_stays_positive_and_is_not_decayed() -> N
     assert torch.equal(model.conv1.strength, torch.full((16, 1, 1), 2.0))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [StrisciuglioConv2d, partial(VariantPushPullConv2d, avg_kernel_size=3)],
-    ids=["strisciuglio", "variant"],
-)
+@pytest.mark.parametrize("kind", [StrisciuglioConv2d, BalancedPushPullConv2d])
 def test_a_strength_is_checked_when_it_is_set(kind: type[InhibitedConv2d]) -> None:
     fixed, trained = kind(2, 4, 3), kind(2, 4, 3, trainable_alpha=True)
     fixed.alpha = 2
@@ -105,7 +95,7 @@ def folded_by_class(model: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("stem", [stem for stem in OTHERS if not stem.endswith("_norm")])
+@pytest.mark.parametrize("stem", OTHERS)
 def test_folding_by_class_leaves_what_it_must_not_touch(stem: str) -> None:
     torch.manual_seed(0)
     model, x = resnet8(stem=stem), random_tensor(2, 3, 16, 16, dtype=torch.float32)
@@ -231,73 +221,6 @@ def test_blurpool_in_bottlenecks_and_in_networks_for_small_images() -> None:
     assert small.layer3(small.layer2(small.layer1(torch.rand(1, 16, 32, 32)))).shape == (1, 64, 8, 8)
 
 
-@pytest.mark.parametrize("size", [0, 3, 5])
-@pytest.mark.parametrize("pooling", ["first", "late"])
-@pytest.mark.parametrize("norm", ["behind", "before"])
-@pytest.mark.parametrize("offset", ["filter", "channel", "zero"])
-def test_every_variant_is_its_formula(offset: str, norm: str, pooling: str, size: int) -> None:
-    plain, x = conv(), random_tensor(2, 2, 9, 8, seed=3)
-    layer = taking_over(
-        VariantPushPullConv2d,
-        plain,
-        offset=offset,
-        pooling=pooling,
-        norm=norm,
-        avg_kernel_size=size,
-        alpha=0.6,
-    )
-
-    def normalised(response: Tensor, scale: float, shift: float) -> Tensor:
-        if norm == "behind":
-            return response
-        mean = response.mean((0, 2, 3), keepdim=True)
-        variance = response.var((0, 2, 3), keepdim=True, unbiased=False)
-        return (response - mean) / (variance + 1e-5).sqrt() * scale + shift
-
-    def pooled(response: Tensor) -> Tensor:
-        return nn.AvgPool2d(size, 1, size // 2, count_include_pad=False)(response) if size else response
-
-    if norm == "before":
-        for inside, scale, shift in ((layer.push_norm, 1.3, 0.2), (layer.pull_norm, 0.7, -0.1)):
-            nn.init.constant_(inside.weight, scale)
-            nn.init.constant_(inside.bias, shift)
-    kernel = -plain.weight
-    for filter_ in range(4):
-        whole = plain.weight[filter_]
-        for part in range(2):
-            seen = {"filter": whole, "channel": whole[part], "zero": torch.zeros(1)}[offset]
-            kernel[filter_, part] = kernel[filter_, part] + seen.max() + seen.min()
-    push = normalised(F.conv2d(x, plain.weight, None, 1, 1), 1.3, 0.2).relu()
-    pull = F.conv2d(x, kernel, None, 1, 1)
-    if pooling == "first":
-        pull = normalised(pooled(pull), 0.7, -0.1).relu()
-    else:
-        pull = pooled(normalised(pull, 0.7, -0.1).relu())
-    assert_near(layer(x), push - 0.6 * pull + plain.bias[:, None, None])
-
-
-def test_the_batch_norm_stands_in_one_place() -> None:
-    small, large = resnet8(stem="pp3_norm"), resnet18(stem="pp3_norm", input_style="cifar")
-    for model in (small, large):
-        assert type(model.bn1) is nn.Identity
-        assert type(model.conv1.push_norm) is type(model.conv1.pull_norm) is nn.BatchNorm2d
-    layer = taking_over(VariantPushPullConv2d, conv().to("meta"), norm="before", avg_kernel_size=3)
-    assert all(tensor.is_meta for tensor in layer.state_dict().values())
-    assert layer.push_norm.weight.dtype == torch.float64
-
-
-def test_without_offset_pooling_and_strength_it_is_the_plain_convolution() -> None:
-    plain, x = conv(), random_tensor(2, 2, 9, 8, seed=3)
-    assert_near(taking_over(VariantPushPullConv2d, plain, offset="zero", avg_kernel_size=0)(x), plain(x))
-
-
-def test_of_one_channel_the_offsets_over_filter_and_channel_are_one() -> None:
-    plain = nn.Conv2d(1, 4, 3, padding=1, dtype=torch.float64)
-    x = random_tensor(2, 1, 9, 8)
-    layer = taking_over(VariantPushPullConv2d, plain, offset="channel", avg_kernel_size=3)
-    assert_near(layer(x), push_pull_oracle(x, plain.weight, plain.bias, padding=1))
-
-
 @pytest.mark.parametrize("stem", OTHERS)
 @pytest.mark.parametrize("name", ["resnet8", "resnet18"])
 def test_every_other_stem_trains_and_shares_the_plain_weights(name: str, stem: str) -> None:
@@ -308,18 +231,15 @@ def test_every_other_stem_trains_and_shares_the_plain_weights(name: str, stem: s
     plain, model = make("plain"), make(stem)
     values = plain.state_dict()
     assert all(
-        torch.equal(value, values[key])
-        for key, value in model.state_dict().items()
-        if "alpha" not in key and not key.startswith("conv1.pu")  # the batch norms of its own
+        torch.equal(value, values[key]) for key, value in model.state_dict().items() if "alpha" not in key
     )
     x = random_tensor(2, 3, 32, 32, dtype=torch.float32)
-    same = torch.allclose(model.eval()(x), plain.eval()(x), atol=1e-4)
-    assert same == (stem in ("pp0_zero", "pp0_zero_alpha"))
+    assert not torch.allclose(model.eval()(x), plain.eval()(x), atol=1e-4)
     model(x).square().mean().backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("stem", ["pp3", "pp3_alpha", "pp3_zero", "strisciuglio", "strisciuglio_alpha"])
+@pytest.mark.parametrize("stem", ["pp3", "pp3_alpha", "pp3_balanced", "strisciuglio", "strisciuglio_alpha"])
 def test_a_strength_reaches_the_unit(stem: str) -> None:
     model = create_model("resnet8", stem=stem, input_style="cifar", num_classes=10, alpha=2.5)
     assert torch.as_tensor(model.conv1.strength).mean().item() == 2.5
@@ -337,20 +257,30 @@ def test_strengths_and_layers_that_cannot_be() -> None:
             create_model("resnet8", stem=stem, alpha=-1.0, **options)
         with pytest.raises(InputError, match="finite number of at least 0"):
             create_model("resnet8", stem=stem, alpha=math.nan, **options)
-    with pytest.raises(InputError, match="'strisciuglio' is for networks of ours"):
-        create_model("timm:resnet18", stem="strisciuglio")
-    with pytest.raises(InputError, match="'pp3_late' is for networks of ours"):
-        create_model("timm:resnet18", stem="pp3_late")
+    with pytest.raises(InputError, match="'blurpool' is for networks of ours"):
+        create_model("timm:resnet18", stem="blurpool")
     with pytest.raises(InputError, match="without groups or dilation"):
         taking_over(BlurAfterConv2d, nn.Conv2d(4, 4, 3, groups=2))
 
 
 def test_the_balanced_stem_is_without_offset_and_twice_as_strong() -> None:
-    models = []
-    for options in ({"stem": "pp3_balanced"}, {"stem": "pp3_zero", "alpha": 2.0}):
-        torch.manual_seed(3)
-        models.append(create_model("resnet8", input_style="cifar", num_classes=7, **options).eval())
-    x = random_tensor(2, 3, 32, 32, dtype=torch.float32)
-    assert torch.equal(models[0](x), models[1](x))
+    plain, x = conv(), random_tensor(2, 2, 9, 8, seed=3)
+    push = F.conv2d(x, plain.weight, None, 1, 1)
+    pull = nn.AvgPool2d(3, 1, 1, count_include_pad=False)(F.conv2d(x, -plain.weight, None, 1, 1))
+    layer = STEMS["pp3_balanced"](plain)
+    assert_near(layer(x), push.relu() - 2 * pull.relu() + plain.bias[:, None, None])
+    assert layer.weight is plain.weight
     weaker = create_model("resnet8", stem="pp3_balanced", input_style="cifar", num_classes=7, alpha=0.5)
     assert weaker.conv1.strength == 0.5
+
+
+@pytest.mark.parametrize("stem", ["pp3_balanced", "strisciuglio", "blur_after_conv"])
+def test_layers_stand_in_networks_of_libraries_too(stem: str) -> None:
+    torch.manual_seed(3)
+    plain = create_model("timm:resnet18", num_classes=7)
+    torch.manual_seed(3)
+    model = create_model("timm:resnet18", stem=stem, num_classes=7)
+    assert type(model.conv1) is not nn.Conv2d
+    values = plain.state_dict()
+    assert all(torch.equal(value, values[key]) for key, value in model.state_dict().items())
+    assert model(random_tensor(2, 3, 64, 64, dtype=torch.float32)).shape == (2, 7)

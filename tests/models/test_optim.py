@@ -62,7 +62,7 @@ def test_the_stem_is_conv1_or_the_first_convolution() -> None:
     tied = nn.Module()
     tied.again, tied.conv1 = early.aux, early.aux  # one module by two names; parameters go by the first
     assert stem(tied) == [id(p) for p in early.aux.parameters()]
-    for name in ("strisciuglio", "pp3_zero", "pp3_alpha"):
+    for name in ("strisciuglio", "pp3_balanced", "pp3_alpha"):
         model = resnet8(stem=name)
         assert stem(model) == [id(model.conv1.weight)]
     with pytest.raises(InputError, match="the model has no convolution"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pushpull.errors import InputError, choice
@@ -21,14 +22,15 @@ class Registry(Mapping[str, T], Generic[T]):
 
     Args:
         kind: what errors call one of its things: "corruption", "stem".
+        elsewhere: names that another file or package registers, and what their error says to do.
 
     >>> stems = Registry("stem")
     >>> stems.register("mine", print) is stems["mine"] is stems.find("mine")
     True
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, elsewhere: Mapping[str, str] | None = None) -> None:
+        self.kind, self.elsewhere = kind, elsewhere or {}
         self._things: dict[str, T] = {}
 
     def register(self, name: str, thing: T) -> T:
@@ -61,6 +63,8 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         if name not in self._things:
             load_installed_plugins()
+            if name not in self._things and name in self.elsewhere:
+                raise InputError(f"{self.kind}={name!r} {self.elsewhere[name]}")
         return self._things[choice(what or self.kind, name, self._things)]
 
     def move_to_end(self, name: str) -> None:
@@ -80,8 +84,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return f"Registry({self.kind!r}: {', '.join(self._things)})"
 
 
-def _definition(thing: Any) -> tuple[str, str] | Any:
+def _definition(thing: Any) -> Any:
     """Return where a function or class is defined; any other thing itself."""
+    if isinstance(thing, partial):
+        return _definition(thing.func), thing.args, thing.keywords
     source = getattr(thing, "source", thing)
     name = getattr(source, "__qualname__", None)
     return (source.__module__, name) if name else source

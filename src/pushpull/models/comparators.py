@@ -1,4 +1,4 @@
-"""What the paper compares its unit with: an older push-pull layer, blurs where pixels are dropped."""
+"""What the unit is compared with: other push-pull layers, blurs where pixels are dropped."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from pushpull.errors import InputError
-from pushpull.unit.arguments import IntOrPair, pair
-from pushpull.unit.strength import Inhibited
+from pushpull.unit.functional import IntOrPair, pair
+from pushpull.unit.layers import Inhibited
 
 Conv = TypeVar("Conv", bound=_ConvNd)
 
@@ -24,27 +24,17 @@ def taking_over(kind: type[Conv], conv: nn.Conv2d, **options: Any) -> Conv:
     Raises:
         InputError: `conv` is of a subclass or groups, dilates or pads in a way that these layers do not know.
     """
-    if type(conv) is not nn.Conv2d or conv.groups != 1 or conv.dilation != (1, 1) or not _zero_padded(conv):
+    zeros = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+    if type(conv) is not nn.Conv2d or conv.groups != 1 or conv.dilation != (1, 1) or not zeros:
         raise InputError(f"{conv} cannot become a {kind.__name__}: give a Conv2d without groups or dilation")
-    twin = kind(
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel_size,  # type: ignore[arg-type]
-        conv.stride,  # type: ignore[arg-type]
-        conv.padding,  # type: ignore[arg-type]
-        bias=conv.bias is not None,
-        device="meta",
-        dtype=conv.weight.dtype,
-        **options,
-    )
-    twin.register_parameter("weight", conv._parameters["weight"])
-    twin.register_parameter("bias", conv._parameters["bias"])
+    geometry: Any = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
+    placed: dict[str, Any] = {"device": "meta", "dtype": conv.weight.dtype}
+    make: Any = kind
+    twin: Conv = make(*geometry, bias=conv.bias is not None, **placed, **options)
+    for name in ("weight", "bias"):
+        twin.register_parameter(name, conv._parameters[name])
     # What the layer has of its own is not on the meta device, where the convolution's copy never was needed.
     return twin.train(conv.training).to(conv.weight.device)
-
-
-def _zero_padded(conv: nn.Conv2d) -> bool:
-    return conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
 
 
 class InhibitedConv2d(Inhibited, _ConvNd):
@@ -56,7 +46,7 @@ class InhibitedConv2d(Inhibited, _ConvNd):
     Args:
         in_channels, out_channels, kernel_size, stride, padding, bias, device, dtype: as `nn.Conv2d`.
         alpha: finite and >= 0; where a trained one starts.
-        trainable_alpha: train one strength a channel, called `alpha`; what acts is its absolute value.
+        trainable_alpha: train one strength per channel, called `alpha`; what acts is its absolute value.
     """
 
     def __init__(
@@ -73,21 +63,11 @@ class InhibitedConv2d(Inhibited, _ConvNd):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            pair("kernel_size", kernel_size, 1),
-            pair("stride", stride, 1),
-            pair("padding", padding, 0),
-            dilation=(1, 1),
-            transposed=False,
-            output_padding=(0, 0),
-            groups=1,
-            bias=bias,
-            padding_mode="zeros",
-            device=device,
-            dtype=dtype,
-        )
+        sizes = (pair("kernel_size", kernel_size, 1), pair("stride", stride, 1), pair("padding", padding, 0))
+        # Then dilation, transposed, output_padding, groups.
+        fixed = ((1, 1), False, (0, 0), 1)
+        given: list[Any] = [in_channels, out_channels, *sizes, *fixed, bias, "zeros", device, dtype]
+        super().__init__(*given)
         if trainable_alpha:
             self.alpha = nn.Parameter(torch.empty(self.out_channels, dtype=self.weight.dtype))
         self.set_strength(alpha)
@@ -104,13 +84,29 @@ class InhibitedConv2d(Inhibited, _ConvNd):
         return f"{super().extra_repr()}, {strength}"
 
 
+class BalancedPushPullConv2d(InhibitedConv2d):
+    """The push-pull unit without offset in its pull kernel: W~ = -W.
+
+    y = relu(P) - alpha * relu(avg_pool(-P)) + b,  P = W * x, pooled over 3x3 real pixels
+
+    Shapes: x (N, C_in, H, W) -> as `nn.Conv2d`.
+    """
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels out_h out_w"]:
+        """Return the inhibited response."""
+        push = F.conv2d(x, self.weight, None, self.stride, self.padding)
+        pull = F.avg_pool2d(-push, 3, 1, 1, count_include_pad=False)
+        y = F.relu(push) - self.strength * F.relu(pull)
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
 class StrisciuglioConv2d(InhibitedConv2d):
     """The push-pull layer of 2020: inhibited by the negative of its own kernel, enlarged.
 
     y = relu(K * x + b) - alpha * relu(-up(K) * x - b), up: bilinear enlargement (corners aligned) of a kernel
     of side k to 2 k + 1.
 
-    Shapes: x (N, C_in, H, W) -> as `nn.Conv2d`; both responses are centred alike.
+    Shapes: x (N, C_in, H, W) -> as `nn.Conv2d`; both responses are centred on the same pixels.
 
     Source: Strisciuglio, Lopez-Antequera, Petkov, Neural Computing and Applications 2020.
     Differs from the paper: a trained strength starts at `alpha` in every channel; its absolute value acts.
@@ -120,17 +116,13 @@ class StrisciuglioConv2d(InhibitedConv2d):
         """Return the inhibited response."""
         sides = [2 * side + 1 for side in self.kernel_size]
         enlarged = F.interpolate(self.weight, sides, mode="bilinear", align_corners=True)
-        wider = [
-            pad + (large - side) // 2
-            for pad, large, side in zip(self._padding(), sides, self.kernel_size, strict=True)
-        ]
+        # Centred as the push response is.
+        padding: Any = self.padding
+        given = zip(padding, sides, self.kernel_size, strict=True)
+        wider = [pad + (large - side) // 2 for pad, large, side in given]
         push = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
         pull = F.conv2d(x, enlarged, self.bias, self.stride, wider)
         return F.relu(push) - self.strength * F.relu(-pull)
-
-    def _padding(self) -> tuple[int, ...]:
-        assert not isinstance(self.padding, str)
-        return tuple(self.padding)
 
 
 def blur(x: Float[Tensor, "n c h w"], stride: int = 1) -> Float[Tensor, "n c out_h out_w"]:
@@ -148,8 +140,6 @@ def _mirrored(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h+2 w+2"]:
     """Add a pixel around the image, mirrored at the border: one pixel's mirror image is that pixel."""
     # "reflect" wants two pixels.
     height, width = ("reflect" if side > 1 else "replicate" for side in x.shape[-2:])
-    if height == width:
-        return F.pad(x, (1, 1, 1, 1), mode=height)
     return F.pad(F.pad(x, (1, 1, 0, 0), mode=width), (0, 0, 1, 1), mode=height)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+import timm
 from torch import nn
+from torchvision import models
 
 from pushpull.errors import InputError, choice
-from pushpull.models.cifar import CIFAR_RESNETS
 from pushpull.models.libraries import build_timm, build_torchvision
-from pushpull.models.resnet import RESNETS
-from pushpull.models.stems import INPUT_STYLES, Stem, find_stem, set_strength
+from pushpull.models.resnet import CIFAR_RESNETS, INPUT_STYLES, RESNETS
+from pushpull.models.stems import STEMS, replace_by_stem, set_strength
 from pushpull.models.timm_entry import no_published_weights
-from pushpull.unit.surgery import replace_first_conv
+
+__all__ = ["MODELS", "create_model", "default_input_style"]
 
 _OWN = RESNETS | CIFAR_RESNETS
 _LIBRARIES = {"timm": build_timm, "torchvision": build_torchvision}
@@ -43,56 +45,59 @@ def create_model(
         alpha: inhibition strength of a push-pull stem, or where a trained one starts; None: the stem's own,
             in most 1.
 
+    Returns:
+        The network, on the CPU, in training mode.
+
     Raises:
         InputError: an unknown name, stem or style, a strength without a push-pull stem, weights that are not
             published or cannot be fetched, or a first convolution that cannot be replaced.
+
+    >>> import torch
+    >>> model = create_model("resnet8", stem="pp3", input_style="cifar", num_classes=10)
+    >>> model(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
-    found = find_stem(stem)
-    choice("input_style", input_style, INPUT_STYLES)
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
         raise InputError(f"num_classes={num_classes!r} must be a positive integer")
-    library, colon, rest = str(name).partition(":")
-    if not colon:
-        model = _own(name, stem, input_style, num_classes, pretrained)
-        if alpha is not None:
-            set_strength(model, alpha)
-        return model
-
-    build = _LIBRARIES[choice("the library of a model", library, _LIBRARIES)]
-    if input_style != "imagenet":
-        raise InputError(
-            f"{name} has its own first layer: input_style must be 'imagenet', not {input_style!r}"
-        )
-    if found is not None and (not isinstance(found, Stem) or not found.is_papers):
-        raise InputError(f"stem={stem!r} is for networks of ours, such as resnet50, not for {name}")
-    model = build(rest, num_classes, pretrained)
-    if found is not None:
-        replace_first_conv(
-            model, avg_kernel_size=found.avg_kernel_size, trainable_alpha=found.trainable_alpha
-        )
+    if ":" in str(name):
+        model = _of_library(str(name), stem, input_style, num_classes, pretrained)
+    elif name in _OWN and not pretrained:
+        model = _OWN[name](stem=stem, input_style=input_style, num_classes=num_classes)
+    else:
+        raise _unavailable(name)
     if alpha is not None:
         set_strength(model, alpha)
     return model
 
 
 def default_input_style(name: str, side_px: int) -> Literal["imagenet", "cifar"]:
-    """Return "cifar" for a network of ours on images of up to 64 px (longer side), else "imagenet"."""
+    """Return "cifar" for a network of ours on images of up to 64 px (longer side), else "imagenet".
+
+    >>> default_input_style("resnet18", 32), default_input_style("timm:resnet18", 32)
+    ('cifar', 'imagenet')
+    """
     return "cifar" if side_px <= _SMALL_IMAGE_PX and ":" not in name else "imagenet"
 
 
-def _own(name: str, stem: str, input_style: str, num_classes: int, pretrained: bool) -> nn.Module:
-    if name not in _OWN:
-        for library in ("torchvision", "timm"):
-            if name in _library_names(library):
-                raise InputError(f"model={name!r} is none of ours; say {library}:{name} for {library}'s")
+def _of_library(name: str, stem: str, input_style: str, num_classes: int, pretrained: bool) -> nn.Module:
+    STEMS.find(stem)  # before anything is built or downloaded
+    library, _, rest = name.partition(":")
+    build = _LIBRARIES[choice("the library of a model", library, _LIBRARIES)]
+    if choice("input_style", input_style, INPUT_STYLES) != "imagenet":
+        raise InputError(
+            f"{name} has its own first layer: input_style must be 'imagenet', not {input_style!r}"
+        )
+    model = build(rest, num_classes, pretrained)
+    replace_by_stem(model, stem, name)
+    return model
+
+
+def _unavailable(name: str) -> InputError:
+    """Return the error for a network that is none of ours, or has no published weights."""
+    if name in _OWN:
+        return InputError(no_published_weights(name))
+    for library, names in (("torchvision", models.list_models(module=models)), ("timm", timm.list_models())):
+        if name in names:
+            return InputError(f"model={name!r} is none of ours; say {library}:{name} for {library}'s")
     choice("model", name, MODELS)
-    if pretrained:
-        raise InputError(no_published_weights(name))
-    return _OWN[name](stem=stem, input_style=input_style, num_classes=num_classes)
-
-
-def _library_names(library: str) -> list[str]:
-    import timm
-    from torchvision import models
-
-    return timm.list_models() if library == "timm" else models.list_models(module=models)
+    raise AssertionError(f"{name} is among the models")

@@ -6,7 +6,9 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+import timm
 from torch import nn
+from torchvision import models
 
 from pushpull.errors import InputError, one_line
 from pushpull.models.timm_entry import PREFIX
@@ -23,8 +25,6 @@ def build_timm(name: str, num_classes: int, pretrained: bool) -> nn.Module:
     Raises:
         InputError: an unknown name or tag, no published weights, or a failed download.
     """
-    import timm
-
     if name.startswith(PREFIX):
         raise InputError(f"timm:{name} is one of ours: ask for {name.removeprefix(PREFIX)!r} and a stem")
     if not timm.is_model(name):
@@ -46,8 +46,6 @@ def build_torchvision(name: str, num_classes: int, pretrained: bool) -> nn.Modul
     With `pretrained`, its best weights; what they expect of images is kept as timm keeps it, in
     `model.pretrained_cfg`. Arguments and errors: as `build_timm`.
     """
-    from torchvision import models
-
     known = models.list_models(module=models)
     if name not in known:
         raise InputError(_unknown("torchvision", name, known))
@@ -75,7 +73,7 @@ def build_torchvision(name: str, num_classes: int, pretrained: bool) -> nn.Modul
 
 
 def replace_heads(model: nn.Module, classes: int, num_classes: int) -> None:
-    """Give every layer that has an output a class (`classes` of them) a new one with `num_classes`, in place.
+    """Put a new layer with `num_classes` outputs for each that has one per class (`classes`), in place.
 
     Raises:
         InputError: no such layer.
@@ -86,12 +84,12 @@ def replace_heads(model: nn.Module, classes: int, num_classes: int) -> None:
             if isinstance(layer, nn.Linear) and layer.out_features == classes:
                 setattr(parent, key, nn.Linear(layer.in_features, num_classes, layer.bias is not None))
                 found = True
-            elif (
-                isinstance(layer, nn.Conv2d) and layer.out_channels == classes and layer.kernel_size == (1, 1)
+            elif isinstance(layer, nn.Conv2d) and (layer.out_channels, layer.kernel_size) == (
+                classes,
+                (1, 1),
             ):
-                setattr(
-                    parent, key, nn.Conv2d(layer.in_channels, num_classes, 1, bias=layer.bias is not None)
-                )
+                head = nn.Conv2d(layer.in_channels, num_classes, 1, bias=layer.bias is not None)
+                setattr(parent, key, head)
                 found = True
     if not found:
         raise InputError(f"no layer with {classes} outputs found to be replaced; give num_classes={classes}")

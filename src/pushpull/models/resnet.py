@@ -1,4 +1,4 @@
-"""ResNets with a push-pull stem, on timm's ResNet."""
+"""ResNets with a chosen first layer: timm's for large images, and the small ones for 32x32 images."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
-from torch import nn
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock as SmallBlock
 
-from pushpull.errors import choice
-from pushpull.models.stems import INPUT_STYLES, give_stem
+from pushpull.errors import InputError, choice
+from pushpull.models.stems import give_stem
 from pushpull.unit.optim import alpha_names
+
+INPUT_STYLES = ("imagenet", "cifar")
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "resnet18": {"block": BasicBlock, "layers": (2, 2, 2, 2)},
@@ -21,6 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "resnet152": {"block": Bottleneck, "layers": (3, 8, 36, 3)},
     "resnext50_32x4d": {"block": Bottleneck, "layers": (3, 4, 6, 3), "cardinality": 32, "base_width": 4},
 }
+_WIDTHS = (16, 32, 64)  # of the small networks' stages
 
 
 class PushPullResNet(ResNet):
@@ -60,19 +65,10 @@ class PushPullResNet(ResNet):
         input_style: str = "imagenet",
     ) -> None:
         choice("input_style", input_style, INPUT_STYLES)
-        super().__init__(
-            block,  # type: ignore[arg-type]  # timm annotates the class as its instance
-            layers,
-            num_classes=num_classes,
-            in_chans=in_chans,
-            output_stride=output_stride,
-            global_pool=global_pool,
-            cardinality=cardinality,
-            base_width=base_width,
-            drop_rate=drop_rate,
-            drop_path_rate=drop_path_rate,
-            zero_init_last=False,
-        )
+        kind: Any = block  # timm annotates the class as its instance
+        shape = (num_classes, in_chans, output_stride, global_pool, cardinality, base_width)
+        rates: dict[str, Any] = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+        super().__init__(kind, layers, *shape, **rates, zero_init_last=False)
         if input_style == "cifar":
             self._take_small_images(in_chans)
         give_stem(self, stem)
@@ -95,6 +91,63 @@ class PushPullResNet(ResNet):
         return alpha_names(self)
 
 
+class CifarResNet(nn.Module):
+    """The residual network for small images: depth = 6 * blocks + 2 layers, widths 16, 32, 64.
+
+    x (N, in_chans, H, W), normalised, any H and W -> logits (N, num_classes). The first layer is
+    3x3 with stride 1; state-dict keys are named as torchvision's ResNets'.
+
+    Args:
+        blocks: residual blocks in each of the three stages.
+        stem: one of `STEMS`.
+        num_classes: width of the output.
+        in_chans: channels of the image.
+
+    Raises:
+        InputError: an unknown stem.
+
+    Source: He et al., CVPR 2016, section 4.2.
+    Differs from the paper: where a stage changes width, the shortcut is a 1x1 convolution with batch norm
+    (its option B), not zero padding (option A).
+
+    >>> CifarResNet(blocks=1, num_classes=4)(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 4])
+    """
+
+    def __init__(self, blocks: int, *, stem: str = "pp3", num_classes: int = 10, in_chans: int = 3) -> None:
+        super().__init__()
+        self.conv1: nn.Module = nn.Conv2d(in_chans, _WIDTHS[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(_WIDTHS[0])
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = _stage(_WIDTHS[0], _WIDTHS[0], blocks, stride=1)
+        self.layer2 = _stage(_WIDTHS[0], _WIDTHS[1], blocks, stride=2)
+        self.layer3 = _stage(_WIDTHS[1], _WIDTHS[2], blocks, stride=2)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(_WIDTHS[2], num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        give_stem(self, stem)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Return the logits."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(torch.flatten(self.avgpool(x), 1))
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the parameters that must not be decayed: a trained inhibition strength."""
+        return alpha_names(self)
+
+
+def _stage(width_in: int, width: int, blocks: int, stride: int) -> nn.Sequential:
+    shortcut = None
+    if stride != 1:
+        shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+    first = SmallBlock(width_in, width, stride, shortcut)
+    return nn.Sequential(first, *(SmallBlock(width, width) for _ in range(blocks - 1)))
+
+
 def _factory(name: str) -> Callable[..., nn.Module]:
     def build(
         *,
@@ -105,18 +158,46 @@ def _factory(name: str) -> Callable[..., nn.Module]:
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> nn.Module:
-        return PushPullResNet(
-            **VARIANTS[name],
-            stem=stem,
-            input_style=input_style,
-            num_classes=num_classes,
-            in_chans=in_chans,
-            drop_rate=drop_rate,
-            drop_path_rate=drop_path_rate,
-        )
+        shape = {**VARIANTS[name], "num_classes": num_classes, "in_chans": in_chans}
+        rates: dict[str, Any] = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+        return PushPullResNet(**shape, **rates, stem=stem, input_style=input_style)
 
+    rates = "drop_rate, drop_path_rate: as timm's ResNet."
+    return _named(build, name, f"Return an untrained {name}; see `PushPullResNet`.", rates)
+
+
+def _small_factory(name: str, blocks: int) -> Callable[..., nn.Module]:
+    def build(
+        *, stem: str = "pp3", input_style: str = "cifar", num_classes: int = 10, in_chans: int = 3
+    ) -> nn.Module:
+        if input_style != "cifar":
+            choice("input_style", input_style, INPUT_STYLES)
+            raise InputError(
+                f"{name} is a network for small images: give input_style='cifar', or use resnet18"
+            )
+        return CifarResNet(blocks, stem=stem, num_classes=num_classes, in_chans=in_chans)
+
+    return _named(build, name, f"Return an untrained {name} for small images; see `CifarResNet`.", "")
+
+
+def _named(build: Callable[..., nn.Module], name: str, summary: str, more: str) -> Callable[..., nn.Module]:
+    """Give a factory the name and the documentation of its network."""
     build.__name__ = build.__qualname__ = name
-    build.__doc__ = f"Return an untrained {name} with the stem and input style named; see `PushPullResNet`."
+    build.__doc__ = f"""{summary}
+
+    Args:
+        stem: one of `pushpull.models.STEMS`.
+        input_style: "imagenet" (7x7, stride 2, max-pool) or "cifar" (3x3, stride 1, no max-pool).
+        num_classes: width of the output.
+        in_chans: channels of the image.
+        {more}
+
+    Returns:
+        The network, with initial weights.
+
+    Raises:
+        InputError: an unknown stem or input style.
+    """
     return build
 
 
@@ -127,3 +208,12 @@ resnet50 = RESNETS["resnet50"]
 resnet101 = RESNETS["resnet101"]
 resnet152 = RESNETS["resnet152"]
 resnext50_32x4d = RESNETS["resnext50_32x4d"]
+
+CIFAR_RESNETS: dict[str, Callable[..., nn.Module]] = {
+    name: _small_factory(name, blocks)
+    for name, blocks in (("resnet8", 1), ("resnet14", 2), ("resnet20", 3), ("resnet32", 5))
+}
+resnet8 = CIFAR_RESNETS["resnet8"]
+resnet14 = CIFAR_RESNETS["resnet14"]
+resnet20 = CIFAR_RESNETS["resnet20"]
+resnet32 = CIFAR_RESNETS["resnet32"]

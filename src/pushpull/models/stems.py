@@ -1,127 +1,112 @@
-"""The first layers that a network can have, by name."""
+"""The first layers that a network can have, by name; `register_stem` adds the user's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from pushpull.errors import InputError, choice
+from pushpull.errors import InputError
+from pushpull.files.registry import Registry
 from pushpull.models.comparators import (
+    BalancedPushPullConv2d,
     BlurAfterConv2d,
     StrisciuglioConv2d,
     blur_before_dropping,
     taking_over,
 )
-from pushpull.models.variants import Norm, Offset, Pooling, VariantPushPullConv2d
-from pushpull.unit.conversion import push_pull_twin
-from pushpull.unit.strength import Inhibited
+from pushpull.unit.layers import Inhibited, push_pull_twin
+from pushpull.unit.surgery import replace_first_by
 
+__all__ = ["STEMS", "register_stem"]
 
-@dataclass(frozen=True)
-class Stem:
-    """A push-pull first layer.
+Stem = Callable[[Any], nn.Module]
+S = TypeVar("S", bound=Stem)
 
-    Args:
-        avg_kernel_size: side of the pooling.
-        trainable_alpha: whether it trains the inhibition strength.
-        alpha: the strength, or where a trained one starts; the paper's is 1.
-        offset, pooling, norm: what differs from the paper's unit; see `VariantPushPullConv2d`.
-    """
-
-    avg_kernel_size: int
-    trainable_alpha: bool = False
-    offset: Offset = "filter"
-    pooling: Pooling = "first"
-    norm: Norm = "behind"
-    alpha: float = 1.0
-
-    @property
-    def is_papers(self) -> bool:
-        """Whether the layer is the paper's unit, which `PushPullConv2d` is."""
-        return (self.offset, self.pooling, self.norm) == ("filter", "first", "behind")
-
-    def convolution(self, conv: nn.Conv2d) -> nn.Module:
-        """Return the layer that has the very weights of `conv`."""
-        options = {
-            "avg_kernel_size": self.avg_kernel_size,
-            "trainable_alpha": self.trainable_alpha,
-            "alpha": self.alpha,
-        }
-        if self.is_papers:
-            return push_pull_twin(conv, **options)  # type: ignore[arg-type]
-        others = {"offset": self.offset, "pooling": self.pooling, "norm": self.norm}
-        return taking_over(VariantPushPullConv2d, conv, **options, **others)
-
-    def network(self, model: nn.Module) -> None:
-        """Take the batch norm behind the layer out of a network of ours where the layer has its own."""
-        if self.norm == "before":
-            model.add_module("bn1", nn.Identity())
-
-
-@dataclass(frozen=True)
-class Comparator:
-    """A first layer, or a change of the whole network, that push-pull is compared with.
-
-    Args:
-        convolution: makes the layer of a convolution, with its very weights; None keeps the convolution.
-        network: changes the finished network in place.
-    """
-
-    convolution: Callable[[nn.Conv2d], nn.Module] | None = None
-    network: Callable[[nn.Module], nn.Module] | None = None
-
-
-_ENDINGS: dict[str, dict[str, Any]] = {
-    "": {},
-    "_alpha": {"trainable_alpha": True},
-    "_channel": {"offset": "channel"},
-    "_zero": {"offset": "zero"},
-    "_zero_alpha": {"offset": "zero", "trainable_alpha": True},
-    "_late": {"pooling": "late"},
-    "_zero_late": {"offset": "zero", "pooling": "late"},
-    "_norm": {"norm": "before"},
-}
-STEMS: dict[str, Stem | Comparator | None] = {
-    "plain": None,
-    **{
-        f"pp{side}{ending}": Stem(side, **options)
-        for ending, options in _ENDINGS.items()
-        for side in ((3, 5) if "late" in ending else (0, 3, 5))
-    },
-    # The best of the variants by docs/findings.md: pull kernel -W, twice as strong as the push.
-    "pp3_balanced": Stem(3, offset="zero", alpha=2.0),
-    "strisciuglio": Comparator(partial(taking_over, StrisciuglioConv2d)),
-    # As there, a trained strength starts about a half.
-    "strisciuglio_alpha": Comparator(
-        partial(taking_over, StrisciuglioConv2d, trainable_alpha=True, alpha=0.5)
+# Stems of the study in docs/findings.md, which runs and tables name; they were the package's once.
+_STUDIED = [
+    *(f"pp{side}_{ending}" for side in (0, 3, 5) for ending in ("channel", "zero", "zero_alpha", "norm")),
+    *(f"pp{side}_{ending}" for side in (3, 5) for ending in ("late", "zero_late")),
+]
+STEMS: Registry[Stem] = Registry(
+    "stem",
+    dict.fromkeys(
+        _STUDIED, "is a study's: give the file that registers it, as --plugins benchmarks/variants.py"
     ),
-    "blurpool": Comparator(network=blur_before_dropping),
-    "blur_after_conv": Comparator(partial(taking_over, BlurAfterConv2d)),
-}
-INPUT_STYLES = ("imagenet", "cifar")
+)
+_OF_NETWORKS: set[str] = set()
 
 
-def find_stem(name: str) -> Stem | Comparator | None:
-    """Return the stem called `name` (None: a plain convolution), or raise `InputError` that lists them."""
-    return STEMS[choice("stem", name, STEMS)]
+def register_stem(name: str, *, network: bool = False) -> Callable[[S], S]:
+    """Add a first layer of one's own by a decorator; it can then be named wherever a stem is.
+
+    The function is called with the network's first convolution and returns the layer that takes its place:
+    for networks of ours `conv1`, for timm's and torchvision's the first convolution that the image meets.
+    Networks with different stems share every other initial weight; whether the layer keeps the weights of
+    the convolution is the function's choice. Where the layer is or holds a `pushpull.unit.Inhibited`, such as
+    a `PushPullConv2d`, `alpha=` sets its strength.
+
+    Args:
+        name: a word of letters, digits and _ that no other stem has.
+        network: the function is called with the whole network, one of ours, and changes it in place.
+
+    Returns:
+        The decorator, which returns the function as it is.
+
+    Raises:
+        InputError: a name that is no word, or is taken by another function.
+
+    >>> @register_stem("doctest_smooth")
+    ... def smooth(conv: nn.Conv2d) -> nn.Module:
+    ...     return nn.Sequential(nn.AvgPool2d(3, 1, 1), conv)
+    >>> type(STEMS["doctest_smooth"](nn.Conv2d(3, 8, 3))).__name__
+    'Sequential'
+    """
+
+    def add(function: S) -> S:
+        STEMS.register(name, function)
+        (_OF_NETWORKS.add if network else _OF_NETWORKS.discard)(name)
+        return function
+
+    return add
 
 
 def give_stem(model: nn.Module, name: str) -> None:
-    """Give a network the stem called `name` in the place of its `conv1`, in place.
+    """Give a network of ours the stem called `name` in the place of its `conv1`, in place.
 
-    The layer has the very weights of that convolution: networks with different stems differ in nothing else.
+    The package's stems have the very weights of that convolution: networks with different stems differ in
+    nothing else.
     """
-    stem = find_stem(name)
-    conv = model.get_submodule("conv1")
-    assert isinstance(conv, nn.Conv2d)
-    if stem is not None and stem.convolution is not None:
-        model.add_module("conv1", stem.convolution(conv))
-    if stem is not None and stem.network is not None:
-        stem.network(model)
+    stem = STEMS.find(name)
+    if name in _OF_NETWORKS:
+        stem(model)
+        return
+    layer = stem(model.get_submodule("conv1"))
+    if not isinstance(layer, nn.Module):
+        raise _no_layer(name, layer)
+    model.add_module("conv1", layer)
+
+
+def replace_by_stem(model: nn.Module, name: str, network: str) -> None:
+    """Give a library's network the stem called `name` in the place of its first convolution, in place.
+
+    Raises:
+        InputError: a stem that changes whole networks of ours; there is no convolution to replace.
+    """
+    stem = STEMS.find(name)
+    if name in _OF_NETWORKS:
+        raise InputError(f"stem={name!r} is for networks of ours, such as resnet50, not for {network}")
+
+    def make(conv: nn.Conv2d) -> nn.Module:
+        layer = stem(conv)
+        if not isinstance(layer, nn.Module):
+            raise _no_layer(name, layer)
+        return layer
+
+    if stem is not plain:
+        replace_first_by(model, make)
 
 
 def set_strength(model: nn.Module, alpha: float) -> None:
@@ -135,3 +120,28 @@ def set_strength(model: nn.Module, alpha: float) -> None:
         raise InputError(f"alpha={alpha} needs a push-pull stem, which the network has not; leave alpha out")
     for unit in units:
         unit.set_strength(alpha)
+
+
+def _no_layer(name: str, found: object) -> InputError:
+    return InputError(
+        f"stem {name!r} returned a {type(found).__name__}; it must return the first layer, an nn.Module"
+    )
+
+
+@register_stem("plain")
+def plain(conv: nn.Conv2d) -> nn.Module:
+    """Return the convolution as it is."""
+    return conv
+
+
+for _ending, _trains in (("", False), ("_alpha", True)):
+    for _side in (0, 3, 5):
+        _unit = partial(push_pull_twin, avg_kernel_size=_side, trainable_alpha=_trains)
+        register_stem(f"pp{_side}{_ending}")(_unit)
+# The best of the variants in docs/findings.md: pull kernel -W, twice as strong as the push.
+register_stem("pp3_balanced")(partial(taking_over, BalancedPushPullConv2d, alpha=2.0))
+register_stem("strisciuglio")(partial(taking_over, StrisciuglioConv2d))
+# As there, a trained strength starts about a half.
+register_stem("strisciuglio_alpha")(partial(taking_over, StrisciuglioConv2d, trainable_alpha=True, alpha=0.5))
+register_stem("blurpool", network=True)(blur_before_dropping)
+register_stem("blur_after_conv")(partial(taking_over, BlurAfterConv2d))

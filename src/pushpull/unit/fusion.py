@@ -11,9 +11,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from pushpull.errors import InputError, one_line
-from pushpull.unit.functional import push_pull_stem
+from pushpull.unit.functional import respond_pooled
 from pushpull.unit.layers import PushPullConv2d
-from pushpull.unit.tracing import SIZES_PX, undisturbed_model
+from pushpull.unit.tracing import SIZES_PX, called, undisturbed_model
+
+__all__ = ["FusedStem", "fuse_stem"]
 
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 _REMEDY = "the model runs as well without fusing, and nothing was changed"
@@ -54,20 +56,8 @@ class FusedStem(nn.Module):
         """Return the stem's response to x."""
         if self.training:
             raise InputError("a fused stem does not train: call eval(), or train the model before fuse_stem")
-        unit = self.unit
-        x, padding = unit.padded(x)
-        return push_pull_stem(
-            x,
-            unit.kernel(),
-            self.scale,
-            self.shift,
-            unit.stride,
-            padding,
-            unit.dilation,
-            unit.groups,
-            alpha=unit.strength,
-            avg_kernel_size=unit.avg_kernel_size,
-        )
+        x, weight, window = self.unit.prepared(x)
+        return respond_pooled(x, weight, self.scale, self.shift, self.unit.strength, window)
 
 
 def fuse_stem(model: nn.Module, example_input: Any = None) -> FusedStem:
@@ -88,6 +78,11 @@ def fuse_stem(model: nn.Module, example_input: Any = None) -> FusedStem:
 
     Raises:
         InputError: the pattern is not there; the message says what is, and the model is as before.
+
+    >>> layers = [PushPullConv2d(3, 8, 7, 2, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    >>> model = nn.Sequential(*layers).eval()
+    >>> fuse_stem(model) is model[0]
+    True
     """
     unit = _first_unit(model)
     calls, result = _watched(model, unit, example_input)
@@ -102,9 +97,7 @@ def fuse_stem(model: nn.Module, example_input: Any = None) -> FusedStem:
     if sum(call.who is rectifier for call in calls) == 1:
         places[id(rectifier)] = nn.Identity()
     for parent in [*model.modules()]:
-        for key, child in parent._modules.items():
-            if id(child) in places:
-                parent._modules[key] = places[id(child)]
+        parent._modules.update({k: places[id(c)] for k, c in parent._modules.items() if id(c) in places})
     return fused
 
 
@@ -179,7 +172,7 @@ def _watched(model: nn.Module, unit: PushPullConv2d, example_input: Any) -> tupl
             handles.append(leaf.register_forward_hook(watch.leave, with_kwargs=True))
         try:
             with undisturbed_model(model), watch:
-                return watch.calls, _run(model, example)
+                return watch.calls, called(model, example)
         # Whatever the model raises: another size may fit.
         except Exception as error:
             failures.append(one_line(error))
@@ -187,12 +180,6 @@ def _watched(model: nn.Module, unit: PushPullConv2d, example_input: Any) -> tupl
             for handle in handles:
                 handle.remove()
     raise InputError(f"the model does not run ({failures[0]}); give example_input=")
-
-
-def _run(model: nn.Module, example: Any) -> Any:
-    if isinstance(example, tuple):
-        return model(*example)
-    return model(**example) if isinstance(example, dict) else model(example)
 
 
 def _stem_of(calls: list[_Call], unit: nn.Module, result: Any, names: dict[int, str]) -> list[Any]:
@@ -249,7 +236,7 @@ def _check_fusable(module: nn.Module, calls: list[_Call], name: str) -> None:
 
 @torch.no_grad()
 def _folded(unit: PushPullConv2d, norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> tuple[Tensor, Tensor]:
-    """The batch norm as a factor and a summand a channel, the unit's bias in the summand."""
+    """The batch norm as a factor and a summand per channel, the unit's bias in the summand."""
     if norm.running_mean is None or norm.running_var is None:
         raise InputError("norm has no running statistics; a fused stem needs them")
 

@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from pushpull.errors import InputError
-from pushpull.unit.layers import PushPullConv2d
-from pushpull.unit.strength import Inhibited
+from pushpull.unit.layers import Inhibited, PushPullConv2d
+
+__all__ = ["alpha_names", "parameter_groups"]
 
 
 def alpha_names(model: nn.Module) -> set[str]:
@@ -39,6 +40,10 @@ def parameter_groups(
 
     Raises:
         InputError: a negative or infinite weight decay, or a model with nothing to train.
+
+    >>> model = nn.Sequential(PushPullConv2d(3, 8, 3, trainable_alpha=True), nn.ReLU())
+    >>> [(len(group["params"]), group["weight_decay"]) for group in parameter_groups(model, 0.01)]
+    [(2, 0.01), (1, 0.0)]
     """
     for decay in (weight_decay, stem_weight_decay or 0.0):
         if not math.isfinite(decay) or decay < 0:
@@ -46,19 +51,14 @@ def parameter_groups(
     alphas = alpha_names(model)
     stem = set() if stem_weight_decay is None else _stem_names(model) - alphas
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    others = trained.keys() - alphas - stem
     groups: list[dict[str, Any]] = [
-        {
-            "params": [p for name, p in trained.items() if name not in alphas | stem],
-            "weight_decay": weight_decay,
-        },
-        {"params": [p for name, p in trained.items() if name in stem], "weight_decay": stem_weight_decay},
-        {"params": [p for name, p in trained.items() if name in alphas], "weight_decay": 0.0},
+        {"params": [p for name, p in trained.items() if name in names], "weight_decay": decay}
+        for names, decay in ((others, weight_decay), (stem, stem_weight_decay), (alphas, 0.0))
     ]
     groups = [group for group in groups if group["params"]]
     if not groups:
-        raise InputError(
-            "the model has no parameter that requires a gradient; unfreeze what is to be trained"
-        )
+        raise InputError("the model has no parameter that requires a gradient; unfreeze what is to train")
     return groups
 
 

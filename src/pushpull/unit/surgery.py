@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,15 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from pushpull.errors import InputError
-from pushpull.unit.conversion import check_replaceable, is_handled, push_pull_twin
-from pushpull.unit.layers import PushPullConv2d
+from pushpull.unit.layers import (
+    HANDLED,
+    PushPullConv2d,
+    check_replaceable,
+    push_pull_twin,
+)
 from pushpull.unit.tracing import convolution_units, first_convolution
+
+__all__ = ["Replacement", "replace_first_conv"]
 
 _WRAPPERS = {
     "DistributedDataParallel": "replace in model.module before wrapping",
@@ -24,17 +30,10 @@ _WRAPPERS = {
     "OptimizedModule": "replace in model._orig_mod (the model given to torch.compile), then compile",
 }
 _HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_state_dict_hooks",
-    "_state_dict_pre_hooks",
-    "_load_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
+    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks"),
+    *("_state_dict_hooks", "_state_dict_pre_hooks"),
+    *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
 )
 _LISTED = 8
 
@@ -86,7 +85,7 @@ def replace_first_conv(
     Args:
         model: the model before it is wrapped (DistributedDataParallel, FSDP) or compiled.
         alpha: inhibition strength, finite and >= 0; where a trained one starts.
-        trainable_alpha: train one strength a channel.
+        trainable_alpha: train one strength per channel.
         avg_kernel_size: side of the pull response's average pooling, 0 (none) or odd.
         name: the convolution to replace; None finds it by running the model on NaN (see
             `tracing.first_convolution`).
@@ -101,21 +100,41 @@ def replace_first_conv(
 
     Raises:
         InputError: nothing was replaced and nothing has changed; the message lists the candidates.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    >>> done = replace_first_conv(model, alpha=0.5)
+    >>> done.name, model[0] is done.new, model[0].weight is done.old.weight
+    ('0', True, True)
     """
-    _refuse_unfit(model)
     unit, names = _chosen(model, name, example_input)
     new = push_pull_twin(unit, alpha=alpha, trainable_alpha=trainable_alpha, avg_kernel_size=avg_kernel_size)
     if trainable_alpha:
         _train_alpha(optimizers, unit, new, f"{names[0]}.alpha")
+    _put(model, unit, new)
+    return Replacement(names[0], names, unit, new)
 
+
+def replace_first_by(model: nn.Module, make: Callable[[nn.Conv2d], nn.Module]) -> nn.Module:
+    """Replace the first convolution that the image meets by what `make` makes of it, in place; return that.
+
+    Raises:
+        InputError: as `replace_first_conv`, or what `make` raises; nothing has changed.
+    """
+    unit, _ = _chosen(model, None, None)
+    new = make(unit)
+    _put(model, unit, new)
+    return new
+
+
+def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` wherever `old` is, with its hooks."""
     for hooks in _HOOKS:
-        _move_hooks(hooks, unit, new)
-    new._is_full_backward_hook = unit._is_full_backward_hook
+        _move_hooks(hooks, old, new)
+    new._is_full_backward_hook = old._is_full_backward_hook
     for parent in model.modules():
         for key, child in parent._modules.items():
-            if child is unit:
+            if child is old:
                 parent._modules[key] = new
-    return Replacement(names[0], names, unit, new)
 
 
 def _refuse_unfit(model: nn.Module) -> None:
@@ -148,12 +167,14 @@ def _scripted_convolution(module: torch.jit.ScriptModule) -> bool:
     return any("conv" in str(getattr(inner, "original_name", "")).lower() for inner in module.modules())
 
 
-def _chosen(model: nn.Module, name: str | None, example_input: Any) -> tuple[nn.Module, tuple[str, ...]]:
+def _chosen(model: nn.Module, name: str | None, example_input: Any) -> tuple[nn.Conv2d, tuple[str, ...]]:
     """Return the convolution to replace and all its names; each complaint lists the candidates."""
+    _refuse_unfit(model)
     try:
         unit = first_convolution(model, example_input) if name is None else _named(model, name)
         names = tuple(n for n, module in model.named_modules(remove_duplicate=False) if module is unit)
         check_replaceable(unit, name or names[0])
+        assert isinstance(unit, nn.Conv2d)
         if name is None:
             _check_filters_images(unit, names[0])
     except InputError as error:
@@ -172,7 +193,8 @@ def _named(model: nn.Module, name: str) -> nn.Module:
 
 def _candidates(model: nn.Module) -> str:
     """The convolutions that can be named, in registration order; 1x1 ones only where there are no others."""
-    handled = {n: unit for n, unit in convolution_units(model).items() if is_handled(unit)}
+    units = convolution_units(model)
+    handled = {n: u for n, u in units.items() if f"{type(u).__module__}.{type(u).__qualname__}" in HANDLED}
     names = [n for n, unit in handled.items() if unit.kernel_size != (1, 1)] or list(handled)
     if not names:
         return "(the model has no 2-D convolution that can be replaced)"
@@ -180,9 +202,8 @@ def _candidates(model: nn.Module) -> str:
     return f"(candidates: {', '.join(names[:_LISTED])}{more})"
 
 
-def _check_filters_images(unit: nn.Module, name: str) -> None:
+def _check_filters_images(unit: nn.Conv2d, name: str) -> None:
     """Raise for the kinds that are replaced only when they are named."""
-    assert isinstance(unit, nn.Conv2d)
     if unit.kernel_size == (1, 1):
         kind = "a 1x1 convolution, which mixes channels and sees no surround"
     elif all(s >= k for s, k in zip(unit.stride, unit.kernel_size, strict=True)):

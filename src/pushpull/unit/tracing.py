@@ -86,6 +86,13 @@ def first_convolution(model: nn.Module, example_input: Any = None) -> nn.Module:
     raise InputError(f"the first convolution was not found: {failures[0]}")
 
 
+def called(model: nn.Module, example: Any) -> Any:
+    """Call a model with a tensor, a tuple of positional or a dict of keyword arguments; return its result."""
+    if isinstance(example, tuple):
+        return model(*example)
+    return model(**example) if isinstance(example, dict) else model(example)
+
+
 def _is_unit(module: nn.Module) -> bool:
     name = type(module).__name__
     if isinstance(module, _ConvNd) or name in _ONE_UNIT:
@@ -131,12 +138,7 @@ def _run(model: nn.Module, example: Any) -> nn.Module:
     ]
     try:
         with _FunctionalConvolutions():
-            if isinstance(image, tuple):
-                model(*image)
-            elif isinstance(image, dict):
-                model(**image)
-            else:
-                model(image)
+            called(model, image)
     except _Met as met:
         return _accepted(model, met)
     except Exception as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+
 from pushpull.unit.backends.triton.tiles import box_at, image_start, offsets, place, relu, share, window_sum
 
 # Bits of the byte of signs; Triton reads globals that are constant expressions only.
@@ -17,30 +18,11 @@ PULL = tl.constexpr(2)
 
 @triton.jit
 def forward(
-    push,
-    contrast,
-    box,
-    alpha,
-    bias,
-    y,
-    signs,
-    strength,
-    C,
-    H,
-    W,
-    groups,
-    pixel_step,
-    channel_step,
-    SIDE: tl.constexpr,
-    TRAINED: tl.constexpr,
-    BIASED: tl.constexpr,
-    KEEP: tl.constexpr,
-    SHARED: tl.constexpr,
-    WIDE: tl.constexpr,
-    TH: tl.constexpr,
-    TW: tl.constexpr,
-    BC: tl.constexpr,
-):
+    push, contrast, box, alpha, bias, y, signs, strength,
+    C, H, W, groups, pixel_step, channel_step,
+    SIDE: tl.constexpr, TRAINED: tl.constexpr, BIASED: tl.constexpr, KEEP: tl.constexpr,
+    SHARED: tl.constexpr, WIDE: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
     """Write y and, where KEEP, the signs. WIDE: offsets within an image need 64 bits."""
     image, h, w, c = place(tl.program_id(0), C, H, W, TH, TW, BC)
     if WIDE:
@@ -88,31 +70,11 @@ def pull_gradient_sum(of_y, signs, h, w, channels, channel_real, H, W, pixel_ste
 
 @triton.jit
 def backward(
-    of_y,
-    signs,
-    push,
-    contrast,
-    box,
-    alpha,
-    of_push,
-    partial,
-    strength,
-    tiles,
-    C,
-    H,
-    W,
-    groups,
-    pixel_step,
-    channel_step,
-    SIDE: tl.constexpr,
-    TRAINED: tl.constexpr,
-    SHARED: tl.constexpr,
-    WIDE: tl.constexpr,
-    TH: tl.constexpr,
-    TW: tl.constexpr,
-    BC: tl.constexpr,
-    TILES: tl.constexpr,
-):
+    of_y, signs, push, contrast, box, alpha, of_push, partial, strength, tiles,
+    C, H, W, groups, pixel_step, channel_step,
+    SIDE: tl.constexpr, TRAINED: tl.constexpr, SHARED: tl.constexpr, WIDE: tl.constexpr, TH: tl.constexpr,
+    TW: tl.constexpr, BC: tl.constexpr, TILES: tl.constexpr,
+):  # fmt: skip
     """Write the gradient of P, and this program's sums for m, b and alpha: `partial` (3, programs, C).
 
     A program does TILES tiles of the same channels, one after the other, and adds them up pixel by pixel; the
@@ -167,24 +129,10 @@ def backward(
 
 @triton.jit
 def backward_box(
-    of_y,
-    signs,
-    contrast,
-    alpha,
-    of_box,
-    strength,
-    C,
-    H,
-    W,
-    groups,
-    pixel_step,
-    channel_step,
-    TRAINED: tl.constexpr,
-    WIDE: tl.constexpr,
-    TH: tl.constexpr,
-    TW: tl.constexpr,
-    BC: tl.constexpr,
-):
+    of_y, signs, contrast, alpha, of_box, strength,
+    C, H, W, groups, pixel_step, channel_step,
+    TRAINED: tl.constexpr, WIDE: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
     """Write the gradient of the box: less the sum over a group's channels of alpha m gradient(Q > 0)."""
     plane, h, w, _ = place(tl.program_id(0), 1, H, W, TH, TW, 1)
     if WIDE:

@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pushpull.unit.backends.triton import box as box_kernels
-from pushpull.unit.backends.triton import inhibit, stem
-from pushpull.unit.backends.triton import tiles as tiling
+from pushpull.unit.backends.triton import inhibit, stem, tiles
 
 # Elements of a program's tile: at 4 warps 16 a thread, few enough for the registers, and the tile's rim,
 # read again by its neighbours, is about half of it.
@@ -58,74 +56,40 @@ class Layout(NamedTuple):
 def probe(device: torch.device) -> None:
     """Run a kernel on the device; raise what Triton raises."""
     target = torch.empty(1, device=device)
-    _run(tiling.touch, 1, target, [target])
+    _run(tiles.touch, 1, target, [target])
 
 
 def inhibited(
-    push: Tensor,
-    contrast: Tensor,
-    box: Tensor,
-    alpha: Tensor | None,
-    bias: Tensor | None,
-    number: float,
-    side: int,
-    keep: bool,
-    y: Tensor,
-    signs: Tensor,
-) -> None:
+    push: Tensor, contrast: Tensor, box: Tensor, alpha: Tensor | None, bias: Tensor | None, number: float,
+    side: int, keep: bool, y: Tensor, signs: Tensor,
+) -> None:  # fmt: skip
     """Fill y, and the signs where `keep`; all have the layout of `push`."""
     layout = Layout.of(push)
-    tiles = layout.tiles()
     n, c, h, w = layout.shape
-    _run(
-        inhibit.forward,
-        n * _count(h, tiles["TH"]) * _count(w, tiles["TW"]) * _count(c, tiles["BC"]),
-        push,
-        [push, contrast, box, alpha, bias, y, signs if keep else None, number, c, h, w, box.shape[1]],
-        *layout.steps,
-        SIDE=side,
-        TRAINED=alpha is not None,
-        BIASED=bias is not None,
-        KEEP=keep,
-        SHARED=box.shape[1] == 1,
-        WIDE=layout.wide,
-        **tiles,
-    )
+    tile = layout.tiles()
+    programs = n * _count(h, tile["TH"]) * _count(w, tile["TW"]) * _count(c, tile["BC"])
+    kept = signs if keep else None
+    tensors = [push, contrast, box, alpha, bias, y, kept, number, c, h, w, box.shape[1], *layout.steps]
+    constants = {"BIASED": bias is not None, "KEEP": keep, "WIDE": layout.wide, **tile}
+    _run(inhibit.forward, programs, push, tensors, **constants, **_unit(side, alpha, box))
 
 
 def gradients(
-    of_y: Tensor,
-    signs: Tensor,
-    push: Tensor | None,
-    contrast: Tensor,
-    box: Tensor,
-    alpha: Tensor | None,
-    number: float,
-    side: int,
-    of_push: Tensor,
-) -> Tensor:
+    of_y: Tensor, signs: Tensor, push: Tensor | None, contrast: Tensor, box: Tensor, alpha: Tensor | None,
+    number: float, side: int, of_push: Tensor,
+) -> Tensor:  # fmt: skip
     """Fill the gradient of the response; return those of contrast, bias and alpha, (3, C)."""
     layout = Layout.of(signs)
-    tiles = layout.tiles()
     n, c, h, w = layout.shape
-    count = n * _count(h, tiles["TH"]) * _count(w, tiles["TW"])
-    together = _TILES if count * _count(c, tiles["BC"]) >= _MANY else 1
+    tile = layout.tiles()
+    count = n * _count(h, tile["TH"]) * _count(w, tile["TW"])
+    together = _TILES if count * _count(c, tile["BC"]) >= _MANY else 1
     programs = _count(count, together)
     partial = torch.empty(3, programs, c, dtype=torch.float32, device=signs.device)
-    _run(
-        inhibit.backward,
-        programs * _count(c, tiles["BC"]),
-        signs,
-        [of_y, signs, push, contrast, box, alpha, of_push, partial, number, count, c, h, w, box.shape[1]],
-        *layout.steps,
-        SIDE=side,
-        TRAINED=alpha is not None,
-        SHARED=box.shape[1] == 1,
-        WIDE=layout.wide,
-        TILES=together,
-        num_warps=8,
-        **tiles,
-    )
+    tensors = [of_y, signs, push, contrast, box, alpha, of_push, partial]
+    numbers = [number, count, c, h, w, box.shape[1], *layout.steps]
+    constants = {"WIDE": layout.wide, "TILES": together, "num_warps": 8, **tile, **_unit(side, alpha, box)}
+    _run(inhibit.backward, programs * _count(c, tile["BC"]), signs, tensors + numbers, **constants)
     if alpha is None:
         partial[2].zero_()
     return partial.sum(1)
@@ -138,93 +102,61 @@ def box_gradient(
     layout = Layout.of(signs)
     n, c, h, w = layout.shape
     groups = of_box.shape[1]
-    tiles = Layout((n, c // groups, h, w), layout.last).tiles()
-    _run(
-        inhibit.backward_box,
-        n * groups * _count(h, tiles["TH"]) * _count(w, tiles["TW"]),
-        signs,
-        [of_y, signs, contrast, alpha, of_box, number, c, h, w, groups],
-        *layout.steps,
-        TRAINED=alpha is not None,
-        WIDE=layout.wide,
-        **tiles,
-    )
+    tile = Layout((n, c // groups, h, w), layout.last).tiles()
+    programs = n * groups * _count(h, tile["TH"]) * _count(w, tile["TW"])
+    given = [of_y, signs, contrast, alpha, of_box, number, c, h, w, groups, *layout.steps]
+    _run(inhibit.backward_box, programs, signs, given, TRAINED=alpha is not None, WIDE=layout.wide, **tile)
 
 
 def box_mean(
-    x: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    before: Sequence[int],
-    dilation: Sequence[int],
-    side: int,
-    box: Tensor,
-) -> None:
+    x: Tensor, kernel: Sequence[int], stride: Sequence[int], before: Sequence[int], dilation: Sequence[int],
+    side: int, box: Tensor,
+) -> None:  # fmt: skip
     """Fill the box (N, groups, H, W) of an image of any layout."""
     n, groups, h, w = box.shape
     _, channels, h_in, w_in = x.shape
     rows = torch.empty(n, groups, h, w_in, dtype=torch.float32, device=x.device)
-    tiles = Layout((n, 1, h, w_in), False).tiles()
-    del tiles["BC"]
-    _run(
-        box_kernels.sum_rows,
-        n * groups * _count(h, tiles["TH"]) * _count(w_in, tiles["TW"]),
-        x,
-        [x, rows, channels // groups, h_in, w_in, h, groups, *x.stride()],
-        *(kernel[0], stride[0], before[0], dilation[0]),
-        **tiles,
-    )
-    _run(
-        box_kernels.sum_columns,
-        n * groups * _count(h, tiles["TH"]) * _count(w, tiles["TW"]),
-        x,
-        [rows, box, w_in, h, w, kernel[1], stride[1], before[1], dilation[1]],
-        SIDE=side,
-        **tiles,
-    )
+    tile = Layout((n, 1, h, w_in), False).tiles()
+    del tile["BC"]
+    tiles_down = n * groups * _count(h, tile["TH"])
+    vertical, horizontal = zip(kernel, stride, before, dilation, strict=True)
+    given = [x, rows, channels // groups, h_in, w_in, h, groups, *x.stride(), *vertical]
+    _run(tiles.sum_rows, tiles_down * _count(w_in, tile["TW"]), x, given, **tile)
+    given = [rows, box, w_in, h, w, *horizontal]
+    _run(tiles.sum_columns, tiles_down * _count(w, tile["TW"]), x, given, SIDE=side, **tile)
 
 
 def pooled(
-    push: Tensor,
-    contrast: Tensor,
-    box: Tensor,
-    alpha: Tensor | None,
-    scale: Tensor,
-    shift: Tensor,
-    number: float,
-    side: int,
-    y: Tensor,
-) -> None:
+    push: Tensor, contrast: Tensor, box: Tensor, alpha: Tensor | None, scale: Tensor, shift: Tensor,
+    number: float, side: int, y: Tensor,
+) -> None:  # fmt: skip
     """Fill y (N, C, ceil(H / 2), ceil(W / 2)), which has the layout of `push`."""
     layout, out = Layout.of(push), Layout(y.shape, not push.is_contiguous())
     n, c, h, w = layout.shape
     *_, h_out, w_out = out.shape
     channels = min(64 if layout.last else 4, _power(c))
     columns = min(_TILE // 2 // channels, 64, _power(w_out))
-    _run(
-        stem.pooled,
-        n * _count(h_out, _STRIP_ROWS) * _count(w_out, columns) * _count(c, channels),
-        push,
-        [push, contrast, box, alpha, scale, shift, y, number, c, h, w, h_out, w_out, box.shape[1]],
-        *(*layout.steps, *out.steps, _STRIP_ROWS),
-        SIDE=side,
-        TRAINED=alpha is not None,
-        SHARED=box.shape[1] == 1,
-        WIDE=layout.wide,
-        TW=columns,
-        BC=channels,
-    )
+    programs = n * _count(h_out, _STRIP_ROWS) * _count(w_out, columns) * _count(c, channels)
+    tensors = [push, contrast, box, alpha, scale, shift, y]
+    numbers = [number, c, h, w, h_out, w_out, box.shape[1], *layout.steps, *out.steps, _STRIP_ROWS]
+    constants = {"WIDE": layout.wide, "TW": columns, "BC": channels, **_unit(side, alpha, box)}
+    _run(stem.pooled, programs, push, tensors + numbers, **constants)
+
+
+def _unit(side: int, alpha: Tensor | None, box: Tensor) -> dict[str, Any]:
+    """The constants that say what kind of unit it is: its mean, its strength, its groups."""
+    return {"SIDE": side, "TRAINED": alpha is not None, "SHARED": box.shape[1] == 1}
 
 
 def _run(
-    kernel: Any, programs: int, on: Tensor, arguments: list[Any], *more: int, num_warps: int = 4, **sizes: Any
+    kernel: Any, programs: int, on: Tensor, arguments: list[Any], num_warps: int = 4, **sizes: Any
 ) -> None:
     """Run a kernel on the device of `on`, which need not be the current one."""
     if not programs:
         return
     guard = torch.cuda.device(on.device) if on.device.type == "cuda" else contextlib.nullcontext()
     with guard:
-        kernel[(programs,)](*arguments, *more, **sizes, num_warps=num_warps)
+        kernel[(programs,)](*arguments, **sizes, num_warps=num_warps)
 
 
 def _count(length: int, step: int) -> int:

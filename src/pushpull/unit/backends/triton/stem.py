@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+
 from pushpull.unit.backends.triton.tiles import box_at, image_start, offsets, relu, share
 
 
@@ -46,24 +47,10 @@ def window_sums(image, row, w, channels, channel_real, H, W, pixel_step, SIDE: t
 
 @triton.jit
 def normalised(
-    response,
-    total,
-    box,
-    image,
-    row,
-    column,
-    c,
-    m,
-    strength,
-    scale,
-    shift,
-    C,
-    H,
-    W,
-    groups,
-    SIDE: tl.constexpr,
-    SHARED: tl.constexpr,
-):
+    response, total, box, image, row, column, c, m, strength, scale, shift,
+    C, H, W, groups,
+    SIDE: tl.constexpr, SHARED: tl.constexpr,
+):  # fmt: skip
     """relu(scale * (relu(P) - alpha * relu(Q)) + shift) at pixels of a row, -inf where there is none."""
     real = (row >= 0) & (row < H) & (column >= 0) & (column < W)
     mask = real[:, None] & (c < C)[None, :]
@@ -75,25 +62,10 @@ def normalised(
 
 @triton.jit
 def row_maximum(
-    push,
-    box,
-    image,
-    row,
-    w,
-    c,
-    m,
-    strength,
-    scale,
-    shift,
-    C,
-    H,
-    W,
-    groups,
-    pixel_step,
-    channel_step,
-    SIDE: tl.constexpr,
-    SHARED: tl.constexpr,
-):
+    push, box, image, row, w, c, m, strength, scale, shift,
+    C, H, W, groups, pixel_step, channel_step,
+    SIDE: tl.constexpr, SHARED: tl.constexpr,
+):  # fmt: skip
     """(pixels, channels): the largest of a row's three pixels around column 2 w."""
     start = image_start(image, C, H, W)
     left, middle, right, at_left, at_middle, at_right = window_sums(
@@ -114,32 +86,11 @@ def row_maximum(
 
 @triton.jit
 def pooled(
-    push,
-    contrast,
-    box,
-    alpha,
-    scale,
-    shift,
-    y,
-    number,
-    C,
-    H,
-    W,
-    H_out,
-    W_out,
-    groups,
-    pixel_step,
-    channel_step,
-    out_pixel_step,
-    out_channel_step,
-    strip,
-    SIDE: tl.constexpr,
-    TRAINED: tl.constexpr,
-    SHARED: tl.constexpr,
-    WIDE: tl.constexpr,
-    TW: tl.constexpr,
+    push, contrast, box, alpha, scale, shift, y, number,
+    C, H, W, H_out, W_out, groups, pixel_step, channel_step, out_pixel_step, out_channel_step, strip,
+    SIDE: tl.constexpr, TRAINED: tl.constexpr, SHARED: tl.constexpr, WIDE: tl.constexpr, TW: tl.constexpr,
     BC: tl.constexpr,
-):
+):  # fmt: skip
     """Write y; a program goes down `strip` of its rows, each of which needs two new rows of pixels."""
     channel_blocks, across, strips = tl.cdiv(C, BC), tl.cdiv(W_out, TW), tl.cdiv(H_out, strip)
     index = tl.program_id(0)

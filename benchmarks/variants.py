@@ -1,16 +1,24 @@
-"""Variants of the unit, to find out what in it acts; plain operations, made for study."""
+"""Variants of the unit, to find out what in it acts: the first layers that only docs/findings.md needs.
+
+    pushpull reproduce cifar10-variants --plugins benchmarks/variants.py --data ... --output OUT
+
+Loaded as a plugin, it registers the stems `pp0`, `pp3`, `pp5` with the endings `_channel`, `_zero`,
+`_zero_alpha`, `_norm`, and `pp3`, `pp5` with `_late`, `_zero_late`. Plain operations, made for study.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushpull.models.comparators import InhibitedConv2d
-from pushpull.unit.arguments import check_avg_kernel_size
-from pushpull.unit.functional import pull_kernel
+from pushpull import register_stem
+from pushpull.models.comparators import InhibitedConv2d, taking_over
+from pushpull.unit import pull_kernel
+from pushpull.unit.functional import check_avg_kernel_size
 
 Offset = Literal["filter", "channel", "zero"]
 Pooling = Literal["first", "late"]
@@ -85,3 +93,29 @@ class VariantPushPullConv2d(InhibitedConv2d):
             f"{super().extra_repr()}, avg_kernel_size={self.avg_kernel_size}, offset={self.offset}, "
             f"pooling={self.pooling}, norm={self.norm}"
         )
+
+
+def variant(conv: nn.Conv2d, **options: Any) -> nn.Module:
+    """Return the layer with these options and the very weights of the convolution."""
+    return taking_over(VariantPushPullConv2d, conv, **options)
+
+
+def norm_inside(model: nn.Module, side: int) -> None:
+    """Give a network of ours the variant with batch norms of its own, and take out the one behind it."""
+    conv: Any = model.get_submodule("conv1")
+    model.add_module("conv1", variant(conv, avg_kernel_size=side, norm="before"))
+    model.add_module("bn1", nn.Identity())
+
+
+_ENDINGS: dict[str, dict[str, Any]] = {
+    "_channel": {"offset": "channel"},
+    "_zero": {"offset": "zero"},
+    "_zero_alpha": {"offset": "zero", "trainable_alpha": True},
+    "_late": {"pooling": "late"},
+    "_zero_late": {"offset": "zero", "pooling": "late"},
+}
+for _side in (0, 3, 5):
+    for _ending, _options in _ENDINGS.items():
+        if _side or "late" not in _ending:
+            register_stem(f"pp{_side}{_ending}")(partial(variant, avg_kernel_size=_side, **_options))
+    register_stem(f"pp{_side}_norm", network=True)(partial(norm_inside, side=_side))
