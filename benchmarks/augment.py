@@ -1,7 +1,8 @@
-"""Augmentations: images a second beside torchvision's and the reference's form, and a training step's time.
+"""Augmentations: images per second beside torchvision's and the reference's form, and a training step's time.
 
     python benchmarks/augment.py                           # everything that this machine can do
-    python benchmarks/augment.py --parts rate              # images a second only
+    python benchmarks/augment.py --parts rate              # images per second only
+    python benchmarks/augment.py --parts rate --batch 1    # one image at a time, as in a worker process
     python benchmarks/augment.py --markdown docs/augment.md    # no run: the page's tables from the record
 
 Rates: ours on a batch against torchvision's class on each of its images (which draws one augmentation for a
@@ -28,7 +29,7 @@ from torchvision.transforms import v2
 
 from oracles.prime import reference_batch
 from pushpull.augment import AUGMENTATIONS, augment_batch, jsd_loss
-from pushpull.augment.settings import PRIME
+from pushpull.augment.prime import PRIME
 from pushpull.files import read_json
 from pushpull.models import create_model
 
@@ -38,9 +39,9 @@ _TORCHVISION = {
     "trivialaugment": v2.TrivialAugmentWide,
     "augmix": v2.AugMix,
 }
-# (scale, pixels, images a batch on the CPU, on a GPU)
+# (scale, pixels, images per batch on the CPU, on a GPU)
 _RATES = (("cifar", 32, 128, 512), ("imagenet", 224, 16, 128))
-# (network, scale, pixels, images a batch, device type, the target of a step with PRIME over one without)
+# (network, scale, pixels, images per batch, device type, the target of a step with PRIME over one without)
 _STEPS = (
     ("resnet14", "cifar", 32, 128, "cpu", None),
     ("resnet18", "cifar", 32, 128, "cuda", 1.25),
@@ -71,7 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=["rate", "step"], default=["rate", "step"])
-    parser.add_argument("--names", nargs="+", choices=AUGMENTATIONS[1:], default=list(AUGMENTATIONS[1:]))
+    names = list(AUGMENTATIONS)[1:]
+    parser.add_argument("--names", nargs="+", choices=names, default=names)
+    parser.add_argument("--batch", type=int, help="images per call; default: as is usual at each size")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--data", type=Path, default=SHARED / "data", help="folder with imagenet_sample/")
@@ -83,7 +86,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _rates(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
     rows = []
     for scale, size, on_cpu, on_gpu in _RATES:
-        count = on_cpu if device.type == "cpu" else on_gpu
+        count = options.batch or (on_cpu if device.type == "cpu" else on_gpu)
         drawn = pictures(options.data, size, count)
         images = drawn.images.to(device)
         for name in options.names:
@@ -119,13 +122,12 @@ def _each(images: Tensor, transform: nn.Module) -> Callable[[], Tensor]:
 def _reference(images: Tensor, scale: str) -> Callable[[], Tensor]:
     setting, x = PRIME[scale], images.cpu() / 255
     generator = torch.Generator().manual_seed(0)
-    colour = setting.colour
     return lambda: reference_batch(
         x,
-        cut_max=setting.diffeomorphism.cut_max,
-        colour_max=colour.cut_max,
-        temperature=colour.temperature,
-        band=colour.band,
+        cut_max=setting.warp_cut,
+        colour_max=setting.colour_cut,
+        temperature=setting.temperature,
+        band=setting.band,
         generator=generator,
     )
 

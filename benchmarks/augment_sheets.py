@@ -19,16 +19,14 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from pushpull.augment import AUGMENTATIONS, augment_batch
-from pushpull.augment.identity import Identity
-from pushpull.augment.prime import PRIMITIVES, primitive
-from pushpull.augment.settings import PRIME
+from pushpull.augment import AUGMENTATIONS, ImageDraws, augment_batch
+from pushpull.augment.prime import PRIME, PRIMITIVES, primitive
 from pushpull.copies import sample_image
 from pushpull.files import atomic_path
 
 _GAP_PX = 3
 _SMALLEST_PX = 96  # smaller pictures are enlarged by whole pixels
-_ROWS = (*AUGMENTATIONS[1:], *(f"prime: {name}" for name in PRIMITIVES))
+_ROWS = (*list(AUGMENTATIONS)[1:], *(f"prime: {name}" for name in PRIMITIVES))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -77,8 +75,8 @@ def _row(image: Tensor, name: str, scale: str, draws: int, seed: int) -> Tensor:
     if name in AUGMENTATIONS:
         drawn = augment_batch(copies, name, index=torch.arange(draws), seed=seed, scale=scale)
     else:
-        who = Identity(torch.arange(draws), seed, 0, 0)
-        levels = primitive(copies / 255, name.split(": ")[1], PRIME[scale], who) * 255
+        numbers = ImageDraws(torch.arange(draws), "sheet", seed=seed)
+        levels = primitive(copies / 255, name.split(": ")[1], PRIME[scale], numbers) * 255
         drawn = levels.round().to(torch.uint8)
     return torch.cat([_framed(picture) for picture in (image, *drawn)], dim=2)
 

@@ -50,16 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
     for size, severity, name in track(cells, "measuring", console=Console(stderr=True), disable=hidden):
         setting = Setting(name, severity, options.scale, found[size].images)
         rows.extend({"size": size, **row} for row in _measure(setting, options))
-    groups = _summaries(rows)
-    tables.show(console, rows, groups, {size: found[size].source for size in found})
-    record = {
-        "what": "speed of the corruptions, ms an image",
-        "scale": options.scale,
-        "pictures": {str(size): found[size].source for size in found},
-        "targets": groups,
-        "rows": rows,
-    }
-    path = write_record(options.output, record, time.perf_counter() - started)
+        record = {
+            "what": "speed of the corruptions, ms an image",
+            "scale": options.scale,
+            "pictures": {str(size): found[size].source for size in found},
+            "targets": _summaries(rows),
+            "rows": rows,
+        }
+        # After each, so that what is measured stays, whatever ends the run.
+        path = write_record(options.output, record, time.perf_counter() - started)
+    tables.show(console, rows, _summaries(rows), {size: found[size].source for size in found})
     console.print(f"{time.perf_counter() - started:.0f} s; written to {path}")
     return 0
 

@@ -41,7 +41,8 @@ def inference_rate(model: torch.nn.Module, device: torch.device, options: argpar
     """Return images a second of the network alone, on batches that are ready: median of 5 passes."""
     batches = max(1, min(4, options.images // options.batch_size))
     shape = (min(options.batch_size, options.images), 3, options.size, options.size)
-    ready = [torch.randn(shape, device=device) for _ in range(batches)]
+    layout = torch.channels_last if options.channels_last else torch.contiguous_format
+    ready = [torch.randn(shape, device=device).to(memory_format=layout) for _ in range(batches)]
     types = {"bf16": torch.bfloat16, "fp16": torch.float16}
     autocast: Any = contextlib.nullcontext()
     if options.precision in types:
@@ -62,6 +63,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() and not options.cpu else "cpu")
     torch.manual_seed(0)
     model = create_model(options.model, num_classes=1000).to(device).eval()
+    if options.channels_last:
+        model = model.to(memory_format=torch.channels_last)
     alone = torch.compile(model) if options.compile else model
     found = pictures(options.data, options.size, options.images)
     split = ImageSplit.from_tensors(
@@ -82,6 +85,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 device=device,
                 precision=options.precision,
                 compile=options.compile,
+                channels_last=options.channels_last,
                 progress=False,
             )
         )
@@ -98,7 +102,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "precision": options.precision,
         "compiled": options.compile,
-        "channels_last": False,
+        "channels_last": options.channels_last,
         "size": options.size,
         "images": options.images,
         "batch_size": options.batch_size,
@@ -143,6 +147,7 @@ def arguments() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "--model", {"default": "resnet18"}
     yield "--precision", {"default": "fp32", "choices": ["fp32", "bf16", "fp16"]}
     yield "--compile", {"action": "store_true"}
+    yield "--channels-last", {"action": "store_true"}
     yield "--images", {"type": int, "default": 64}
     yield "--batch-size", {"type": int, "default": 32}
     yield "--size", {"type": int, "default": 224}

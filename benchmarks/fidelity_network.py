@@ -17,7 +17,7 @@ from pushpull.corruptions import FAMILIES
 from pushpull.data import eval_batches
 from pushpull.errors import InputError
 from pushpull.evaluation.images import eval_images
-from pushpull.training import LoadedRun, load_run
+from pushpull.training import Network, load_run
 
 MEAN_POINTS, FAMILY_POINTS = 0.5, 1.5  # a larger difference is a defect
 _DEFAULT_IMAGES = 500
@@ -61,7 +61,7 @@ def compare_networks(bench: Bench, options: argparse.Namespace, console: Console
 class _Network:
     """A network and the images that it is asked about, on the accelerator where there is one."""
 
-    def __init__(self, bench: Bench, run: LoadedRun, images: Tensor, labels: Tensor, scale: str) -> None:
+    def __init__(self, bench: Bench, run: Network, images: Tensor, labels: Tensor, scale: str) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = run.model.eval().to(self._device)
         self._bench, self._preprocessing, self._scale = bench, run.preprocessing, scale
@@ -83,7 +83,7 @@ class _Network:
         return (torch.cat(parts) != self._labels).double()
 
 
-def _test_images(run: LoadedRun, count: int) -> tuple[Tensor, Tensor]:
+def _test_images(run: Network, count: int) -> tuple[Tensor, Tensor]:
     """Return test images of the run's data, uint8, the same share of every class, and their labels."""
     found = eval_images(run.data, limit=count)
     batches = list(eval_batches(found.split, found.framing, 256, 0))

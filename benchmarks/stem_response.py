@@ -21,12 +21,12 @@ from torch import Tensor
 from pushpull.corruptions import CORRUPTIONS, FAMILIES, SEVERITIES, corrupt
 from pushpull.data import eval_batches
 from pushpull.evaluation.images import eval_images
-from pushpull.evaluation.settings import severity_scale
-from pushpull.training import LoadedRun, load_run
+from pushpull.evaluation.options import severity_scale
+from pushpull.training import Network, load_run
 
 
 @torch.inference_mode()
-def response(run: LoadedRun, images: Tensor) -> Tensor:
+def response(run: Network, images: Tensor) -> Tensor:
     """Return what the first block is given, in float64."""
     seen: list[Tensor] = []
     blocks = run.model.get_submodule("layer1")
@@ -39,7 +39,7 @@ def response(run: LoadedRun, images: Tensor) -> Tensor:
     return torch.cat(seen)
 
 
-def disturbances(run: LoadedRun, conditions: dict[str, Tensor]) -> dict[str, float]:
+def disturbances(run: Network, conditions: dict[str, Tensor]) -> dict[str, float]:
     """Return the disturbance of each corruption; `conditions` holds the clean images as "clean"."""
     run.model.eval()
     clean = response(run, conditions["clean"])
@@ -51,7 +51,7 @@ def disturbances(run: LoadedRun, conditions: dict[str, Tensor]) -> dict[str, flo
     }
 
 
-def conditions_of(run: LoadedRun, count: int, severity: int) -> dict[str, Tensor]:
+def conditions_of(run: Network, count: int, severity: int) -> dict[str, Tensor]:
     """Return test images of a run's data, clean and in 15 corruptions."""
     found = eval_images(run.data, limit=count)
     batches = list(eval_batches(found.split, found.framing, 250, 0))

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ import torch
 from pushpull.corruptions.textures import BENCHMARK, PROCEDURAL, frost_texture_source
 from pushpull.data.decode import usable_cores
 from pushpull.files import write_json
+
+_LONG_ENOUGH_S, _MOST_CALLS = 10e-3, 50
 
 
 class Timing(NamedTuple):
@@ -61,14 +64,29 @@ def interleaved(
 
 
 def once(call: Callable[[], Any]) -> float:
-    """Return the wall-clock seconds of one call; work on an accelerator is waited for."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    """Return the seconds of one call: wall clock on a CPU, between two events on a GPU.
+
+    A call that is short on a GPU is repeated, so that launching the first one does not count.
+    """
+    if not torch.cuda.is_available():
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+    seconds = _between_events(call, 1)
+    count = min(_MOST_CALLS, int(_LONG_ENOUGH_S / max(seconds, 1e-9)))
+    return seconds if count < 2 else _between_events(call, count) / count
+
+
+def _between_events(call: Callable[[], Any], count: int) -> float:
+    """Return the seconds of `count` calls in a row, what they do on the CPU included."""
+    torch.cuda.synchronize()
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    first.record()
+    for _ in range(count):
+        call()
+    last.record()
+    last.synchronize()
+    return first.elapsed_time(last) / 1e3
 
 
 def summary(seconds: Sequence[float]) -> Timing:
@@ -94,15 +112,25 @@ def set_threads(count: int) -> None:
 def machine() -> dict[str, Any]:
     """Say what this runs on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    driver = _driver() if gpu else None
     return {
         "processor": _processor(),
         "cores": usable_cores(),
         "load": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         "gpu": gpu,
+        "driver": driver,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "versions": versions(),
     }
+
+
+def _driver() -> str | None:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return None
 
 
 def _processor() -> str:

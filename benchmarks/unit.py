@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import torch.nn.functional as F
 from repository import RESULTS, ROOT
 from rich.console import Console
 from timing import once, set_threads, write_record
-from unit_contestants import FORMATS, Setting, layers, networks, stems, ways
+from unit_contestants import FORMATS, LAYERS, Setting, layers, networks, stems, ways
 from unit_tables import fill_page, show
 
 from pushpull.data.decode import usable_cores
@@ -63,14 +64,19 @@ def limits(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     }
 
 
-def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Measure the rows asked for, group by group."""
+def measure(
+    options: argparse.Namespace, console: Console, save: Callable[[dict[str, Any]], Any]
+) -> dict[str, Any]:
+    """Measure the rows asked for, group by group; `save` the record after each."""
     setting = Setting.of(options)
     found = limits(setting.device, setting.dtype)
     groups: list[dict[str, Any]] = []
 
+    record = {"limits": found, "setting": setting.record(), "groups": groups}
+
     def add(group: dict[str, Any]) -> None:
         groups.append(group)
+        save(record)  # what is measured stays, whatever ends the run
         console.print(f"{group['title']}: measured", highlight=False, soft_wrap=True)
 
     for name in options.formats:
@@ -78,14 +84,14 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
             add(layers(setting, name, side, found))
         if "stem" in options.rows:
             add(stems(setting, name, found))
-        for small in (False, True) if "ways" in options.rows else ():
-            add(ways(setting, name, small, found))
+        if "ways" in options.rows:
+            add(ways(setting, name, found))
     for name in options.networks:
         if "network" in options.rows:
             add(networks(setting, name, found, train=False))
         if "training" in options.rows:
             add(networks(setting, name, found, train=True))
-    return {"limits": found, "setting": setting.record(), "groups": groups}
+    return record
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
@@ -98,6 +104,10 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=32, help="images for layers and stems")
     parser.add_argument("--network-batch", type=int, default=None, help="default: 4 on the CPU, 256 on a GPU")
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument(
+        "--layer", choices=list(LAYERS), default="imagenet", help="7x7 with stride 2, or 3x3 with stride 1"
+    )
+    parser.add_argument("--dtype", choices=["fp32", "bf16"], help="default: fp32 on the CPU, bf16 on a GPU")
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cpu", action="store_true", help="even where there is a GPU")
@@ -114,16 +124,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = parsed(arguments)
     console = Console()
     if options.markdown:
-        records = {name: RESULTS / f"unit-{name}.json" for name in ("cpu", "cuda")}
-        fill_page(options.markdown, {k: read_json(v) if v.is_file() else None for k, v in records.items()})
+        path = RESULTS / "unit-cpu.json"
+        fill_page(options.markdown, {"cpu": read_json(path) if path.is_file() else None})
         console.print(f"wrote {options.markdown}", highlight=False)
         return 0
     set_threads(options.threads)
     began = time.perf_counter()
-    record = measure(options, Console(stderr=True))
-    device = record["setting"]["device"]
+    device = "cuda" if torch.cuda.is_available() and not options.cpu else "cpu"
     path = options.output or RESULTS / f"unit-{device}.json"
-    write_record(path, record, time.perf_counter() - began, corruptions=False)
+
+    def save(record: dict[str, Any]) -> None:
+        write_record(path, record, time.perf_counter() - began, corruptions=False)
+
+    save(measure(options, Console(stderr=True), save))
     show(Console(width=max(console.width, 150)), read_json(path))
     shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
     console.print(f"wrote {shown}", highlight=False)

@@ -39,6 +39,11 @@ TARGETS = {
 }
 
 
+# (kernel, stride, padding) of the first layer.
+LAYERS = {"imagenet": (7, 2, 3), "cifar": (3, 1, 1)}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
 class Setting(NamedTuple):
     """What all measurements of a run share."""
 
@@ -51,6 +56,7 @@ class Setting(NamedTuple):
     threads: int
     compiler: str | None
     """Why nothing is compiled; None where it is."""
+    layer: str = "imagenet"
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Setting:
@@ -61,13 +67,14 @@ class Setting(NamedTuple):
             reason = "no C++ compiler"
         return cls(
             torch.device("cuda" if gpu else "cpu"),
-            torch.bfloat16 if gpu else torch.float32,
+            _DTYPES[options.dtype or ("bf16" if gpu else "fp32")],
             options.batch,
             options.network_batch or (256 if gpu else 4),
             options.size,
             options.repeats,
             options.threads,
             reason,
+            options.layer,
         )
 
     @property
@@ -127,8 +134,9 @@ class Published(nn.Module):
 
 def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> dict[str, Any]:
     """Forward, forward + backward and peak memory of the first layer in all forms."""
-    plain = setting.placed(nn.Conv2d(3, 64, 7, 2, 3), name)
-    ours = setting.placed(PushPullConv2d(3, 64, 7, 2, 3, avg_kernel_size=side), name)
+    geometry = LAYERS[setting.layer]
+    plain = setting.placed(nn.Conv2d(3, 64, *geometry), name)
+    ours = setting.placed(PushPullConv2d(3, 64, *geometry, avg_kernel_size=side), name)
     modules: dict[str, Callable[[Tensor], Tensor]] = {
         PLAIN: plain,
         PUBLISHED: Published(plain, side),
@@ -147,9 +155,10 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
     steps = {who: _step(module, x, cotangent) for who, module in modules.items()}
     both = interleaved(steps, repeats=setting.repeats)
     memory = {who: peak_bytes(step, setting.device) for who, step in steps.items()}
-    bounds = _layer_floors(limits, x, y)
+    bounds = _layer_floors(limits, x, y, geometry[0] ** 2)
+    shape = "" if setting.layer == "imagenet" else f" {geometry[0]}x{geometry[0]} at {setting.size} px"
     return {
-        "title": f"first layer, {name}, avg {side}, batch {setting.batch}",
+        "title": f"first layer{shape}, {name}, avg {side}, batch {setting.batch}",
         "rows": [
             *_rows(setting, "forward", forward, bounds, reasons),
             *_rows(setting, "forward + backward", both, bounds, reasons),
@@ -160,39 +169,29 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
     }
 
 
-def ways(setting: Setting, name: str, small: bool, limits: dict[str, float]) -> dict[str, Any]:
-    """The unit as it is computed here beside plain operations, eager and compiled: what its code is worth.
-
-    Args:
-        small: 3x3 filters on 128 images of 32 pixels, not 7x7 with stride 2 on large ones.
-    """
-    geometry = (3, 64, 3, 1, 1) if small else (3, 64, 7, 2, 3)
-    ours = setting.placed(PushPullConv2d(*geometry), name)
+def ways(setting: Setting, name: str, limits: dict[str, float]) -> dict[str, Any]:
+    """The unit as it is computed here beside plain operations, eager and compiled: what its code is worth."""
+    geometry = LAYERS[setting.layer]
+    ours = setting.placed(PushPullConv2d(3, 64, *geometry), name)
     modules: dict[str, Any] = {
-        PLAIN: setting.placed(nn.Conv2d(*geometry), name),
+        PLAIN: setting.placed(nn.Conv2d(3, 64, *geometry), name),
         setting.ours: ours,
         OPERATIONS: PlainOperations(ours),
     }
     reasons = _compile(setting, modules, {OPERATIONS_COMPILED: ours})
     if OPERATIONS_COMPILED in modules:
         modules[OPERATIONS_COMPILED] = PlainOperations(modules[OPERATIONS_COMPILED])
-    sized = setting._replace(size=32) if small else setting
-    x = sized.images(128 if small else setting.batch, name)
+    x = setting.images(setting.batch, name)
     with torch.no_grad():
         y = modules[PLAIN](x)
     cotangent = torch.randn_like(y)
     forward = _inference(modules, x, setting)
     steps = {who: _step(module, x, cotangent) for who, module in modules.items()}
     both = interleaved(steps, repeats=setting.repeats)
-    kernel = geometry[2]
-    operations = 2 * y.numel() * 3 * kernel * kernel
-    bounds = {
-        ("forward", PLAIN): floor(limits, x.nbytes + y.nbytes, operations),
-        ("forward + backward", PLAIN): floor(limits, 2 * x.nbytes + 2 * y.nbytes, 2 * operations),
-    }
-    what = f"{kernel}x{kernel}, {name}, avg 3, {sized.size} px, batch {len(x)}"
+    bounds = _layer_floors(limits, x, y, geometry[0] ** 2)
+    shape = f"{geometry[0]}x{geometry[0]} at {setting.size} px"
     return {
-        "title": f"ways to compute the unit, {what}",
+        "title": f"ways to compute the unit, {shape}, {name}, avg 3, batch {setting.batch}",
         "rows": [
             *_rows(setting, "forward", forward, bounds, reasons),
             *_rows(setting, "forward + backward", both, bounds, reasons),
@@ -200,9 +199,11 @@ def ways(setting: Setting, name: str, small: bool, limits: dict[str, float]) -> 
     }
 
 
-def _layer_floors(limits: dict[str, float], x: Tensor, y: Tensor) -> dict[tuple[str, str], dict[str, float]]:
+def _layer_floors(
+    limits: dict[str, float], x: Tensor, y: Tensor, taps: int
+) -> dict[tuple[str, str], dict[str, float]]:
     """Floors of the plain layer, and of the fused form, whose kernels follow the convolution: (what, who)."""
-    operations = 2 * y.numel() * 3 * 49
+    operations = 2 * y.numel() * 3 * taps
     once, signs = y.nbytes, y.numel()
     return {
         ("forward", PLAIN): floor(limits, x.nbytes + once, operations),

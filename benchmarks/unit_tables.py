@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pages import fill
 from rich.console import Console
 from rich.table import Table
-
-from pushpull.errors import InputError
-from pushpull.files import write_text
 
 COLUMNS = ("measured", "form", "median (fastest to slowest)", "ratio to plain", "target", "floor", "bound by")
 PLAIN = "plain"
@@ -94,17 +92,5 @@ def markdown(record: dict[str, Any]) -> str:
 
 def fill_page(page: Path, records: dict[str, dict[str, Any] | None]) -> None:
     """Put each record's tables between the page's marks `<!-- unit-NAME -->` and `<!-- end -->`."""
-    if not page.is_file():
-        raise InputError(f"{page} does not exist; give a page with the mark <!-- unit-cpu -->")
-    text = page.read_text(encoding="utf-8")
-    for name, record in records.items():
-        mark, end = f"<!-- unit-{name} -->", "<!-- end -->"
-        if mark not in text:
-            raise InputError(
-                f"{page} has no mark {mark}; put it, and {end} after it, where the table shall stand"
-            )
-        before, rest = text.split(mark, 1)
-        after = rest.split(end, 1)[-1]
-        table = "Not measured yet." if record is None else markdown(record)
-        text = f"{before}{mark}\n\n{table}\n\n{end}{after}"
-    write_text(page, text)
+    tables = {name: "Not measured yet." if one is None else markdown(one) for name, one in records.items()}
+    fill(page, {f"unit-{name}": table for name, table in tables.items()})

@@ -1,13 +1,26 @@
 """Files written whole or not at all."""
 
 import os
+import pickle
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from pushpull.data import StreamDataset, load_data
 from pushpull.errors import InputError, MissingFileError
-from pushpull.files import atomic_path, read_json, writable_folder, write_json, write_text
+from pushpull.files import (
+    InUseError,
+    atomic_path,
+    folder_lock,
+    read_json,
+    writable_folder,
+    write_json,
+    write_text,
+)
+from pushpull.files.plugins import load_plugin
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
@@ -98,3 +111,56 @@ def test_trying_a_folder_leaves_nothing(tmp_path):
     (tmp_path / "there").mkdir()
     writable_folder(tmp_path / "there" / "new")
     assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_new_process_has_the_plugins_of_the_one_that_starts_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("pushpull.files.plugins._loaded", {})
+    path = tmp_path / "my_transform.py"
+    path.write_text(
+        "from torchvision.transforms.functional import pil_to_tensor\n"
+        "class Transform:\n"
+        "    def __call__(self, image, index):\n"
+        "        return pil_to_tensor(image)\n"
+    )
+    dataset = StreamDataset(load_data("digits").test.subset([3]), load_plugin(path).Transform())
+    read = "import pickle, sys; print(pickle.load(sys.stdin.buffer)[0].image.shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", read], input=pickle.dumps(dataset), capture_output=True, check=True
+    )
+    assert done.stdout == b"torch.Size([3, 32, 32])\n"
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from pushpull.files import folder_lock
+with folder_lock(Path(sys.argv[1]) / "run", Path(sys.argv[1]) / "run.lock"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_that_another_process_holds_is_refused_until_that_is_killed(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(InUseError, match=rf"run \(process {holder.pid} since \d{{4}}-") as caught,
+            folder_lock(tmp_path / "run", tmp_path / "run.lock"),
+        ):
+            pass
+        assert "\n" not in str(caught.value)
+    finally:
+        holder.kill()
+        holder.communicate()
+    with folder_lock(tmp_path / "run", tmp_path / "run.lock"):
+        assert os.listdir(tmp_path) == ["run.lock"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be locked"), folder_lock(tmp_path / "file" / "run"):
+        pass

@@ -16,12 +16,13 @@ from pushpull._version import __version__
 
 if TYPE_CHECKING:
     from pushpull import corruptions, data, evaluation, export, models, reports, training
-    from pushpull.corruptions import Corrupt, RandomCorruption, corrupt
+    from pushpull.augment import register_augmentation
+    from pushpull.corruptions import Corrupt, RandomCorruption, corrupt, register_corruption
     from pushpull.data import DataConfig, Preprocessing, load_data, register_data
     from pushpull.errors import InputError
-    from pushpull.evaluation import Results, evaluate
-    from pushpull.models import create_model, register_stem
-    from pushpull.models.run_folder import load_run
+    from pushpull.evaluation import EvaluationOptions, Results, evaluate
+    from pushpull.models import Network, create_model, load_network, register_stem
+    from pushpull.models.network import load_run
     from pushpull.reports import compare
     from pushpull.training import Recipe, train
     from pushpull.unit import functional
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 _ATTRIBUTES = {
     "Corrupt": "pushpull.corruptions",
     "DataConfig": "pushpull.data",
+    "EvaluationOptions": "pushpull.evaluation",
     "InputError": "pushpull.errors",
+    "Network": "pushpull.models",
     "Preprocessing": "pushpull.data",
     "PushPullConv2d": "pushpull.unit.layers",
     "RandomCorruption": "pushpull.corruptions",
@@ -46,8 +49,11 @@ _ATTRIBUTES = {
     "evaluate": "pushpull.evaluation",
     "fuse_stem": "pushpull.unit.fusion",
     "load_data": "pushpull.data",
-    "load_run": "pushpull.models.run_folder",
+    "load_network": "pushpull.models",
+    "load_run": "pushpull.models.network",
     "parameter_groups": "pushpull.unit.optim",
+    "register_augmentation": "pushpull.augment",
+    "register_corruption": "pushpull.corruptions",
     "register_data": "pushpull.data",
     "register_stem": "pushpull.models",
     "replace_first_conv": "pushpull.unit.surgery",
@@ -64,7 +70,9 @@ _MODULES = {
 __all__ = [
     "Corrupt",
     "DataConfig",
+    "EvaluationOptions",
     "InputError",
+    "Network",
     "Preprocessing",
     "PushPullConv2d",
     "RandomCorruption",
@@ -83,9 +91,12 @@ __all__ = [
     "functional",
     "fuse_stem",
     "load_data",
+    "load_network",
     "load_run",
     "models",
     "parameter_groups",
+    "register_augmentation",
+    "register_corruption",
     "register_data",
     "register_stem",
     "replace_first_conv",

@@ -17,6 +17,9 @@ class InputError(ValueError):
         problem: what is wrong; the remedy too, where it is the same for every caller.
         remedy: what to do, where that is an option of one command: another command gives its own
             (`with_remedy`). The message is both, with a semicolon between.
+
+    >>> str(InputError("epochs=0 must be at least 1", remedy="give --epochs"))
+    'epochs=0 must be at least 1; give --epochs'
     """
 
     def __init__(self, problem: str, *, remedy: str | None = None) -> None:
@@ -36,7 +39,20 @@ class MissingFileError(InputError, FileNotFoundError):
 
 
 def choice(what: str, value: T, allowed: Iterable[T]) -> T:
-    """Return `value` if it is one of `allowed`, else raise `InputError` that lists them and the nearest."""
+    """Return `value` if it is one of `allowed`.
+
+    Args:
+        what: the value is called, such as "stem".
+        value: what was given.
+        allowed: all that may be.
+
+    Raises:
+        InputError: it is none of them; lists them, and names the nearest.
+
+    >>> choice("stem", "pp4", ("plain", "pp3"))
+    Traceback (most recent call last):
+    pushpull.errors.InputError: stem='pp4' is not one of plain, pp3; did you mean 'pp3'?
+    """
     options = list(allowed)
     if value in options:
         return value
@@ -46,7 +62,11 @@ def choice(what: str, value: T, allowed: Iterable[T]) -> T:
 
 
 def integer(what: str, value: object, remedy: str) -> int:
-    """Return a whole number, Python's, numpy's or torch's, as int; else raise `InputError` with `remedy`."""
+    """Return a whole number, Python's, numpy's or torch's, as int.
+
+    Raises:
+        InputError: it is of another type, bool among them; the message ends with `remedy`.
+    """
     try:
         if not isinstance(value, bool):
             return operator.index(value)  # type: ignore[arg-type]

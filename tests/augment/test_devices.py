@@ -5,8 +5,7 @@ import torch
 
 from augment.made import pictures
 from pushpull import random
-from pushpull.augment import AUGMENTATIONS, augment_batch, colour_map, diffeomorphism, entry
-from pushpull.augment.identity import Identity
+from pushpull.augment import AUGMENTATIONS, ImageDraws, augment_batch, prime
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 _RANDOM = [name for name in AUGMENTATIONS if name != "none"]
@@ -16,7 +15,7 @@ _RANDOM = [name for name in AUGMENTATIONS if name != "none"]
 def device_caches():
     """Forget, afterwards, tables made for a device without values."""
     yield
-    for module in (colour_map, diffeomorphism, random):
+    for module in (prime, random):
         for table in vars(module).values():
             if hasattr(table, "cache_clear"):
                 table.cache_clear()
@@ -28,7 +27,7 @@ def test_everything_is_on_the_device_and_the_host_never_waits(name, scale, size,
     """On a device without values: mixing devices raises, and so does reading a value back."""
     images = torch.empty(12, 3, *size, dtype=torch.uint8, device="meta")
     # Past the arguments' checks: there is no autocast for such a device.
-    result = entry._augmented(images, name, scale, Identity(torch.arange(12), 0, 0, 0))
+    result = AUGMENTATIONS[name](images, ImageDraws(torch.arange(12), name, device="meta"), scale)
     assert (result.device.type, result.dtype, result.shape) == ("meta", torch.uint8, images.shape)
 
 

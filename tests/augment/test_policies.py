@@ -6,21 +6,11 @@ from scipy import stats
 from torchvision.transforms import v2
 
 from augment.made import pictures
-from pushpull.augment import policies
-from pushpull.augment.augmix import augmix, augmix9, nine_magnitudes
-from pushpull.augment.identity import Identity
-from pushpull.augment.mixing import sample_mixture
-from pushpull.augment.ops import OPS, apply_ops
-from pushpull.augment.settings import (
-    AUGMIX_NINE,
-    AUGMIX_SPACE,
-    AUTOAUGMENT_SPACE,
-    RANDAUGMENT,
-    RANDAUGMENT_SPACE,
-    TRIVIAL_SPACE,
-    AugMixSetting,
-)
-from pushpull.augment.subpolicies import AUTOAUGMENT
+from pushpull.augment import ImageDraws, policies
+from pushpull.augment.augmix import AUGMIX_NINE, AUGMIX_SPACE, augmix, augmix9, nine_magnitudes
+from pushpull.augment.chains import sample_mixture
+from pushpull.augment.operations import OPS, apply_ops
+from pushpull.augment.policies import AUTOAUGMENT, AUTOAUGMENT_SPACE, RANDAUGMENT_SPACE, TRIVIAL_SPACE
 
 
 def _ours(title):
@@ -29,8 +19,8 @@ def _ours(title):
     return {"auto_contrast": "autocontrast"}.get(words, words)
 
 
-def _identity(count, start=0, epoch=0):
-    return Identity(torch.arange(start, start + count), 3, epoch, 0)
+def _draws(count):
+    return ImageDraws(torch.arange(count), "any", seed=3)
 
 
 @pytest.mark.parametrize("scale", ["cifar", "imagenet"])
@@ -40,7 +30,7 @@ def test_autoaugments_sub_policies_are_torchvisions(scale):
         tuple((_ours(name), probability, level or 0) for name, probability, level in pair)
         for pair in v2.AutoAugment(policy)._policies
     ]
-    assert [tuple(map(tuple, pair)) for pair in AUTOAUGMENT[scale]] == theirs
+    assert list(AUTOAUGMENT[scale]) == theirs
 
 
 @pytest.mark.parametrize(
@@ -55,15 +45,15 @@ def test_autoaugments_sub_policies_are_torchvisions(scale):
 )
 def test_magnitudes_are_torchvisions(space, theirs, bins):
     height, width = 32, 45
-    ours = policies.magnitudes(space, bins, (height, width))
+    op, values, signed_ones = policies.magnitude_tables(tuple(space.items()), bins, (height, width))
     assert {_ours(name) for name in theirs} == set(space)
     for title, (magnitudes, signed) in theirs.items():
         row = list(space).index(_ours(title))
         expected = magnitudes(bins, height, width)
         expected = torch.zeros(bins) if expected is None else expected.float()
-        assert torch.equal(ours.values[row], expected)
-        assert ours.signed[row] == signed
-        assert OPS[ours.op[row]] == _ours(title)
+        assert torch.equal(values[row], expected)
+        assert signed_ones[row] == signed
+        assert OPS[op[row]] == _ours(title)
 
 
 def _recorded(monkeypatch):
@@ -82,12 +72,13 @@ def test_autoaugment_draws_sub_policies_and_operations_as_the_table_says(monkeyp
     calls = _recorded(monkeypatch)
     count, policy = 20_000, AUTOAUGMENT["cifar"]
     images = torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(count, -1, -1, -1)
-    policies.autoaugment(images, policy, _identity(count))
+    policies.autoaugment(images, _draws(count), "cifar")
     for step, (op, magnitude) in enumerate(calls):
         expected = torch.zeros(len(OPS), dtype=torch.float64)
         for pair in policy:
-            expected[OPS.index(pair[step].op)] += pair[step].probability / len(policy)
-            expected[0] += (1 - pair[step].probability) / len(policy)
+            name, probability, _ = pair[step]
+            expected[OPS.index(name)] += probability / len(policy)
+            expected[0] += (1 - probability) / len(policy)
         found = torch.bincount(op, minlength=len(OPS))
         assert found[expected == 0].sum() == 0
         used = expected > 0
@@ -101,8 +92,8 @@ def test_randaugment_and_trivialaugment_draw_uniformly(monkeypatch):
     calls = _recorded(monkeypatch)
     count = 20_000
     images = torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(count, -1, -1, -1)
-    policies.randaugment(images, RANDAUGMENT["cifar"], _identity(count))
-    policies.trivialaugment(images, _identity(count))
+    policies.randaugment(images, _draws(count))
+    policies.trivialaugment(images, _draws(count))
     assert len(calls) == 3
     for op, _ in calls:
         found = torch.bincount(op)
@@ -130,22 +121,22 @@ def _mixed(images, mixture, op, magnitude):
 
 
 def test_augmix_is_a_mixture_of_chains_of_torchvisions_operations():
-    images, setting, who = pictures(20, 24, 24), AugMixSetting(severity=3), _identity(20)
-    ours = augmix(images, setting, who)
-    mixture = sample_mixture(who, "augmix", 3, 3, len(AUGMIX_SPACE))
-    which, coin = who.draws("augmix magnitudes").uniform(2, 3, 3).unbind(1)
+    images, draws = pictures(20, 24, 24), _draws(20)
+    ours = augmix(images, draws)
+    mixture = sample_mixture(draws, "augmix", 3, 3, len(AUGMIX_SPACE))
+    which, coin = draws.named("augmix magnitudes").uniform(2, 3, 3).unbind(1)
     level = (3 * which).long()
-    table = policies.magnitudes(AUGMIX_SPACE, 10, (24, 24))
-    op, magnitude = policies.chosen_magnitudes(table, mixture.chosen.clamp(min=0).long(), level, coin)
+    number = mixture.chosen.clamp(min=0).long()
+    op, magnitude = policies.chosen_magnitudes(AUGMIX_SPACE, 10, images, number, level, coin)
     assert (ours - _mixed(images, mixture, op, magnitude)).abs().max() < 1e-3
     assert set(mixture.chosen.unique().tolist()) == set(range(-1, len(AUGMIX_SPACE)))
 
 
 def test_augmix9_is_a_mixture_of_chains_of_the_nine():
-    images, setting, who = pictures(20, 24, 24), AugMixSetting(severity=3), _identity(20)
-    ours = augmix9(images, setting, who)
-    mixture = sample_mixture(who, "augmix9", 3, 3, 9)
-    uniform, coin = who.draws("augmix9 magnitudes").uniform(2, 3, 3).unbind(1)
+    images, draws = pictures(20, 24, 24), _draws(20)
+    ours = augmix9(images, draws, "cifar")
+    mixture = sample_mixture(draws, "augmix9", 3, 3, 9)
+    uniform, coin = draws.named("augmix9 magnitudes").uniform(2, 3, 3).unbind(1)
     level, negative = 0.1 + 2.9 * uniform, coin > 0.5
     number = mixture.chosen.clamp(min=0).long()
     magnitude = nine_magnitudes(level, negative, (24, 24)).gather(-1, number[..., None])[..., 0]

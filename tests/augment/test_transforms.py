@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from augment.made import pictures
-from pushpull.augment import Augment, augment_batch
+from pushpull.augment import AUGMENTATIONS, Augment, augment_batch
 from pushpull.errors import InputError
 
 
@@ -48,12 +48,14 @@ def test_it_works_in_a_pipeline_and_draws_anew_each_time():
     assert torch.equal(pipeline(pictures(2)), first)
 
 
-def test_the_documentations_programs_run():
+def test_the_documentations_programs_run(monkeypatch):
+    monkeypatch.setattr(AUGMENTATIONS, "_things", dict(AUGMENTATIONS._things))
     text = (Path(__file__).parents[2] / "docs" / "augment.md").read_text()
     names: dict = {}
     for program in text.split("```python")[1:]:
         exec(compile(program.split("```")[0], "docs/augment.md", "exec"), names)
     assert names["augmented"].dtype == torch.uint8
+    assert (names["dimmed"] <= names["images"]).all()
     assert names["floats"].shape == (8, 3, 32, 32)
     assert names["loss"].isfinite()
 

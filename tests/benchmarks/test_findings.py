@@ -7,13 +7,13 @@ import pytest
 from scipy.stats import t
 
 from pushpull.errors import InputError
-from pushpull.reports.tables.tabular import HEADER
+from pushpull.reports.comparison import FRAME_COLUMNS
 
 
 def written(path, rows):
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(HEADER)
+        writer.writerow(FRAME_COLUMNS)
         for row, minus, figure, seeds, mean, std in rows:
             writer.writerow([row, minus, figure, "", "fraction", seeds, mean, std, "", ""])
     return path

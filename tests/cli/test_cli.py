@@ -233,6 +233,12 @@ def test_mistakes_with_plugins_are_one_line(capsys, tmp_path):
     assert "ZeroDivisionError" in _error(capsys, "train", f"--plugins={tmp_path / 'bad.py'}")
 
 
+def test_another_mistake_is_not_blamed_on_an_option_before(capsys):
+    error = _error(capsys, "evaluate", "--limit", "5", "run", "--overwrite", "--severties", "3")
+    assert "unrecognized arguments: --severties 3" in error
+    assert "--channels_last maybe is not true or false" in _error(capsys, "train", "--channels-last", "maybe")
+
+
 def test_the_program_is_installed():
     done = subprocess.run(
         [sys.executable, "-m", "pushpull", "--version"], capture_output=True, text=True, check=True

@@ -1,7 +1,7 @@
 """`pushpull evaluate`: what a model may be called, defaults, and mistakes in one line."""
 
 import json
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,11 +12,18 @@ from pushpull.cli import main
 from pushpull.cli.evaluate import evaluate_command
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError
-from pushpull.evaluation import Results
-from pushpull.models import create_model
+from pushpull.evaluation import EvaluationOptions, Results
+from pushpull.models import Network, create_model
 
+_OF_NETWORK = ("data", "classes", "weights", "model_name", "stem", "input_style")
 FEW = {"corruptions": ("fog",), "severities": (2,), "limit": 20, "quiet": True, "device": "cpu"}
 DIGITS = [str(n) for n in range(10)]
+
+
+def evaluated(model, **given):
+    """Call the command: what is of no network or data is an option of the evaluation."""
+    own = {name: given.pop(name) for name in _OF_NETWORK if name in given}
+    return evaluate_command(model, EvaluationOptions(**given), **own)
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +48,9 @@ def run_folder(model, tmp_path, monkeypatch):
     """A folder that `load_run` takes for a run; the loader is a stand-in."""
     folder = tmp_path / "run"
     folder.mkdir()
-    loaded = SimpleNamespace(
+    loaded = Network(
         model=model,
+        source=str(folder),
         data=DataConfig("digits"),
         preprocessing=Preprocessing((0.5, 0.4, 0.3), (0.2, 0.3, 0.4)),
         name="resnet8",
@@ -51,13 +59,13 @@ def run_folder(model, tmp_path, monkeypatch):
         classes=DIGITS,
         label="resnet8 pp3 seed 4",
     )
-    monkeypatch.setattr("pushpull.evaluation.subject.load_run", lambda path: loaded)
+    monkeypatch.setattr("pushpull.cli.evaluate.load_run", lambda path: loaded)
     return folder, loaded
 
 
 def test_a_run_folder_brings_data_preprocessing_and_place(run_folder, capsys):
     folder, _ = run_folder
-    results = evaluate_command(str(folder), **FEW)
+    results = evaluated(str(folder), **FEW)
     assert Results.load(folder) == results
     assert results.model["label"] == "resnet8 pp3 seed 4"
     assert (results.model["name"], results.model["stem"], results.model["seed"]) == ("resnet8", "pp3", 4)
@@ -85,10 +93,10 @@ def test_weights_by_name_by_file_and_with_notes_agree(model, tmp_path):
     )
     torch.save(model.state_dict(), tmp_path / "a.pth")
     found = [
-        evaluate_command("resnet8", data="digits", weights=file, stem="pp3", **FEW),
-        evaluate_command(file, data="digits", model_name="resnet8", stem="pp3", **FEW),
-        evaluate_command(str(tmp_path / "a.pth"), data="digits", model_name="resnet8", stem="pp3", **FEW),
-        evaluate_command(noted, data="digits", **FEW),
+        evaluated("resnet8", data="digits", weights=file, stem="pp3", **FEW),
+        evaluated(file, data="digits", model_name="resnet8", stem="pp3", **FEW),
+        evaluated(str(tmp_path / "a.pth"), data="digits", model_name="resnet8", stem="pp3", **FEW),
+        evaluated(noted, data="digits", **FEW),
     ]
     assert len({results.model["weights_sha256"] for results in found}) == 1
     assert len({tuple(results.clean.class_errors) for results in found}) == 1
@@ -107,10 +115,8 @@ def test_notes_and_options_set_the_preprocessing(model, tmp_path):
         stem="pp3",
         preprocessing=json.dumps(Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).to_dict()),
     )
-    assert evaluate_command(noted, data="digits", **FEW).preprocessing["mean"] == [0.1, 0.2, 0.3]
-    given = evaluate_command(
-        noted, data="digits", mean=(0.5, 0.5, 0.5), std=(0.1, 0.1, 0.1), output="other", **FEW
-    )
+    assert evaluated(noted, data="digits", **FEW).preprocessing["mean"] == [0.1, 0.2, 0.3]
+    given = evaluated(noted, data="digits", mean=(0.5, 0.5, 0.5), std=(0.1, 0.1, 0.1), output="other", **FEW)
     assert given.preprocessing == {"mean": [0.5] * 3, "std": [0.1] * 3, "size": None}
 
 
@@ -129,31 +135,33 @@ def test_a_library_network_with_its_published_weights(monkeypatch, tmp_path):
         }
         return network
 
-    monkeypatch.setattr("pushpull.evaluation.subject.create_model", create)
+    monkeypatch.setattr("pushpull.models.network.create_model", create)
     classes = 1000
-    results = evaluate_command("timm:some_net.tag", data="digits", **FEW)
+    results = evaluated("timm:some_net.tag", data="digits", **FEW)
     assert asked == {"name": "timm:some_net.tag", "stem": "plain", "pretrained": True}
     assert results.preprocessing["size"] == [40, 40]
     assert (tmp_path / "runs" / "evaluate-timm-some_net.tag" / "results.json").is_file()
     classes = 21843
     with pytest.raises(InputError, match="published with 21843 classes"):
-        evaluate_command("timm:other", data="digits", **FEW)
+        evaluated("timm:other", data="digits", **FEW)
 
 
-def test_classes_in_another_order_are_mapped(run_folder):
+def test_classes_in_another_order_are_mapped(run_folder, monkeypatch):
     folder, loaded = run_folder
-    straight = evaluate_command(str(folder), **FEW).clean
+    straight = evaluated(str(folder), **FEW).clean
     turned = create_model("resnet8", stem="pp3", input_style="cifar", num_classes=10)
     turned.load_state_dict(loaded.model.state_dict())
     with torch.no_grad():
         for parameter in turned.get_submodule("fc").parameters():
             parameter.copy_(parameter.roll(-1, 0))
-    loaded.model, loaded.classes = turned, [*DIGITS[1:], "0"]
-    found = evaluate_command(str(folder), output="turned", **FEW)
+    other = replace(loaded, model=turned, classes=[*DIGITS[1:], "0"])
+    monkeypatch.setattr("pushpull.cli.evaluate.load_run", lambda path: other)
+    found = evaluated(str(folder), output="turned", **FEW)
     assert found.clean.class_errors == straight.class_errors
-    loaded.classes = [f"digit {n}" for n in range(10)]
+    strange = replace(other, classes=[f"digit {n}" for n in range(10)])
+    monkeypatch.setattr("pushpull.cli.evaluate.load_run", lambda path: strange)
     with pytest.warns(UserWarning, match="other class names"):
-        evaluate_command(str(folder), output="others", **FEW)
+        evaluated(str(folder), output="others", **FEW)
 
 
 def test_a_folder_too_high_and_a_class_too_few(model, tmp_path):
@@ -161,29 +169,26 @@ def test_a_folder_too_high_and_a_class_too_few(model, tmp_path):
     options = {"model_name": "resnet8", "stem": "pp3", **FEW}
     image_folder(tmp_path / "up", {f"sketch/{name}": 1 for name in DIGITS}, size=(32, 32))
     with pytest.raises(InputError, match=r"up has 1 class \('sketch'\); .*, give up/sketch"):
-        evaluate_command(file, data="up", **options)
+        evaluated(file, data="up", **options)
     (tmp_path / "up" / "sketch" / "7").rename(tmp_path / "7")
     with pytest.raises(InputError, match=r"\(for 9 classes: 0, 1, 2, \.\.\.\)"):
-        evaluate_command(file, data="up/sketch", **options)
+        evaluated(file, data="up/sketch", **options)
 
 
 def test_another_sitting_continues_and_other_settings_are_refused(run_folder, capsys):
     folder, _ = run_folder
-    first = evaluate_command(str(folder), **FEW)
-    again = evaluate_command(str(folder), **(FEW | {"corruptions": ("fog", "contrast")}))
+    first = evaluated(str(folder), **FEW)
+    again = evaluated(str(folder), **(FEW | {"corruptions": ("fog", "contrast")}))
     assert again.corrupted["fog"] == first.corrupted["fog"]
     assert list(again.corrupted) == ["fog", "contrast"]
     with pytest.raises(InputError, match=r"corruption\.seed is 0 there, 1 now"):
-        evaluate_command(str(folder), seed=1, **FEW)
-    assert evaluate_command(str(folder), seed=1, overwrite=True, **FEW).corruption["seed"] == 1
-    assert (
-        list(evaluate_command(str(folder), output="clean", **(FEW | {"corruptions": ("none",)})).corrupted)
-        == []
-    )
+        evaluated(str(folder), seed=1, **FEW)
+    assert evaluated(str(folder), seed=1, overwrite=True, **FEW).corruption["seed"] == 1
+    assert list(evaluated(str(folder), output="clean", **(FEW | {"corruptions": ("none",)})).corrupted) == []
 
 
 def test_clean_images_alone_have_no_scale_and_no_seed(run_folder, capsys):
-    evaluate_command(str(run_folder[0]), output="clean", **(FEW | {"corruptions": ("none",)}))
+    evaluated(str(run_folder[0]), output="clean", **(FEW | {"corruptions": ("none",)}))
     heading = capsys.readouterr().out.splitlines()[0]
     assert heading.endswith("20 images")
 
@@ -279,12 +284,12 @@ def test_weights_of_imagenet_on_a_subset_of_its_classes(tmp_path, capsys):
     whole = create_model("resnet8", input_style="cifar", num_classes=1000)
     torch.save(whole.state_dict(), tmp_path / "whole.pth")
     options = FEW | {"corruptions": ("none",)}
-    results = evaluate_command("resnet8", data="imagenet-r", weights="whole.pth", **options)
+    results = evaluated("resnet8", data="imagenet-r", weights="whole.pth", **options)
     assert results.data["logits"] == "subset of 1000"
     assert "logits of the data's 3 classes: subset of 1000" in capsys.readouterr().out
     image_folder(tmp_path / "others", dict.fromkeys(["a", "b"], 2), size=(32, 32))
     with pytest.raises(InputError, match="does not fit the model"):
-        evaluate_command("resnet8", data="others", weights="whole.pth", **options)
+        evaluated("resnet8", data="others", weights="whole.pth", **options)
 
 
 def test_quality_and_precision_from_the_command_line(run_folder, capsys):

@@ -18,8 +18,8 @@ from pushpull.cli import main
 from pushpull.data import Framing, Preprocessing, load_data
 from pushpull.errors import InputError
 from pushpull.export import Agreement, Card, ExportOptions, export_model, load_program, read_card
-from pushpull.export import write as writing
-from pushpull.export.check import compare_outputs
+from pushpull.export import exporting as writing
+from pushpull.export.exporting import compare_outputs
 from pushpull.export.formats import LOADERS, SUFFIXES, LoadedFile
 from pushpull.training import load_run
 from support import SHARED, needs_shared, tells_export

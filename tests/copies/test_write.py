@@ -20,8 +20,7 @@ from pushpull.copies import write_corrupted
 from pushpull.copies.layouts import written
 from pushpull.data import Framing, ImageSplit, load_data
 from pushpull.errors import InputError
-from pushpull.files import HALF_WRITTEN
-from pushpull.files.locks import folder_lock
+from pushpull.files import HALF_WRITTEN, folder_lock
 
 SUFFIXES = {"parquet": "parquet", "folder": "png", "npy": "npy"}
 FORMS = tuple(SUFFIXES)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from oracles import corruptions as oracles
-from pushpull.corruptions import SEVERITIES, blur, corrupt, defocus
-from pushpull.corruptions.types import Canvas
+from pushpull.corruptions import SEVERITIES, blur, corrupt
+from pushpull.corruptions.registry import Canvas
 from pushpull.random import Draws
 
 SIZES = [(16, 16), (37, 50)]
@@ -40,7 +40,7 @@ def test_defocus_blur(scale, severity, size):
     params = SEVERITIES[scale]["defocus_blur"][severity]
     x = batch(*size)
     expected = np.stack([oracles.defocus_blur(image, *params) for image in planes_last(x)])
-    np.testing.assert_allclose(planes_last(defocus.defocus_blur(x, params, None)), expected, atol=3e-6)
+    np.testing.assert_allclose(planes_last(blur.defocus_blur(x, params, None)), expected, atol=3e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -135,7 +135,7 @@ def test_disk_kernel_is_opencvs():
     rows, columns = np.mgrid[-10:11, -10:11]
     disk = (rows**2 + columns**2 <= 100).astype(np.float32)
     expected = cv2.GaussianBlur(disk / disk.sum(), (5, 5), 0.5)
-    np.testing.assert_allclose(defocus.disk_kernel(10, 0.5), expected, atol=1e-8)
+    np.testing.assert_allclose(blur.disk_kernel(10, 0.5), expected, atol=1e-8)
 
 
 def draws(count, name):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from corruptions.test_entry import ALL, pictures
+from corruptions.test_engine import ALL, pictures
 from pushpull import random
 from pushpull.corruptions import corrupt, filters, textures
 

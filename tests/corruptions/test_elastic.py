@@ -7,9 +7,14 @@ import torch
 from corruptions import fidelity
 from oracles import elastic as oracle
 from pushpull.corruptions import SEVERITIES, corrupt
-from pushpull.corruptions.elastic import ElasticDraws, elastic_transform, inverse_affine, sample_elastic
-from pushpull.corruptions.severities import Elastic
-from pushpull.corruptions.types import Canvas
+from pushpull.corruptions.geometry import (
+    Elastic,
+    ElasticDraws,
+    elastic_transform,
+    inverse_affine,
+    sample_elastic,
+)
+from pushpull.corruptions.registry import Canvas
 from pushpull.random import Draws
 from support import needs_shared
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pushpull.corruptions import pixelate
+from pushpull.corruptions import geometry as pixelate
 
 
 @settings(max_examples=50, deadline=None)

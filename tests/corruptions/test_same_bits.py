@@ -6,8 +6,9 @@ import sys
 import pytest
 import torch
 
-from corruptions.test_entry import ALL, pictures
-from pushpull.corruptions import SEVERITIES, corrupt, elastic
+from corruptions.test_engine import ALL, pictures
+from pushpull.corruptions import SEVERITIES, corrupt
+from pushpull.corruptions import geometry as elastic
 from pushpull.random import Draws, native
 
 needs_numba = pytest.mark.skipif(not native.installed(), reason="numba is not installed")

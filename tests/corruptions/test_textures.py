@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from pushpull.corruptions import frost_download, frost_procedural, textures, weather
-from pushpull.corruptions.severities import Frost
+from pushpull.corruptions.weather import Frost
 from pushpull.errors import InputError, MissingFileError
 
 CPU = torch.device("cpu")

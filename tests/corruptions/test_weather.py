@@ -7,8 +7,8 @@ import torch
 from corruptions import fidelity
 from oracles import weather as oracle
 from pushpull.corruptions import SEVERITIES, corrupt, textures, weather
-from pushpull.corruptions.severities import Snow
-from pushpull.corruptions.types import Canvas
+from pushpull.corruptions.registry import Canvas
+from pushpull.corruptions.weather import Snow
 from pushpull.random import Draws
 from support import needs_shared
 
@@ -121,10 +121,10 @@ def test_fog_is_the_description():
     drawn = weather.sample_fog(draws(), params, Canvas(*SHAPE[2:]))
     assert drawn.noise.shape == (2, 64 * 64 - 1)
     ours = as_numpy(weather.fog(x, params, drawn))
-    veils = weather.plasma(drawn.noise, params.wibble_decay)[:, : SHAPE[2], : SHAPE[3], None].numpy()
+    veils = weather.plasma(drawn.noise, params[1])[:, : SHAPE[2], : SHAPE[3], None].numpy()
     for image, veil, result in zip(as_numpy(x), veils, ours, strict=True):
         brightest = image.max()
-        expected = (image + params.strength * veil) * brightest / (brightest + params.strength)
+        expected = (image + params[0] * veil) * brightest / (brightest + params[0])
         np.testing.assert_allclose(result, expected, atol=1e-6)
 
 

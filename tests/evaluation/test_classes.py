@@ -95,17 +95,17 @@ def test_a_network_that_knows_its_classes():
 def test_as_many_outputs_as_classes_in_another_order():
     logits = torch.arange(1000.0)[None]
     turned = [*IMAGENET[500:], *IMAGENET[:500]]
-    assert Outputs(turned).take(logits)[0, :2].tolist() == [500, 501]
-    assert Outputs(IMAGENET).take(logits).equal(logits)
-    assert Outputs(turned, turned).take(logits).equal(logits)
-    assert Outputs([str(n) for n in range(1000)]).take(logits).equal(logits)
+    assert Outputs(turned).take(logits, 1, 0)[0, :2].tolist() == [500, 501]
+    assert Outputs(IMAGENET).take(logits, len(logits), 0).equal(logits)
+    assert Outputs(turned, turned).take(logits, len(logits), 0).equal(logits)
+    assert Outputs([str(n) for n in range(1000)]).take(logits, len(logits), 0).equal(logits)
     three = torch.tensor([[1.0, 2.0, 3.0]])
     outputs = Outputs(["a", "b", "c"], ["c", "a", "b"])
-    assert outputs.take(three).tolist() == [[2.0, 3.0, 1.0]]
+    assert outputs.take(three, len(three), 0).tolist() == [[2.0, 3.0, 1.0]]
     assert outputs.text is None
-    assert Outputs(["a", "b", "x"], ["a", "b", "c"]).take(three).equal(three)
+    assert Outputs(["a", "b", "x"], ["a", "b", "c"]).take(three, len(three), 0).equal(three)
     with pytest.raises(InputError, match=r"in another order \(a is its output 1\), but no x; give data"):
-        Outputs(["a", "x", "c"], ["c", "a", "b"]).take(three)
+        Outputs(["a", "x", "c"], ["c", "a", "b"]).take(three, len(three), 0)
 
 
 def test_folders_are_mapped_to_a_network_that_has_them_in_another_order(tmp_path):
@@ -118,15 +118,15 @@ def test_classes_of_longer_names_and_unknown_ones():
     names = [f"{wnid}_name" for wnid in SOME]
     logits = torch.arange(2000.0).reshape(2, 1000)
     outputs = Outputs(names)
-    assert outputs.take(logits)[0].tolist() == [6, 11, 300, 301, 302, 999]
+    assert outputs.take(logits, 2, 0)[0].tolist() == [6, 11, 300, 301, 302, 999]
     assert outputs.text == "subset of 1000"
-    assert Outputs(None).take(logits) is logits
+    assert Outputs(None).take(logits, len(logits), 0) is logits
     with pytest.raises(InputError, match=r"has no n99999999 among its classes"):
-        Outputs([*SOME, "n99999999"]).take(logits)
+        Outputs([*SOME, "n99999999"]).take(logits, len(logits), 0)
     with pytest.raises(InputError, match=r"the model has 1000 outputs, the data 10 classes; evaluate on"):
-        Outputs([str(n) for n in range(10)]).take(logits)
+        Outputs([str(n) for n in range(10)]).take(logits, len(logits), 0)
     with pytest.raises(InputError, match=r"the model has 2 outputs, the data 6 classes"):
-        Outputs(SOME).take(torch.zeros(1, 2))
+        Outputs(SOME).take(torch.zeros(1, 2), 1, 0)
 
 
 def test_rows_of_renumbered_classes():

@@ -8,7 +8,7 @@ import torch
 from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError
 from pushpull.evaluation import metrics
-from pushpull.evaluation.baselines import ALEXNET
+from pushpull.evaluation.metrics import ALEXNET
 
 
 def table(value=0.5, **changed):

@@ -8,7 +8,7 @@ import yaml
 
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.models import create_model
-from pushpull.models.weights import save_weights
+from pushpull.models.loading import save_weights
 from pushpull.training import ModelConfig, Recipe
 
 CLASSES = [str(digit) for digit in range(10)]

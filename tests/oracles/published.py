@@ -180,7 +180,7 @@ def _brightness(image, added, rng):
 
 
 def _saturate(image, params, rng):
-    return _hsv(image, 1, lambda saturation: saturation * params.gain + params.offset)
+    return _hsv(image, 1, lambda saturation: saturation * params[0] + params[1])
 
 
 def _contrast(image, factor, rng):

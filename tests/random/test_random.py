@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 import randomness
-from pushpull.corruptions.registry import REGISTRY
+from pushpull.corruptions import REGISTRY
 from pushpull.random import Draws
 from randomness import BITS, assert_plausible, words
 

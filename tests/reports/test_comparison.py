@@ -5,7 +5,7 @@ import pytest
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError, MissingFileError
-from pushpull.evaluation.baselines import ALEXNET
+from pushpull.evaluation.metrics import ALEXNET
 from pushpull.reports import Entry, compare, write_report
 
 # Bennabhaktula et al., ICPR 2024: E, mCE (the plain mean), R_net of ResNet-50 on ImageNet.
@@ -111,7 +111,7 @@ def test_unknown_seeds_are_not_paired(results):
 def test_one_run_a_model_has_no_spread_and_says_so(results):
     comparison = compare(Entry.of([results()]), [Entry.of([results("pp3")])])
     assert all(figure.std is None for row in comparison.rows for figure in row.values.values())
-    assert note(comparison, "One run a model")
+    assert note(comparison, "One run per model")
 
 
 def test_families_corruptions_and_curves_by_hand(results):
@@ -238,7 +238,7 @@ def test_a_set_of_other_corruptions_has_a_mean_of_its_own(results, tmp_path):
     notes = " ".join(both.footnotes)
     assert "none of the benchmark's 15" in notes
     assert "speckle" not in notes
-    assert len(write_report(both, tmp_path)) == 9
+    assert len(write_report(both, tmp_path)) == 10
     extra = {"speckle_noise": [0.5] * 5, "fog": [0.4] * 5}
     titles = [column.title for column in compare(*pair(results, errors=extra)).columns]
     assert titles == ["E (clean)", "fog", "speckle noise"]

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pushpull.reports.estimate import Estimate
+from pushpull.reports import Estimate
 
 
 def test_mean_and_sample_standard_deviation_by_hand():

@@ -1,4 +1,4 @@
-"""Terminal, Markdown and CSV of one comparison with figures known by hand."""
+"""Terminal, Markdown, LaTeX and CSV of one comparison with figures known by hand."""
 
 import csv
 import io
@@ -6,10 +6,10 @@ import io
 import pytest
 from rich.console import Console
 
-from pushpull.reports import Entry, compare
-from pushpull.reports.layout import corruption_table, main_table, runs_text
-from pushpull.reports.markdown import markdown
-from pushpull.reports.tabular import long_csv, wide_csv
+from pushpull.reports import Entry, compare, compare_twins
+from pushpull.reports.layout import runs_text, tables
+from pushpull.reports.markup import latex, latex_escape, markdown
+from pushpull.reports.report_files import long_csv, wide_csv
 from pushpull.reports.terminal import print_comparison
 
 
@@ -27,25 +27,25 @@ def printed(comparison, width, **options):
 
 
 def test_main_table_cells(comparison):
-    table = main_table(comparison)
-    assert table.heads == (
-        "E (clean)", "mean corruption error", "mCE vs baseline", "relative mCE vs baseline", "R_net",
-    )  # fmt: skip
-    (_, baseline), (_, run) = table.rows
+    _, heads, rows = tables(comparison)[0]
+    assert heads == [
+        "model", "E (clean)", "mean corruption error", "mCE vs baseline", "relative mCE vs baseline", "R_net",
+    ]  # fmt: skip
+    (_, baseline), (_, run) = rows
     assert [cell.text for cell in baseline][:2] == ["25.0 ± 7.1", "45.0 ± 7.1"]
     assert [cell.text for cell in run][:2] == ["30.0 ± 7.1", "40.0 ± 0.0"]
     assert [cell.trend for cell in run] == ["worse", "better", "better", "better", "worse"]
-    assert (baseline[0].best, run[0].best, run[1].best) == (True, False, True)
+    assert (baseline[0].bold, run[0].bold, run[1].bold) == (True, False, True)
     assert run[1].difference == "−5.0"
     # R_net by seed: 100 (-0.05 + 0) / 0.4 = -12.5 and 100 (-0.05 + 0.1) / 0.6 = 8.33.
     assert run[4].text == "−2.1 ± 14.7"
 
 
 def test_corruption_table_has_models_as_columns(comparison):
-    table = corruption_table(comparison)
-    assert table.heads == ("resnet14 plain", "resnet14 pp3")
-    assert [name for name, _ in table.rows][-1] == "JPEG compression"
-    assert len(table.rows) == 15
+    _, heads, rows = tables(comparison)[-1]
+    assert heads == ["corruption", "resnet14 plain", "resnet14 pp3"]
+    assert [name for name, _ in rows][-1] == "JPEG compression"
+    assert len(rows) == 15
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
@@ -92,7 +92,7 @@ def test_markdown(comparison):
     lines = text.splitlines()
     assert lines[0] == "# resnet14 pp3 against resnet14 plain"
     assert "**demonstration, not evidence**" in lines
-    assert "- Runs: 2 seeds (0, 1) a model" in lines
+    assert "- Runs: 2 seeds (0, 1) per model" in lines
     assert "| fog | 45.0 ± 7.1 | **40.0 ± 0.0** (−5.0) |" in lines
     heads = next(line for line in lines if line.startswith("| model | E (clean)"))
     assert heads.count("|") == lines[lines.index(heads) + 1].count("|") == 7
@@ -145,3 +145,70 @@ def test_runs_text(results):
         "2 seeds (0, 2)",
         "2 runs",
     ]
+
+
+def test_differences_have_a_table_with_intervals_where_there_are_seeds(comparison, results):
+    caption, heads, rows = tables(comparison)[2]
+    assert caption == "Difference to resnet14 plain, percentage points, with 95 % intervals"
+    assert heads[:3] == ["model", "E (clean)", "mean corruption error"]
+    [(name, cells)] = rows
+    # By seed +5 and +5 points; 0 and -10: t(1) = 12.706, times 5 sqrt 2 / sqrt 2.
+    assert (name, cells[0].text, cells[0].bold) == ("resnet14 pp3", "+5.0 ± 0.0", True)
+    assert (cells[1].text, cells[1].bold) == ("−5.0 ± 63.5", False)
+    single = compare(Entry.of([results()]), [Entry.of([results("pp3")])])
+    assert not any(caption.startswith("Difference") for caption, _, _ in tables(single))
+
+
+def test_latex(comparison):
+    lines = latex(comparison).splitlines()
+    assert "% demonstration, not evidence" in lines
+    assert lines.count(r"\begin{tabular}{lrr}") == 1  # a corruption a line, a model a column
+    assert lines.count(r"\toprule") == lines.count(r"\bottomrule") == lines.count(r"\end{table}") == 4
+    assert r"fog & 45.0 $\pm$ 7.1 & \textbf{40.0 $\pm$ 0.0} ($-$5.0) \\" in lines
+    assert r"\caption{Error by corruption (mean over 5 severities), percent}" in lines
+    assert sum(" & ".join(["model", "E (clean)"]) in line for line in lines) == 2
+    for line in lines:
+        assert line.startswith("%") or "%" not in line.replace(r"\%", "")
+
+
+def test_labels_are_never_latex(results):
+    label = r"50% & $x_1$ {#} \~^<>"
+    text = latex(compare(Entry.of([results()], label=label), [Entry.of([results("pp3")])]))
+    escaped = (
+        r"50\% \& \$x\_1\$ \{\#\} "
+        r"\textbackslash{}\textasciitilde{}\textasciicircum{}\textless{}\textgreater{}"
+    )
+    assert latex_escape(label) == escaped
+    assert rf"{escaped} & \textbf{{20.0}} &" in text
+
+
+def test_a_data_frame_holds_values_and_differences_with_intervals(comparison):
+    frame = comparison.to_dataframe().set_index(["row", "minus", "figure"])
+    value = frame.loc["resnet14 plain", "", "clean_error"]
+    assert (value["mean"], value["unit"], value["seeds"]) == (0.25, "fraction", "0 1")
+    # 12.706205 0.0707107 / sqrt 2
+    assert value["low95"] == pytest.approx(0.25 - 0.63531, abs=1e-5)
+    difference = frame.loc["resnet14 pp3", "resnet14 plain", "mean_corruption_error"]
+    assert (difference["mean"], difference["seeds"]) == (pytest.approx(-0.05), "0 1")
+    assert difference["high95"] == pytest.approx(-0.05 + 0.63531, abs=1e-5)
+
+
+def test_a_data_frame_of_single_runs_has_no_intervals(results):
+    frame = compare(Entry.of([results()]), [Entry.of([results("pp3")])]).to_dataframe()
+    assert frame[["std", "low95", "high95"]].isna().all().all()
+    assert set(frame["minus"]) == {"", "resnet14 plain seed 0"}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_terminal_cuts_no_figure_of_a_wide_table(results, width):
+    entries = [
+        Entry.of([results(stem, seed, errors=0.4 + 0.1 * seed) for seed in range(2)], label=f"a long {stem}")
+        for stem in ("plain", "pp3", "pp5")
+    ]
+    twins = {"a long pp3": "a long plain", "a long pp5": "a long plain"}
+    text = printed(compare_twins(entries, twins, "a long plain"), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    words = text.split()
+    for family in ("noise", "blur", "weather", "digital"):
+        assert family in words

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pushpull.data import Framing
 from pushpull.data.decode import UnreadableImageError
 from pushpull.errors import InputError
-from pushpull.training import train
-from pushpull.training.loaders import ImageData
+from pushpull.training import AugmentConfig, train
+from pushpull.training.loaders import ImageData, check_augment
 from pushpull.training.module import Classifier
 
 # The order of an epoch is drawn: of eight pairs, at least one loses both images or one.
@@ -97,3 +98,18 @@ def test_a_batch_that_lost_too_much_is_the_next_that_did_not(few, recipe):
 def test_no_batch_with_two_readable_images_is_an_error(few, recipe, tmp_path):
     with pytest.raises(InputError, match="no batch of 2 has two readable images; raise batch_size"):
         train(recipe, tmp_path / "run", progress=False, splits=damaged(few, range(1, 15)))
+
+
+def test_a_crop_for_small_images_on_large_ones_is_refused(splits):
+    photographs = replace(splits, framing=Framing(256, 224), image_size=(224, 224))
+    with pytest.raises(
+        InputError, match=r"crop=32 .*224x224.* set augment\.crop=224 and augment\.resize=256"
+    ):
+        check_augment(AugmentConfig(), photographs)
+    with pytest.raises(InputError, match=r"differ in size.*set augment\.crop=224"):
+        check_augment(AugmentConfig(crop=None), photographs)
+    with pytest.raises(InputError, match=r"crop=41 is larger than images of 32x32 with padding 4"):
+        check_augment(AugmentConfig(crop=41), splits)
+    check_augment(AugmentConfig(resize=256, crop=176), photographs)
+    check_augment(AugmentConfig(crop=None), splits)
+    check_augment(AugmentConfig(crop=24), splits)

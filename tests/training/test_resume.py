@@ -9,7 +9,6 @@ import pytest
 
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Results, evaluate
-from pushpull.evaluation.runs import evaluate_run
 from pushpull.training import load_run, train
 from pushpull.training.module import Classifier
 
@@ -41,7 +40,8 @@ def test_a_resumed_run_keeps_the_log_of_the_epochs_before(few, recipe, tmp_path,
 def test_resuming_a_finished_run_keeps_its_evaluation(few, recipe, tmp_path):
     recipe = replace(recipe, epochs=1)
     folder = train(recipe, tmp_path / "run", progress=False, splits=few)
-    evaluate_run(folder, few, corruptions=["contrast"], limit=20, overwrite=True, progress=False)
+    options = {"corruptions": ["contrast"], "limit": 20, "output": str(folder), "overwrite": True}
+    evaluate(load_run(folder), few, **options, progress=False)
     before = Results.load(folder)
     train(recipe, folder, resume=True, progress=False, splits=few)
     assert Results.load(folder).corrupted == before.corrupted != {}

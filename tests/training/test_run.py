@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from pushpull.data import DataConfig, ImageSplit
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Results
-from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, load_run, read_recipe, train
+from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, load_run, read_recipe, train
 from pushpull.training.folder import is_finished
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
@@ -195,3 +195,18 @@ def test_a_folder_of_data_is_recorded_by_its_full_path(few, recipe, tmp_path, mo
     values = yaml.safe_load((folder / "recipe.yaml").read_text())
     assert values["data"]["name"] == str(tmp_path / "pictures")
     assert json.loads((folder / "results.json").read_text())["complete"] is not None
+
+
+def test_such_a_network_is_refused_before_a_run_is_deleted(splits, tmp_path):
+    recipe = Recipe(model=ModelConfig("torchvision:alexnet"), accelerator="cpu")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(InputError, match="alexnet cannot take images of 32x32"):
+        train(recipe, tmp_path, overwrite=True, splits=splits)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_device_that_is_not_there_is_refused(splits, tmp_path):
+    recipe = Recipe(model=ModelConfig("resnet8"), accelerator="cuda", devices=64)
+    with pytest.raises(InputError, match=r"accelerator='cuda' with devices=64 cannot be had here"):
+        train(recipe, tmp_path / "run", splits=splits)
+    assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Augmentations of training images in batches, one draw an image: see `augment_batch`.
+"""Augmentations of training images in batches, with random numbers for each image: see `augment_batch`.
 
 `Augment` is loaded when first used: it needs torchvision.
 """
@@ -8,14 +8,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pushpull.augment.entry import AUGMENTATIONS, augment_batch
+from pushpull.augment import augmix as augmix  # for what they register, in this order
+from pushpull.augment import prime as prime
+from pushpull.augment.batch import AUGMENTATIONS, SCALES, ImageDraws, augment_batch, register_augmentation
 from pushpull.augment.jsd import jsd_loss
-from pushpull.augment.settings import SCALES
 
 if TYPE_CHECKING:
     from pushpull.augment.transforms import Augment
 
-__all__ = ["AUGMENTATIONS", "SCALES", "Augment", "augment_batch", "jsd_loss"]
+__all__ = [
+    "AUGMENTATIONS",
+    "SCALES",
+    "Augment",
+    "ImageDraws",
+    "augment_batch",
+    "jsd_loss",
+    "register_augmentation",
+]
 
 
 def __getattr__(name: str) -> Any:

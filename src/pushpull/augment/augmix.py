@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from pushpull.augment.identity import Identity
-from pushpull.augment.mixing import Mixture, Work, mix, run_chains, sample_mixture
-from pushpull.augment.ops import OPS, ops_work
-from pushpull.augment.policies import chosen_magnitudes, magnitudes
-from pushpull.augment.settings import AUGMIX_NINE, AUGMIX_SPACE, AugMixSetting
+from pushpull.augment.batch import ImageDraws, register_augmentation
+from pushpull.augment.chains import Mixture, mix, run_chains, sample_mixture
+from pushpull.augment.operations import GEOMETRIC, OPS, ops_work
+from pushpull.augment.policies import chosen_magnitudes, space
 
+WIDTH, DEPTH = 3, 3  # chains per image; operations of a chain, at most
+SEVERITY = 3  # torchvision's, at both scales
+AUTHORS_SEVERITY = {"cifar": 3, "imagenet": 1}  # Hendrycks et al., ICLR 2020
 _HARDEST = 10
 
+AUGMIX_SPACE = space(0.3, 1 / 3, 30.0, (4, 0), 0.9)  # torchvision's
+AUGMIX_NINE = ("autocontrast", "equalize", "posterize", "rotate", "solarize", *GEOMETRIC[:4])
+"""The operations that do not overlap with the test corruptions (Hendrycks et al., ICLR 2020)."""
 
-def augmix(
-    images: UInt8[Tensor, "n 3 h w"], setting: AugMixSetting, identity: Identity
-) -> Float[Tensor, "n 3 h w"]:
+
+@register_augmentation("augmix", dtype=torch.uint8)
+def augmix(images: UInt8[Tensor, "n 3 h w"], draws: ImageDraws) -> Float[Tensor, "n 3 h w"]:
     """Mix every image with chains of torchvision's thirteen operations, brightness and contrast among them.
 
     y = (1 - m) x + m sum_c w_c chain_c(x), as grey levels, not rounded. An operation's magnitude is one of
-    the lowest `severity` of ten.
+    the lowest three of ten.
 
     Source: torchvision's AugMix, which is what the push-pull paper trained with.
     Differs from torchvision: it drops the fraction of y, which darkens by half a level.
     """
-    shape = (setting.width, setting.depth)
-    table = magnitudes(AUGMIX_SPACE, _HARDEST, (images.shape[2], images.shape[3]))
-    mixture = sample_mixture(identity, "augmix", *shape, len(table.op))
-    which, coin = identity.draws("augmix magnitudes").uniform(2, *shape).unbind(1)
-    level = (which * setting.severity).long()
-    op, magnitude = chosen_magnitudes(table, mixture.chosen.clamp(min=0).long(), level, coin)
-    return _mixed(images, mixture, op, magnitude)
+    mixture = sample_mixture(draws, "augmix", WIDTH, DEPTH, len(AUGMIX_SPACE))
+    which, coin = draws.named("augmix magnitudes").uniform(2, WIDTH, DEPTH).unbind(1)
+    number, level = mixture.chosen.clamp(min=0).long(), (which * SEVERITY).long()
+    return _mixed(images, mixture, *chosen_magnitudes(AUGMIX_SPACE, _HARDEST, images, number, level, coin))
 
 
-def augmix9(
-    images: UInt8[Tensor, "n 3 h w"], setting: AugMixSetting, identity: Identity
-) -> Float[Tensor, "n 3 h w"]:
+@register_augmentation("augmix9", dtype=torch.uint8)
+def augmix9(images: UInt8[Tensor, "n 3 h w"], draws: ImageDraws, scale: str) -> Float[Tensor, "n 3 h w"]:
     """Mix every image with chains of the authors' nine operations, which no test corruption resembles.
 
     y as in `augmix`. An operation's level is uniform in 0.1..severity, of 10, and its magnitude as in
@@ -49,10 +48,9 @@ def augmix9(
     Differs from the authors' code: images are read bilinearly with zeros beyond the edge also within a pixel
     of it, where Pillow leaves zeros.
     """
-    shape = (setting.width, setting.depth)
-    mixture = sample_mixture(identity, "augmix9", *shape, len(AUGMIX_NINE))
-    uniform, coin = identity.draws("augmix9 magnitudes").uniform(2, *shape).unbind(1)
-    level = 0.1 + uniform * (setting.severity - 0.1)
+    mixture = sample_mixture(draws, "augmix9", WIDTH, DEPTH, len(AUGMIX_NINE))
+    uniform, coin = draws.named("augmix9 magnitudes").uniform(2, WIDTH, DEPTH).unbind(1)
+    level = 0.1 + uniform * (AUTHORS_SEVERITY[scale] - 0.1)
     number = mixture.chosen.clamp(min=0).long()
     magnitude = nine_magnitudes(level, coin > 0.5, (images.shape[2], images.shape[3]))
     op = torch.tensor([OPS.index(name) for name in AUGMIX_NINE])[number]
@@ -65,7 +63,7 @@ def nine_magnitudes(
     """Return the magnitude of each of the nine operations at a level of 0..10.
 
     rotate 30 degrees, shear 0.3, translate a third of the side, at level 10, either way; posterize 4 bits
-    less one for each 2.5; solarize from 256 less 25.6 a level. All but shear drop the fraction.
+    less one for each 2.5; solarize from 256 less 25.6 for each. All but shear drop the fraction.
 
     Args:
         level: any shape.
@@ -90,10 +88,8 @@ def nine_magnitudes(
 def _mixed(images: Tensor, mixture: Mixture, op: Tensor, magnitude: Tensor) -> Tensor:
     """Return the mixture of each image with its chains: `op` and `magnitude` are (N, width, depth)."""
     op = torch.where(mixture.chosen >= 0, op, OPS.index("identity"))
-    size, (_, width, depth) = (images.shape[2], images.shape[3]), op.shape
-
-    def steps() -> Iterator[list[Work]]:
-        for step in range(depth):
-            yield ops_work(op[..., step].ravel(), magnitude[..., step].ravel(), size, bilinear=True)
-
-    return mix(images, run_chains(images, width, steps(), everywhere=False), mixture)
+    steps = [
+        ops_work(own.ravel(), strength.ravel(), (images.shape[2], images.shape[3]), bilinear=True)
+        for own, strength in zip(op.unbind(-1), magnitude.unbind(-1), strict=True)
+    ]
+    return mix(images, run_chains(images, op.shape[1], steps), mixture)

@@ -22,13 +22,21 @@ def jsd_loss(
     images; p_1 of the clean image, p_2 and p_3 of two augmented views.
 
     Args:
-        logits: of the clean images.
-        views: logits of two augmentations of the same images, in the same order.
-        labels: classes, 0..k-1.
+        logits: (N, K), of the clean images.
+        views: twice (N, K), of two augmentations of the same images, in the same order.
+        labels: (N,) int64 classes, 0..K-1.
         weight: 12 in both papers.
         label_smoothing: of the cross-entropy, in [0, 1).
 
+    Returns:
+        A float32 number; the sums are taken in float32 whatever the logits are.
+
     Source: Hendrycks et al., ICLR 2020, equation 1; Modas et al., ECCV 2022, for CIFAR.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0]])
+        >>> round(jsd_loss(logits, (logits, logits), torch.tensor([0])).item(), 3)  # all three agree
+        0.127
     """
     logs = torch.stack([F.log_softmax(part.float(), dim=-1) for part in (logits, *views)])
     probabilities = logs.exp()

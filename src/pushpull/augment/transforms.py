@@ -6,8 +6,7 @@ from typing import final
 
 from torch import Tensor
 
-from pushpull.augment.entry import AUGMENTATIONS, augment_batch
-from pushpull.augment.settings import SCALES
+from pushpull.augment.batch import AUGMENTATIONS, SCALES, augment_batch
 from pushpull.corruptions.arguments import checked_seed
 from pushpull.corruptions.batch_transform import BatchTransform, options
 from pushpull.errors import choice, integer
@@ -15,17 +14,14 @@ from pushpull.errors import choice, integer
 
 @final
 class Augment(BatchTransform):
-    """Augment images, each by draws of its own: `pushpull.augment.augment_batch` as a transform.
+    """Augment images, each by random numbers of its own: `augment_batch` as a transform.
 
-        train = v2.Compose([v2.RandomResizedCrop(224), Augment("prime"), v2.ToImage(),
-                            v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
-        same_image_everywhere = Augment("prime", scale="cifar")(image, index=17)
-
-    It goes after cropping and before normalisation, on an image or on a batch. Inputs and outputs: see
-    `corruptions.batch_transform`; dtypes are kept. Boxes, masks and key points stay, though most
-    augmentations move pixels. Without an index the draws follow torch's default generator, thus
-    `torch.manual_seed` and the seeds of a DataLoader's workers. With one the result is the same whatever the
-    batch, worker or order.
+    It goes after cropping and before normalisation, on an image or on a batch. It takes what torchvision's v2
+    transforms take: RGB tensors (..., 3, H, W), uint8 or floating point in [0, 1], `tv_tensors`, PIL images,
+    and samples with them; dtypes are kept. Boxes, masks and key points stay, though most augmentations move
+    pixels. Without an index the random numbers follow torch's default generator, thus `torch.manual_seed` and
+    the seeds of a DataLoader's workers. With one (`transform(image, index=17)`) the result is the same
+    whatever the batch, worker or order.
 
     Args:
         name: one of `AUGMENTATIONS`.
@@ -34,11 +30,17 @@ class Augment(BatchTransform):
 
     Raises:
         InputError: for an argument that is not as above.
+
+    Example:
+        >>> import torch
+        >>> Augment("prime", scale="cifar")(torch.zeros(3, 32, 32), index=17).shape
+        torch.Size([3, 32, 32])
     """
 
     def __init__(self, name: str, *, scale: str = "imagenet", seed: int = 0, epoch: int = 0) -> None:
         super().__init__()
-        self.name = choice("augmentation", name, AUGMENTATIONS)
+        AUGMENTATIONS.find(name)
+        self.name = name
         self.scale = choice("scale", scale, SCALES)
         self.seed = checked_seed(seed)
         self.epoch = integer("epoch", epoch, "give the number of the pass")

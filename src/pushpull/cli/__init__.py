@@ -19,7 +19,6 @@ COMMANDS = {
     "reproduce": "a table of many runs, with seeds and intervals",
     "compare": "a table of runs against a baseline",
 }
-PLUGINS_HELP = "Python files of your own, which register stems, corruptions, augmentations or data sources"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,8 +87,8 @@ def _usage() -> str:
             "",
             *(f"  {name:{width}}  {help}" for name, help in COMMANDS.items()),
             "",
-            f"--plugins FILE [FILE ...], with every command: {PLUGINS_HELP}.",
             "pushpull COMMAND --help explains every option; pushpull --version prints the version.",
+            "With any command, --plugins FILE [FILE ...] loads Python files of your own first.",
         ]
     )
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pushpull.errors import InputError
-from pushpull.evaluation.subject import Naming
-from pushpull.export.check import TOLERANCE, Agreement
+from pushpull.export.card import Card
+from pushpull.export.exporting import TOLERANCE, Agreement, ExportOptions, export_model
 from pushpull.export.formats import SUFFIXES
-from pushpull.export.source import Source, Wishes, open_source
-from pushpull.export.write import ExportOptions, export_model
+from pushpull.export.source import open_source
 from pushpull.files import writable_folder
+from pushpull.models.network import NetworkSpec
 
 _RUN_FILE = "export"
 
@@ -43,16 +43,16 @@ def export_command(
 
     Args:
         model: A run folder; timm:NAME or torchvision:NAME (with their published weights unless --weights is
-            given); a name of ours with --weights; or a file of weights (.safetensors, .pth), with
-            --model_name unless `pushpull train` wrote it.
+            given); a name of ours with --weights; a file of weights (.safetensors, .pth), with --model_name
+            unless `pushpull train` wrote it; or FILE.py:FUNCTION, which returns the network.
         format: onnx, exported-program (torch.export) or safetensors (weights only). The first two take
             float images in [0, 1] and normalise them inside.
         output: The file. By default export.onnx, export.pt2 or export.safetensors in the run folder, else
             runs/export-NAME with that suffix.
         data: digits, a folder of parquet files, an image folder, or owner/name of the hub: images to check
             with. By default the run's own if they are on this machine, and random ones always.
-        classes: A text file with one class name a line, in the order of the model's outputs. By default what
-            the weights say, else those of --data, else ImageNet-1k's.
+        classes: A text file with one class name per line, in the order of the model's outputs. By default
+            what the weights say, else those of --data, else ImageNet-1k's.
         weights: A file of weights for a model that is given by name.
         model_name: The name, where the model is given as a file of weights.
         stem: The first layer: plain, pp0, pp3, pp5, pp0_alpha, pp3_alpha or pp5_alpha. By default what the
@@ -82,12 +82,19 @@ def export_command(
     """
     options = ExportOptions(format, batch_size, dynamic_size, opset, tolerance)
     path = _free_path(model, format, output, overwrite)
-    source = open_source(
-        Naming(model, weights, model_name, stem, input_style),
-        Wishes(data, classes, mean, std, size, resize, crop),
+    network, card, images, images_of = open_source(
+        NetworkSpec(model, weights, model_name, stem, input_style),
+        data=data,
+        classes=classes,
+        mean=mean,
+        std=std,
+        size=size,
+        resize=resize,
+        crop=crop,
     )
-    agreement = export_model(source.model, path, source.card, options, images=source.images)
-    print(_summary(source, options, path, agreement))
+    agreement = export_model(network, path, card, options, images=images)
+    checked = "random images" if images is None else f"images of {images_of} and random ones"
+    print(_summary(card, options, path, agreement, checked))
     return path
 
 
@@ -111,16 +118,12 @@ def _free_path(model: str, format: str, output: str | None, overwrite: bool) -> 
     return path
 
 
-def _summary(source: Source, options: ExportOptions, path: Path, agreement: Agreement) -> str:
-    card = source.card
+def _summary(card: Card, options: ExportOptions, path: Path, agreement: Agreement, checked: str) -> str:
     any_size = " and any size" if options.dynamic_size else ""
     takes = "any number" if options.batch_size is None else str(options.batch_size)
     height, width = card.size
     megabytes = path.stat().st_size / 1e6
     inside = ", not yet normalised" if options.format != "safetensors" else ", normalised as its header says"
-    checked = (
-        f"images of {source.images_of} and random ones" if source.images is not None else "random images"
-    )
     return "\n".join(
         [
             f"{card.label} as {options.format}: {megabytes:.1f} MB, {len(card.classes)} classes",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pushpull.cli import PLUGINS_HELP
 from pushpull.errors import InputError
 from pushpull.files.yaml import check_values, fits, packaged_file, read_yaml, type_in_words, types_of
 
+_PLUGINS = "Python files of your own, which register stems, corruptions, augmentations or data sources"
 _NO_DEFAULT = inspect.Parameter.empty
 
 
@@ -40,13 +40,12 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     settings = _add_recipe(parser, recipe, function) if recipe else {}
     own = _add_parameters(parser, function, hints)
     fields = _add_fields(parser, options) if options else {}
-    parser.add_argument("--plugins", nargs="+", metavar="FILE", help=PLUGINS_HELP)
+    parser.add_argument("--plugins", nargs="+", metavar="FILE", help=_PLUGINS)
     words = [_underscored(word) for word in arguments]
     try:
         values = parser.instantiate(parser.parse_args(words))
     except ArgumentError as error:
-        items = {option: _element(hint) or hint for option, hint in (own | fields).items()}
-        problem = _misfit(words, settings | items) or " ".join(str(error).split())
+        problem = _misfit(words, own | fields, settings) or " ".join(str(error).split())
         raise InputError(f"{problem}; see pushpull {name} --help") from error
     keywords = _given(values, own)
     if recipe:
@@ -86,23 +85,21 @@ def _underscored(word: str) -> str:
     return option.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
 
 
-def _misfit(words: Sequence[str], types: dict[str, Any]) -> str | None:
+def _misfit(words: Sequence[str], options: dict[str, Any], settings: dict[str, Any]) -> str | None:
     """Return what is wrong with the first value that is not of its option's type, None where all are."""
-    for option, value in _values(words):
-        if not fits(value, types.get(option, str)):
-            return f"--{option} {value} is not {type_in_words(types[option])}"
-    return None
-
-
-def _values(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     option = ""
     for word in words:
         if word.startswith("--"):
-            option, equals, value = word[2:].partition("=")
-            if equals:
-                yield option, value
-        elif option:
-            yield option, word
+            option, equals, word = word[2:].partition("=")
+            if not equals:
+                continue
+        items = _element(options.get(option))
+        hint = items or options.get(option) or settings.get(option)
+        switch = options.get(option) is bool  # what follows it is not its value
+        if hint and not switch and not fits(word, hint):
+            return f"--{option} {word} is not {type_in_words(hint)}"
+        option = option if items else ""  # what follows one value is no longer the option's
+    return None
 
 
 def _given(values: Any, types: dict[str, Any]) -> dict[str, Any]:
@@ -129,15 +126,12 @@ def _add_parameters(parser: Any, function: Callable[..., Any], hints: dict[str, 
 
 
 def _add_fields(parser: Any, kind: Any) -> dict[str, Any]:
-    """Add an option for each field of the dataclass `kind`; return their types."""
+    """Add an option for each field of the dataclass `kind`, which all have defaults; return their types."""
     texts, hints = _texts(kind), typing.get_type_hints(kind)
     fields = [field for field in dataclasses.fields(kind) if field.init]
     for field in fields:
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        elif default is dataclasses.MISSING:
-            default = _NO_DEFAULT
+        make = field.default_factory
+        default = field.default if make is dataclasses.MISSING else make()
         _add_option(parser, f"--{field.name}", hints[field.name], default, texts.get(field.name))
     return {field.name: hints[field.name] for field in fields}
 
@@ -154,21 +148,17 @@ def _texts(documented: Any) -> dict[str, str | None]:
 def _add_option(parser: Any, name: str, hint: Any, default: Any, text: str | None) -> None:
     """Add one option, or one positional argument, which may be left out where it has a default."""
     options: dict[str, Any] = {"help": text}
-    named = name.startswith("--")
     if default is not _NO_DEFAULT:
-        options["default"] = default
-    elif named:
-        options["required"] = True
+        # jsonargparse puts the converted items of several values into the default.
+        options["default"] = list(default) if isinstance(default, tuple) else default
     element = _element(hint)
     if hint is bool:
         options["action"] = "store_true"
     elif element is not None:
         options |= {"nargs": "+", "type": element}
-        if isinstance(default, tuple):
-            options["default"] = list(default)  # jsonargparse puts the converted items into it
     else:
         options["type"] = hint
-    if not named and "default" in options:
+    if "default" in options and not name.startswith("--"):
         options["nargs"] = "?"
     parser.add_argument(name, **options)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,8 +13,9 @@ from pushpull.corruptions import CORRUPTIONS, corrupt
 from pushpull.data import DataSplits, load_data
 from pushpull.errors import InputError
 from pushpull.evaluation.results import SEVERITIES
-from pushpull.evaluation.runs import evaluate_run
+from pushpull.evaluation.runner import evaluate
 from pushpull.files.names import LAST
+from pushpull.models.network import load_run
 from pushpull.reports import compare, write_report
 from pushpull.reports.terminal import print_comparison
 from pushpull.training import Recipe, read_recipe, train
@@ -55,46 +55,47 @@ def quickstart_command(
             f"stem={stem!r}, seeds={seeds}: give a push-pull stem and at least one seed, each once"
         )
     recipe = read_recipe(packaged_recipe(config))
-    named: dict[str, Any] = {
-        key: value for key, value in (("name", data), ("label", label)) if value is not None
-    }
-    recipe = replace(recipe, data=replace(recipe.data, **named))
+    source = replace(recipe.data, name=data or recipe.data.name, label=label or recipe.data.label)
+    recipe = replace(recipe, data=source)
     splits = load_data(recipe.data)
     print(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}", flush=True)
-    twins = [_with_stem(recipe, kind, seed) for seed in seeds for kind in (BASELINE, stem)]
-    for number, twin in enumerate(twins, 1):
-        run = folder / twin.model.stem / f"seed{twin.seed}"
-        for text in _train_and_evaluate(twin, run, splits, limit, overwrite):
-            print(f"[{number}/{len(twins)}] {twin.model.stem:9} seed {twin.seed}  {text}", flush=True)
-    command = f"pushpull compare {folder / BASELINE} {folder / stem}"
-    comparison = compare(str(folder / BASELINE), [str(folder / stem)], commands=[command])
+    _train_and_evaluate(recipe, (BASELINE, stem), seeds, folder, splits, limit, overwrite)
+    baseline, twin = (str(folder / kind) for kind in (BASELINE, stem))
+    comparison = compare(baseline, [twin], commands=[f"pushpull compare {baseline} {twin}"])
     print_comparison(comparison)
-    paths = write_report(comparison, folder, samples=_samples(splits))
-    print(
-        f"{time.perf_counter() - start:.0f} s. Open {paths[0].resolve()}; tables and figures are beside it."
-    )
-
-
-def _with_stem(recipe: Recipe, stem: str, seed: int) -> Recipe:
-    return replace(recipe, model=replace(recipe.model, stem=stem), seed=seed)
+    page, *_ = write_report(comparison, folder, samples=_samples(splits))
+    print(f"{time.perf_counter() - start:.0f} s. Open {page.resolve()}; tables and figures are beside it.")
 
 
 def _train_and_evaluate(
-    recipe: Recipe, run: Path, splits: DataSplits, limit: int | None, overwrite: bool
-) -> Iterator[str]:
-    """Do what is missing of a run; yield a line for each step."""
-    start = time.perf_counter()
-    if overwrite or not is_finished(run, recipe):
-        resume = not overwrite and (run / LAST).exists()
-        train(recipe, run, resume=resume, overwrite=not resume, progress=False, splits=splits)
-        yield f"trained {recipe.epochs} epochs in {time.perf_counter() - start:.1f} s"
-    start = time.perf_counter()
-    results = evaluate_run(run, splits, limit=limit, progress=False)
-    conditions = sum(map(len, results.corrupted.values()))
-    yield (
-        f"clean error {results.clean_error:.1%}, {results.data['images']} images in {conditions} conditions "
-        f"in {time.perf_counter() - start:.1f} s"
-    )
+    recipe: Recipe,
+    stems: Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    splits: DataSplits,
+    limit: int | None,
+    overwrite: bool,
+) -> None:
+    """Do what is missing of the runs, in FOLDER/STEM/seedN; print a line for each step."""
+    runs = [(seed, stem) for seed in seeds for stem in stems]
+    for number, (seed, stem) in enumerate(runs, 1):
+        name = f"[{number}/{len(runs)}] {stem:9} seed {seed} "
+        run = folder / stem / f"seed{seed}"
+        twin = replace(recipe, model=replace(recipe.model, stem=stem), seed=seed)
+        start = time.perf_counter()
+        if overwrite or not is_finished(run, twin):
+            resume = not overwrite and (run / LAST).exists()
+            train(twin, run, resume=resume, overwrite=not resume, progress=False, splits=splits)
+            seconds = time.perf_counter() - start
+            print(f"{name} trained {twin.epochs} epochs in {seconds:.1f} s", flush=True)
+        start = time.perf_counter()
+        results = evaluate(load_run(run), splits, output=str(run), limit=limit, device="auto", progress=False)
+        conditions = sum(map(len, results.corrupted.values()))
+        print(
+            f"{name} clean error {results.clean_error:.1%}, {results.data['images']} images in {conditions} "
+            f"conditions in {time.perf_counter() - start:.1f} s",
+            flush=True,
+        )
 
 
 def _samples(splits: DataSplits) -> dict[str, torch.Tensor]:

@@ -20,15 +20,14 @@ from pushpull.copies.manifest import (
 from pushpull.copies.names import check_folders, class_folders, image_names
 from pushpull.copies.plan import CopyPlan, default_shard
 from pushpull.copies.processes import run_tasks
-from pushpull.corruptions.arguments import checked_output, checked_seed
+from pushpull.corruptions.arguments import checked_jpeg_quality, checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import DataConfig, DataSplits, Framing, SkipLimit, UnreadableImageError, load_data
 from pushpull.errors import InputError, choice, integer
 from pushpull.evaluation.images import EvalData, eval_images
-from pushpull.evaluation.results import SEVERITIES, DataInfo
-from pushpull.evaluation.settings import condition_list, severity_scale
-from pushpull.files import remove_half_written, writable_folder
-from pushpull.files.locks import LOCK, folder_lock
+from pushpull.evaluation.options import condition_list, severity_scale
+from pushpull.evaluation.results import SEVERITIES, Info
+from pushpull.files import LOCK, folder_lock, remove_half_written, writable_folder
 
 ROLES = ("test", "validation", "train")
 
@@ -96,7 +95,7 @@ def write_corrupted(
     found_manifest(root)  # a mistake in the destination is found before any image is read
     conditions = _conditions(corruptions, severities)
     layout = LAYOUTS[choice("format", format, LAYOUTS)]
-    quality = checked_output(True, jpeg_quality).jpeg_quality
+    quality = checked_jpeg_quality(jpeg_quality)
     word = checked_seed(seed)
     layout.check(conditions)
     _check_outside(data, root)
@@ -123,7 +122,7 @@ def write_corrupted(
 
 
 def _complete(
-    plan: CopyPlan, info: DataInfo, root: Path, workers: int, batch_size: int, overwrite: bool, progress: bool
+    plan: CopyPlan, info: Info, root: Path, workers: int, batch_size: int, overwrite: bool, progress: bool
 ) -> dict[str, Any]:
     """Bring the copy at `root` to its end, from wherever it is."""
     record = new_manifest(plan, info)

@@ -17,8 +17,8 @@ from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Framing
 from pushpull.data.decode import open_rgb, to_tensor
 from pushpull.errors import InputError, MissingFileError, integer
+from pushpull.evaluation.options import condition_list, severity_scale
 from pushpull.evaluation.results import SEVERITIES
-from pushpull.evaluation.settings import condition_list, severity_scale
 from pushpull.files import atomic_path
 
 _LARGE_PX = 224  # a side above it: framed as ImageNet-C's images

@@ -17,10 +17,9 @@ from pushpull.copies.plan import CopyPlan
 from pushpull.data import ImageSplit, UnreadableImageError
 from pushpull.data.images import decoding_threads
 from pushpull.errors import InputError
-from pushpull.evaluation.identity import package_versions
-from pushpull.evaluation.results import DataInfo
-from pushpull.files import HALF_WRITTEN, read_json
-from pushpull.files.locks import LOCK
+from pushpull.evaluation.continuing import package_versions
+from pushpull.evaluation.results import Info
+from pushpull.files import HALF_WRITTEN, LOCK, read_json
 
 MANIFEST = "manifest.json"
 KIND = "corrupted copy 1"  # another number: a form that this version does not read
@@ -35,7 +34,7 @@ _DECISIVE = (
 )
 
 
-def new_manifest(plan: CopyPlan, info: DataInfo) -> dict[str, Any]:
+def new_manifest(plan: CopyPlan, info: Info) -> dict[str, Any]:
     """Return the manifest of a copy that is about to be made. No time or machine is in it: only the copy."""
     versions = {name: text for name, text in package_versions().items() if name in ("pushpull", "torch")}
     return {

@@ -21,7 +21,7 @@ from pushpull.copies.layouts import LAYOUTS, Task
 from pushpull.copies.plan import CopyPlan, Decoded
 from pushpull.data import UnreadableImageError
 from pushpull.errors import InputError
-from pushpull.files.plugins import load_plugin, loaded_plugins
+from pushpull.files.plugins import Plugins
 
 _LOOK_SECONDS = 0.25  # between two looks at what is done
 _UNITS_PER_WORKER = 3  # more: a better balance; fewer: a shard is decoded less often
@@ -106,7 +106,7 @@ def _in_processes(
         min(workers, len(units)),
         mp_context=context,
         initializer=_begin_worker,
-        initargs=(plan, root, batch_size, loaded_plugins(), stopped, done),
+        initargs=(Plugins(), plan, root, batch_size, stopped, done),
     )
     try:
         pending = {pool.submit(_run_in_worker, unit) for unit in units}
@@ -126,17 +126,13 @@ def _in_processes(
 _worker: dict[str, Any] = {}  # what a worker process keeps from unit to unit
 
 
-def _begin_worker(
-    plan: CopyPlan, root: Path, batch_size: int, plugins: list[str], stopped: Any, done: Any
-) -> None:
+def _begin_worker(_: Plugins, plan: CopyPlan, root: Path, batch_size: int, stopped: Any, done: Any) -> None:
     """Prepare a new process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process hears it, and stops the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Whether frost's photographs can be had is settled: no download here.
     os.environ["PUSHPULL_OFFLINE"] = "1"
     torch.set_num_threads(1)  # the processes share the cores; and sums have one order
-    for plugin in plugins:
-        load_plugin(plugin)
 
     def report(images: int) -> None:
         if stopped.is_set():

@@ -8,11 +8,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from pushpull.corruptions.entry import apply_corruption, corrupt, sample_corruption
+from pushpull.corruptions.benchmark import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES, SEVERITIES
+from pushpull.corruptions.engine import apply_corruption, corrupt, sample_corruption
 from pushpull.corruptions.frost_download import fetch_frost
-from pushpull.corruptions.registry import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES, REGISTRY
-from pushpull.corruptions.severities import SEVERITIES
-from pushpull.corruptions.types import Corruption
+from pushpull.corruptions.registry import REGISTRY, Corruption, register_corruption
 
 if TYPE_CHECKING:
     from pushpull.corruptions.transforms import Corrupt, CorruptedDataset, RandomCorruption
@@ -32,6 +31,7 @@ __all__ = [
     "apply_corruption",
     "corrupt",
     "fetch_frost",
+    "register_corruption",
     "sample_corruption",
 ]
 

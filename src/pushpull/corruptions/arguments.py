@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull.corruptions.registry import REGISTRY
-from pushpull.corruptions.severities import SEVERITIES
-from pushpull.corruptions.types import Corruption
-from pushpull.errors import InputError, choice, integer
+from pushpull.corruptions.registry import REGISTRY, Corruption
+from pushpull.errors import InputError, integer
 
 SMALLEST_PX = 16
 
@@ -25,26 +23,19 @@ class Level(NamedTuple):
     params: Any
 
 
-class Output(NamedTuple):
-    """What is done to corrupted images: whole grey levels or not, JPEG of some quality or not."""
-
-    quantize: bool
-    jpeg_quality: int | None
-
-
 def checked_level(name: str, severity: int, scale: str) -> Level:
     """Return the corruption of that name with the constants of its severity and scale, or raise."""
-    corruption = REGISTRY[choice("corruption", name, REGISTRY)]
+    corruption = REGISTRY.find(name)
     level = checked_severity(severity)
-    return Level(corruption, level, SEVERITIES[choice("scale", scale, SEVERITIES)][name][level - 1])
+    return Level(corruption, level, corruption.params(level, scale))
 
 
-def checked_output(quantize: bool, jpeg_quality: int | None) -> Output:
-    """Return both, or raise."""
+def checked_jpeg_quality(jpeg_quality: int | None, *, quantize: bool = True) -> int | None:
+    """Return the quality as int, or None; raise unless it is in 1..100 and goes with `quantize`."""
     if not isinstance(quantize, bool):
         raise InputError(f"quantize={quantize!r} is neither True nor False")
     if jpeg_quality is None:
-        return Output(quantize, None)
+        return None
     quality = integer("jpeg_quality", jpeg_quality, "give one of 1..100, or None for no JPEG")
     if not 1 <= quality <= 100:
         raise InputError(f"jpeg_quality={quality} is outside 1..100; 85 is what ImageNet-C was stored with")
@@ -52,7 +43,7 @@ def checked_output(quantize: bool, jpeg_quality: int | None) -> Output:
         raise InputError(
             f"jpeg_quality={quality} goes through 8 bits, which quantize=False forbids; leave one of them out"
         )
-    return Output(quantize, quality)
+    return quality
 
 
 def checked_severity(severity: object) -> int:
@@ -130,7 +121,7 @@ def identities(index: Tensor | Sequence[int] | None, count: int, device: torch.d
     if given.numel() == 0 and count == 0:
         return torch.zeros(0, dtype=torch.int64, device=device)
     if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-        raise InputError(f"index has the dtype {given.dtype}; give {count} integers, one an image")
+        raise InputError(f"index has the dtype {given.dtype}; give {count} integers, one per image")
     if given.shape != (count,):
         raise InputError(
             f"index has the shape {tuple(given.shape)}, the batch {count} images; give ({count},) integers"

@@ -1,4 +1,4 @@
-"""Blurs: Gaussian, defocus, frosted glass, motion, zoom.
+"""Blurs: defocus, Gaussian, frosted glass, motion, zoom.
 
 x is always (N, 3, H, W) float32 in [0, 1]; so is every result, up to rounding.
 """
@@ -13,16 +13,185 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull.corruptions import defocus, filters, grey
-from pushpull.corruptions.severities import Glass, Motion, Zoom
-from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.corruptions import filters, grey
+from pushpull.corruptions.constants import FOLD_BITS, MOTION_BITS, MOTION_FORGIVEN, STEPS
+from pushpull.corruptions.registry import Canvas, nothing_random, register_corruption
 from pushpull.random import Draws, native
 
-MOTION_BITS = 20  # taps are whole numbers of 2^-20
-MOTION_FORGIVEN = 2.0**-10  # of a level: without it there is less white than in the published images
 _LEAST_LACK = 2.0**-20  # a 4000th of a level: more than truncate_to_bytes forgives
+_ZOOM_SMALL = ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01))
+# What the published float32 kernels add up to, less 1: so small that it only tells whether a whole level is
+# reached or missed, as in flat areas, and whether nearly white stays white.
+_EXCESS = {
+    (0.3, 0.4): 1.4e-9,
+    (0.4, 0.5): 1.9e-8,
+    (0.5, 0.6): 4.5e-8,
+    (1, 0.1): 1.5e-8,
+    (1, 0.2): 1.8e-8,
+    (1.5, 0.1): 7.5e-9,
+    (2.5, 0.01): 1.9e-8,
+    (3, 0.1): -4e-9,
+    (4, 0.5): -3e-8,
+    (6, 0.5): -3e-8,
+}
 
 
+class _Lens(NamedTuple):
+    """A disk and its smoothing.
+
+    Attributes:
+        heights: (r + 1,) int64, how far the disk reaches up and down in the columns 0..r from its middle.
+        alias: (a + 1,) float64, the smoothing's taps from the middle one on.
+        fold: (2 (r + a) + 1, same) float64, whole: what the published kernel has beside the smoothed disk.
+        scale: of the sums, to levels.
+    """
+
+    heights: np.ndarray
+    alias: tuple[float, ...]
+    fold: np.ndarray
+    scale: float
+
+
+def disk_kernel(radius_px: float, alias_sigma_px: float) -> np.ndarray:
+    """Return the published program's kernel, (17, 17) or, for radii above 8, (2r + 1, 2r + 1) float64.
+
+    1 where X^2 + Y^2 <= r^2, normalised, then smoothed by a Gaussian of 3x3 taps (5x5 for the larger grid),
+    border reflect-101. For radii 8 and 10 the disk touches its grid's border, where the smoothing is folded
+    back as in the published program: the taps add up to 1.013 and 1.011, and the blur brightens.
+    """
+    reach, alias = _disk_reach(radius_px), _alias_taps(radius_px, alias_sigma_px)
+    axis = np.arange(-reach, reach + 1)
+    disk = (axis[:, None] ** 2 + axis**2 <= radius_px**2).astype(np.float64)
+    beyond = len(alias) - 1
+    padded = np.pad(disk / disk.sum(), beyond, mode="reflect")
+    return _smoothed(padded, alias)
+
+
+def _disk_reach(radius_px: float) -> int:
+    return 8 if radius_px <= 8 else int(radius_px)
+
+
+def _alias_taps(radius_px: float, sigma_px: float) -> tuple[float, ...]:
+    """Return the middle tap of the smoothing and those after it."""
+    weights = [math.exp(-(k * k) / (2 * sigma_px**2)) for k in range(2 if radius_px <= 8 else 3)]
+    total = weights[0] + 2 * math.fsum(weights[1:])
+    return tuple(weight / total for weight in weights)
+
+
+def _smoothed(x: np.ndarray, alias: tuple[float, ...]) -> np.ndarray:
+    """Smooth columns, then rows, of the inner part."""
+    for axis in (0, 1):
+        lines = np.moveaxis(x, axis, 0)
+        inner = len(lines) - 2 * (len(alias) - 1)
+        parts = [lines[k : k + inner] for k in range(2 * len(alias) - 1)]
+        middle = len(alias) - 1
+        total = alias[0] * parts[middle]
+        for k in range(1, len(alias)):
+            total = total + alias[k] * (parts[middle - k] + parts[middle + k])
+        x = np.moveaxis(total, 0, axis)
+    return x
+
+
+@lru_cache(maxsize=32)
+def _lens(radius_px: float, alias_sigma_px: float) -> _Lens:
+    radius, alias = int(radius_px), _alias_taps(radius_px, alias_sigma_px)
+    heights = np.array([math.isqrt(int(radius_px**2 - k * k)) for k in range(radius + 1)])
+    disk = _disk(heights)
+    area, reach = disk.sum(), radius + len(alias) - 1
+    plain = _smoothed(np.pad(disk, 2 * (len(alias) - 1)), alias)
+    published = disk_kernel(radius_px, alias_sigma_px)
+    wider = np.zeros_like(plain)
+    middle, inner = len(published) // 2, min(reach, len(published) // 2)
+    ours, theirs = (slice(m - inner, m + inner + 1) for m in (reach, middle))
+    wider[ours, ours] = published[theirs, theirs] * area
+    fold = np.rint((wider - plain) * 2.0**FOLD_BITS)
+    excess = _EXCESS.get((radius_px, alias_sigma_px), 0.0)
+    return _Lens(heights, alias, fold, (1.0 + excess) / (area * STEPS * 255.0))
+
+
+def _disk(heights: np.ndarray) -> np.ndarray:
+    """Return the (2r + 1, 2r + 1) disk of zeros and ones."""
+    radius = len(heights) - 1
+    axis = np.abs(np.arange(-radius, radius + 1))
+    return (axis[:, None] <= heights[axis]).astype(np.float64)
+
+
+@register_corruption(
+    "defocus_blur",
+    family="blur",
+    severities={
+        "imagenet": ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+        "cifar": (
+            (0.3, 0.4),
+            (0.4, 0.5),
+            (0.5, 0.6),
+            (1, 0.2),
+            (1.5, 0.1),
+        ),
+        "tiny": (
+            (0.5, 0.6),
+            (1, 0.1),
+            (1.5, 0.1),
+            (2.5, 0.01),
+            (3, 0.1),
+        ),
+    },
+    sample=nothing_random,
+)
+def defocus_blur(x: Tensor, params: tuple[float, float], drawn: None) -> Tensor:
+    """Spread every pixel over a disk; border reflect-101; values rounded to 1024ths of a level.
+
+    params: radius of the disk and sigma of the small Gaussian that smooths it, px.
+    """
+    lens = _lens(*params)
+    reach = len(lens.fold) // 2
+    if native.applies(x):
+        return _by_runs(x, lens, reach)
+    padded = filters.pad(grey.in_steps(x), reach, reach, reach, reach, "reflect101")
+    sums = filters.correlate_whole(padded, padded.new_tensor(_disk(lens.heights)))
+    smooth = _smoothed_tensor(_smoothed_tensor(sums, lens.alias, -2), lens.alias, -1)
+    if lens.fold.any():
+        smooth += filters.correlate_whole(padded, padded.new_tensor(lens.fold)).mul_(2.0**-FOLD_BITS)
+    return grey.from_double(smooth.mul_(lens.scale).clamp_(0.0, 1.0))
+
+
+def _smoothed_tensor(x: Tensor, alias: tuple[float, ...], dim: int) -> Tensor:
+    """Smooth along `dim`, the inner part; sums and products one by one, as the kernel does them."""
+    middle = len(alias) - 1
+    inner = x.shape[dim] - 2 * middle
+    total = x.narrow(dim, middle, inner) * alias[0]
+    for k in range(1, len(alias)):
+        total += (x.narrow(dim, middle - k, inner) + x.narrow(dim, middle + k, inner)).mul_(alias[k])
+    return total
+
+
+def _by_runs(x: Tensor, lens: _Lens, reach: int) -> Tensor:
+    """Return the same by a kernel: a column of the disk is a difference of two running sums."""
+    from pushpull.corruptions import blur_loops
+
+    planes = x.flatten(0, 1)
+    rows, columns = (
+        filters.border_index(torch.arange(-reach, size + reach), size, "reflect101") for size in x.shape[-2:]
+    )
+    places = np.argwhere(lens.fold)
+    folds = lens.fold[tuple(places.T)]
+    out = native.empty_like(planes)
+    disk = lens.heights, np.array(lens.alias), places, folds, lens.scale
+    native.run(blur_loops.defocus, len(planes), out, planes, rows, columns, *disk)
+    return out.view_as(x)
+
+
+@register_corruption(
+    "gaussian_blur",
+    family="blur",
+    severities={
+        "imagenet": (1.0, 2.0, 3.0, 4.0, 6.0),
+        "cifar": (0.4, 0.6, 0.7, 0.8, 1.0),
+        "tiny": (0.5, 0.75, 1.0, 1.25, 1.5),
+    },
+    sample=nothing_random,
+    extra=True,
+)
 def gaussian_blur(x: Tensor, sigma_px: float, drawn: None) -> Tensor:
     """Smooth by a Gaussian of `sigma_px`, cut at 4 sigma, border "nearest" (scikit-image's gaussian)."""
     # In double precision a white pixel with anything darker in reach, however small its weight, comes out
@@ -30,6 +199,14 @@ def gaussian_blur(x: Tensor, sigma_px: float, drawn: None) -> Tensor:
     # it too, of the complement: what a pixel lacks to white is exactly 0 or, here, at least _LEAST_LACK.
     lack = filters.gaussian_blur(1.0 - x, sigma_px)
     return 1.0 - lack.clamp(min=_LEAST_LACK).mul_(lack > 0)
+
+
+class Glass(NamedTuple):
+    """Gaussian blur, `iterations` local exchanges up to `max_delta_px` away, Gaussian blur."""
+
+    sigma_px: float
+    max_delta_px: int
+    iterations: int
 
 
 class GlassDraws(NamedTuple):
@@ -55,12 +232,37 @@ def _glass_limits(params: Glass) -> dict[str, tuple[float, float]]:
     return {"down_px": steps, "right_px": steps}
 
 
+@register_corruption(
+    "glass_blur",
+    family="blur",
+    severities={
+        "imagenet": (
+            Glass(0.7, 1, 2),
+            Glass(0.9, 2, 1),
+            Glass(1.0, 2, 3),
+            Glass(1.1, 3, 2),
+            Glass(1.5, 4, 2),
+        ),
+        "cifar": (
+            Glass(0.05, 1, 1),
+            Glass(0.25, 1, 1),
+            Glass(0.4, 1, 1),
+            Glass(0.25, 1, 2),
+            Glass(0.4, 1, 2),
+        ),
+        "tiny": (Glass(0.1, 1, 1), Glass(0.5, 1, 1), Glass(0.6, 1, 2), Glass(0.7, 2, 1), Glass(0.9, 2, 2)),
+    },
+    sample=sample_glass_blur,
+    limits=_glass_limits,
+)
 def glass_blur(x: Tensor, params: Glass, drawn: GlassDraws) -> Tensor:
     """Blur to 8 bits, let pixels take their neighbours' places, blur again."""
     count, channels, height, width = x.shape
     levels = grey.truncate_to_bytes(gaussian_blur(x, params.sigma_px, None)).view(count, channels, -1)
     if native.applies(levels, drawn.down_px):
-        native.run(native.kernel("blur", "glass"), count, levels.view_as(x), drawn.down_px, drawn.right_px)
+        from pushpull.corruptions import blur_loops
+
+        native.run(blur_loops.glass, count, levels.view_as(x), drawn.down_px, drawn.right_px)
         return gaussian_blur(grey.to_floats(levels.view_as(x)), params.sigma_px, None)
     steps = drawn.down_px * width + drawn.right_px
     scans = [scan_sources(step, params.max_delta_px, height, width) for step in steps.unbind(1)]
@@ -131,10 +333,12 @@ def motion_blur_apply(x: Tensor, radius_px: int, sigma_px: float, angle_deg: Ten
     taps = filters.whole_taps(motion_kernel(radius_px, sigma_px), MOTION_BITS)
     if native.applies(x, dy):
         out = native.empty_like(x)
-        native.run(native.kernel("blur", "motion"), len(x), out, x, dy, dx, np.array(taps, dtype=np.float64))
+        from pushpull.corruptions import blur_loops
+
+        native.run(blur_loops.motion, len(x), out, x, dy, dx, np.array(taps, dtype=np.float64))
         return out
     blurred = _correlate_along(x, dy, dx, taps)
-    levels = blurred.mul_(2.0**-MOTION_BITS / grey.STEPS).add_(MOTION_FORGIVEN).floor_()
+    levels = blurred.mul_(2.0**-MOTION_BITS / STEPS).add_(MOTION_FORGIVEN).floor_()
     return levels.float().div_(255.0)
 
 
@@ -165,26 +369,51 @@ def _extend(x: Tensor, downwards: Tensor, rightwards: Tensor, rows: int, columns
     return longer
 
 
-def sample_motion_blur(draws: Draws, params: Motion, canvas: Canvas) -> Tensor:
+def sample_motion_blur(draws: Draws, params: tuple[int, float], canvas: Canvas) -> Tensor:
     """Draw (N,) directions in degrees, U(-45, 45)."""
     return draws.uniform(low=-45.0, high=45.0)
 
 
-def motion_blur(x: Tensor, params: Motion, angle_deg: Tensor) -> Tensor:
-    """Blur as by a camera that moves along `angle_deg` (N,)."""
-    return motion_blur_apply(x, params.radius_px, params.sigma_px, angle_deg)
+@register_corruption(
+    "motion_blur",
+    family="blur",
+    severities={
+        "imagenet": ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
+        "cifar": ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
+        "tiny": ((10, 1), (10, 1.5), (10, 2), (10, 2.5), (12, 3)),
+    },
+    sample=sample_motion_blur,
+)
+def motion_blur(x: Tensor, params: tuple[int, float], angle_deg: Tensor) -> Tensor:
+    """Blur as by a camera that moves along `angle_deg` (N,); params: radius and sigma, px."""
+    return motion_blur_apply(x, *params, angle_deg)
 
 
-def zoom_blur(x: Tensor, params: Zoom, drawn: None) -> Tensor:
-    """Average the image and its centre enlarged by each factor; the factor 1 counts as one of them."""
+@register_corruption(
+    "zoom_blur",
+    family="blur",
+    severities={
+        "imagenet": ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
+        "cifar": _ZOOM_SMALL,
+        "tiny": _ZOOM_SMALL,
+    },
+    sample=nothing_random,
+)
+def zoom_blur(x: Tensor, params: tuple[float, float], drawn: None) -> Tensor:
+    """Average the image and its centre enlarged by each factor; the factor 1 counts as one of them.
+
+    params: stop and step of the factors, numpy.arange(1, stop, step).
+    """
     # numpy's arange decides whether `stop` itself is reached: 1..1.11 by 0.01 has 12 factors, 1..1.06 has 6.
-    first, *factors = np.arange(1.0, params.stop, params.step).tolist()
+    first, *factors = np.arange(1.0, *params).tolist()
     assert first == 1.0
     rows, columns = (_zoom_lines(size, tuple(factors)) for size in x.shape[-2:])
     if native.applies(x):
         planes = x.flatten(0, 1)
         out = native.empty_like(planes)
-        native.run(native.kernel("blur", "zoom"), len(planes), out, planes, *rows, *columns)
+        from pushpull.corruptions import blur_loops
+
+        native.run(blur_loops.zoom, len(planes), out, planes, *rows, *columns)
         return out.view_as(x)
     total = x * 2
     for which in range(len(factors)):
@@ -192,22 +421,12 @@ def zoom_blur(x: Tensor, params: Zoom, drawn: None) -> Tensor:
     return total / (len(factors) + 2)
 
 
-class _Lines(NamedTuple):
-    """Where the lines of enlarged images lie in the image: line `low`, and how far towards the next.
-
-    Attributes:
-        low: (factors, size) int32.
-        weight: (factors, size) float32, of the next line.
-    """
-
-    low: Tensor
-    weight: Tensor
-
-
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
-def _zoom_lines(size: int, factors: tuple[float, ...]) -> _Lines:
+def _zoom_lines(size: int, factors: tuple[float, ...]) -> tuple[Tensor, Tensor]:
     """Return the lines of the centre enlarged bilinearly, corners aligned, and trimmed to `size`.
+
+    (factors, size) int32, the line of the image that each lies at or behind; float32, the share of the next.
 
     As scipy's zoom of order 1 of the centred crop of ceil(size / factor) pixels.
     """
@@ -220,19 +439,12 @@ def _zoom_lines(size: int, factors: tuple[float, ...]) -> _Lines:
         low.append(place.floor().clamp_(max=crop - 2))
         weight.append(place - low[-1])
         low[-1] += (size - crop) // 2
-    return _Lines(torch.stack(low).int(), torch.stack(weight).float())
+    return torch.stack(low).int(), torch.stack(weight).float()
 
 
-def _enlarged(x: Tensor, dim: int, lines: _Lines, which: int) -> Tensor:
+def _enlarged(x: Tensor, dim: int, lines: tuple[Tensor, Tensor], which: int) -> Tensor:
     """Return the mixtures of neighbouring lines along `dim`."""
-    low, weight = lines.low[which].to(x.device), lines.weight[which].to(x.device)
+    low, weight = (part[which].to(x.device) for part in lines)
     weight = weight if dim == -1 else weight[:, None]
     upper, lower = x.index_select(dim, low), x.index_select(dim, low + 1)
     return upper.mul_(1.0 - weight).add_(lower.mul_(weight))
-
-
-GAUSSIAN_BLUR = Corruption("gaussian_blur", "blur", gaussian_blur)
-DEFOCUS_BLUR = Corruption("defocus_blur", "blur", defocus.defocus_blur)
-GLASS_BLUR = Corruption("glass_blur", "blur", glass_blur, sample_glass_blur, limits=_glass_limits)
-MOTION_BLUR = Corruption("motion_blur", "blur", motion_blur, sample_motion_blur)
-ZOOM_BLUR = Corruption("zoom_blur", "blur", zoom_blur)

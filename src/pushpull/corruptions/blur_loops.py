@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pushpull.corruptions.blur import MOTION_BITS, MOTION_FORGIVEN
-from pushpull.corruptions.defocus import FOLD_BITS
-from pushpull.corruptions.grey import STEPS
-from pushpull.corruptions.pixels_loops import from_double
+from pushpull.corruptions.constants import FOLD_BITS, MOTION_BITS, MOTION_FORGIVEN, STEPS
+from pushpull.corruptions.grey_loops import from_double
 from pushpull.random.compiled import inlined, kernel
 
 _STEPS = 255.0 * STEPS

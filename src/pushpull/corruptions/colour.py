@@ -7,32 +7,31 @@ import torch
 from torch import Tensor
 
 from pushpull.corruptions import grey
+from pushpull.corruptions.constants import MEAN_GRID
 from pushpull.corruptions.filters import wide
-from pushpull.corruptions.severities import Saturate
-from pushpull.corruptions.types import Corruption
+from pushpull.corruptions.registry import nothing_random, register_corruption
 from pushpull.random import native
 
-MEAN_GRID = float(1 << 30)
 
-
-def contrast(x: Tensor, factor: float, drawn: None) -> Tensor:
-    """(x - mean) factor + mean, the mean of each channel of each image."""
-    if native.applies(x):
-        planes = x.flatten(0, 1)
-        return native.made("pixels", "contrast", x.dtype, planes, np.float32(factor)).view_as(x)
-    # Of multiples of 2^-30, whose sum is exact in double precision, in whatever order it is taken.
-    total = (x.to(wide(x.device)) * MEAN_GRID).round_().sum(dim=(2, 3), keepdim=True)
-    mean = (total / (x[0, 0].numel() * MEAN_GRID)).float()
-    return (x - mean).mul_(factor).add_(mean)
-
-
+@register_corruption(
+    "brightness",
+    family="weather",
+    severities={
+        "imagenet": (0.1, 0.2, 0.3, 0.4, 0.5),
+        "cifar": (0.05, 0.1, 0.15, 0.2, 0.3),
+        "tiny": (0.1, 0.2, 0.3, 0.4, 0.5),
+    },
+    sample=nothing_random,
+)
 def brightness(x: Tensor, added: float, drawn: None) -> Tensor:
     """Raise V of HSV (the largest channel) to min(V + added, 1) at fixed hue and saturation.
 
-    At fixed hue and saturation the three channels are proportional to V, so this is one factor a pixel.
+    At fixed hue and saturation the three channels are proportional to V, so this is one factor per pixel.
     """
     if native.applies(x):
-        return native.made("pixels", "brightness", x.dtype, x, added)
+        from pushpull.corruptions import colour_loops
+
+        return native.made(colour_loops.brightness, x.dtype, x, added)
     value = x.amax(dim=1, keepdim=True)
     # 0.2 is 51 levels: whole ones, which double precision sometimes misses.
     raised = grey.from_double((grey.in_double(value) + added).clamp_(max=1.0))
@@ -40,22 +39,60 @@ def brightness(x: Tensor, added: float, drawn: None) -> Tensor:
     return torch.where(x == value, raised, x * (raised / torch.where(value > 0, value, 1.0)))
 
 
+@register_corruption(
+    "contrast",
+    family="digital",
+    severities={
+        "imagenet": (0.4, 0.3, 0.2, 0.1, 0.05),
+        "cifar": (0.75, 0.5, 0.4, 0.3, 0.15),
+        "tiny": (0.4, 0.3, 0.2, 0.1, 0.05),
+    },
+    sample=nothing_random,
+)
+def contrast(x: Tensor, factor: float, drawn: None) -> Tensor:
+    """(x - mean) factor + mean, the mean of each channel of each image."""
+    if native.applies(x):
+        from pushpull.corruptions import colour_loops
+
+        planes = x.flatten(0, 1)
+        return native.made(colour_loops.contrast, x.dtype, planes, np.float32(factor)).view_as(x)
+    # Of multiples of 2^-30, whose sum is exact in double precision, in whatever order it is taken.
+    total = (x.to(wide(x.device)) * MEAN_GRID).round_().sum(dim=(2, 3), keepdim=True)
+    mean = (total / (x[0, 0].numel() * MEAN_GRID)).float()
+    return (x - mean).mul_(factor).add_(mean)
+
+
 # Which of p, q, t, v (below) is red, green, blue in each sixth of the circle of hues.
 _SIXTHS = ((3, 2, 0), (1, 3, 0), (0, 3, 2), (0, 1, 3), (2, 0, 3), (3, 0, 1))
 
 
-def saturate(x: Tensor, params: Saturate, drawn: None) -> Tensor:
+@register_corruption(
+    "saturate",
+    family="digital",
+    severities={
+        "imagenet": ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
+        "cifar": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
+        "tiny": ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (30, 0.2)),
+    },
+    sample=nothing_random,
+    extra=True,
+)
+def saturate(x: Tensor, params: tuple[float, float], drawn: None) -> Tensor:
     """Set S of HSV to clip(gain S + offset, 0, 1) at fixed hue and value.
 
     With S = (V - min) / V, hue H in sixths of a turn and f its fraction, the channels are V,
     p = V (1 - S), q = V (1 - f S) and t = V (1 - (1 - f) S). Grey pixels have hue 0, red.
+    params: gain, offset.
     """
+    gain, offset = params
     if native.applies(x):
-        return native.made("pixels", "saturate", x.dtype, x, *params)
+        from pushpull.corruptions import colour_loops
+
+        return native.made(colour_loops.saturate, x.dtype, x, gain, offset)
     # A gain of 2 makes whole levels of whole levels, of which double precision misses half.
     exact = grey.in_double(x)
     value, spread = exact.amax(dim=1, keepdim=True), exact.amax(dim=1, keepdim=True) - exact.amin(1, True)
-    saturation = (spread / torch.where(value > 0, value, 1.0)).mul_(params.gain).add_(params.offset)
+    saturation = (spread / torch.where(value > 0, value, 1.0)).mul_(gain).add_(offset)
     saturation.clamp_(0.0, 1.0)
     turn = _hue(exact, value, spread) * 6.0
     sixth = turn.floor()
@@ -74,8 +111,3 @@ def _hue(x: Tensor, value: Tensor, spread: Tensor) -> Tensor:
     hue = torch.where(green == value, 2.0 + (blue - red) / spread, hue)
     hue = torch.where(blue == value, 4.0 + (red - green) / spread, hue)
     return torch.where(coloured, (hue / 6.0).remainder(1.0), 0.0)
-
-
-CONTRAST = Corruption("contrast", "digital", contrast)
-BRIGHTNESS = Corruption("brightness", "weather", brightness)
-SATURATE = Corruption("saturate", "digital", saturate)

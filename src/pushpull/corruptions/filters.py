@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pushpull.corruptions.constants import TAP_BITS, TAPS_PER_PASS, VALUE_GRID
 from pushpull.errors import choice
 from pushpull.random import native
 
-VALUE_GRID = 2.0**24  # steps of values a unit
-TAP_BITS = 26  # taps are whole numbers of 2^-26
-TAPS_A_PASS = 4  # on each side, of the compiled loop
 _LONGEST_LINE = 129  # taps: from here on products of matrices are faster on the CPU
 _BLOCK = 32  # rows of a filter's matrix at a time; 16 and 56 are slower
 BORDERS = ("nearest", "reflect", "reflect101")
@@ -116,13 +113,15 @@ def separable_filter(x: Tensor, taps: tuple[float, ...], border: str) -> Tensor:
 
 
 def _by_lines(planes: Tensor, taps: tuple[int, ...], border: str) -> Tensor:
-    """Return the same by a kernel, tap after tap."""
+    """Return the same by a compiled loop, tap after tap."""
+    from pushpull.corruptions import filters_loops
+
     reach = len(taps) // 2
-    half = [*map(float, taps[reach:]), *[0.0] * (-reach % TAPS_A_PASS)]  # they are symmetric
+    half = [*map(float, taps[reach:]), *[0.0] * (-reach % TAPS_PER_PASS)]  # they are symmetric
     reach = len(half) - 1
     sources = [border_index(torch.arange(-reach, size + reach), size, border) for size in planes.shape[1:]]
     out = native.empty_like(planes)
-    native.run(native.kernel("filters", "separable"), len(planes), out, planes, np.array(half), *sources)
+    native.run(filters_loops.separable, len(planes), out, planes, np.array(half), *sources)
     return out
 
 
@@ -131,11 +130,7 @@ def wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-class _Block(NamedTuple):
-    """Some rows of a line's matrix: what they make, of which places of the line."""
-
-    matrix: Tensor
-    source: slice
+_Block = tuple[Tensor, slice]  # some rows of a line's matrix; of which places of the line they are made
 
 
 @lru_cache(maxsize=64)
@@ -145,11 +140,11 @@ def _line_blocks(size: int, taps: tuple[int, ...], border: str, device: torch.de
     matrix, reach = _line_matrix(size, taps, border).to(device, wide(device)), len(taps) // 2
     span = min(size, _BLOCK + 2 * reach)
     if 4 * span > 3 * size:
-        return (_Block(matrix, slice(0, size)),)
+        return ((matrix, slice(0, size)),)
     starts = range(0, size, _BLOCK)
     sources = [min(max(start - reach, 0), size - span) for start in starts]
     return tuple(
-        _Block(matrix[row : row + _BLOCK, first : first + span], slice(first, first + span))
+        (matrix[row : row + _BLOCK, first : first + span], slice(first, first + span))
         for row, first in zip(starts, sources, strict=True)
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pushpull.corruptions.filters import TAP_BITS, TAPS_A_PASS, VALUE_GRID
+from pushpull.corruptions.constants import TAP_BITS, TAPS_PER_PASS, VALUE_GRID
 from pushpull.random.compiled import inlined, kernel
 
 _TAP_STEP = 2.0**-TAP_BITS
@@ -53,7 +53,7 @@ def separable(start: int, stop: int, out: Any, x: Any, half: Any, rows: Any, col
             centre = whole[r]
             for c in range(width):
                 line[c] = half[0] * centre[c]
-            for k in range(1, reach + 1, TAPS_A_PASS):
+            for k in range(1, reach + 1, TAPS_PER_PASS):
                 up, down = height - 1 - r + reach + k, r + reach + k
                 _add_taps(line, whole, upwards, up, rows, down, half, k)
             for c in range(width):
@@ -63,7 +63,7 @@ def separable(start: int, stop: int, out: Any, x: Any, half: Any, rows: Any, col
                 longer[reach + width + c] = longer[reach + columns[reach + width + c]]
             for c in range(width):
                 line[c] = half[0] * longer[reach + c]
-            for k in range(1, reach + 1, TAPS_A_PASS):
+            for k in range(1, reach + 1, TAPS_PER_PASS):
                 _add_shifts(line, longer, reach, half, k)
             for c in range(width):
                 out[plane, r, c] = np.float32(line[c] * _RESULT_STEP)

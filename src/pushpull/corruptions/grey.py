@@ -10,11 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pushpull.corruptions.constants import BELOW, FORGIVEN, STEPS
 from pushpull.random import native
-
-FORGIVEN = 2.0**-13  # of a level: what float32 may fall short of a whole one
-STEPS = 1024.0  # of a level, for sums that are to be exact
-BELOW = 2.0**-11  # of a level: what is kept from a whole one that is not reached
 
 
 def to_floats(x: Tensor) -> Tensor:
@@ -22,7 +19,9 @@ def to_floats(x: Tensor) -> Tensor:
     if x.dtype != torch.uint8:
         return x.float()
     if native.applies(x):
-        return native.made("pixels", "to_floats", torch.float32, x)
+        from pushpull.corruptions import grey_loops
+
+        return native.made(grey_loops.to_floats, torch.float32, x)
     return x.float().div_(255.0)
 
 
@@ -40,7 +39,9 @@ def truncate_to_bytes(x: Tensor) -> Tensor:
     if x.dtype == torch.uint8:
         return x
     if x.dtype == torch.float32 and native.applies(x):
-        return native.made("pixels", "truncate", torch.uint8, x)
+        from pushpull.corruptions import grey_loops
+
+        return native.made(grey_loops.truncate, torch.uint8, x)
     return x.mul(255.0).add_(FORGIVEN).clamp_(0.0, 255.0).to(torch.uint8)
 
 

@@ -10,9 +10,20 @@ from PIL import Image
 from torch import Tensor
 
 from pushpull.corruptions import jpeg_tensors
-from pushpull.corruptions.types import Corruption
+from pushpull.corruptions.registry import nothing_random, register_corruption
 
 
+@register_corruption(
+    "jpeg_compression",
+    family="digital",
+    severities={
+        "imagenet": (25, 18, 15, 10, 7),
+        "cifar": (80, 65, 58, 50, 40),
+        "tiny": (65, 58, 50, 40, 25),
+    },
+    sample=nothing_random,
+    on_bytes=True,
+)
 def jpeg_compression(levels: Tensor, quality: int, drawn: None = None) -> Tensor:
     """Encode (N, 3, H, W) uint8 as JPEG of `quality` with 4:2:0 chroma, and decode it."""
     if levels.device.type != "cpu":
@@ -32,6 +43,3 @@ def _through_libjpeg(image: np.ndarray, quality: int, result: np.ndarray) -> Non
     picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     for plane, decoded in zip(result, Image.open(file).split(), strict=True):
         plane[...] = decoded
-
-
-JPEG_COMPRESSION = Corruption("jpeg_compression", "digital", jpeg_compression, on_bytes=True)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.corruptions.constants import ALIAS_BITS, KEEP_BITS, LEVEL_SLACK
+from pushpull.corruptions.registry import Canvas, register_corruption
 from pushpull.random import Draws, native
 
 
@@ -21,27 +22,19 @@ def sample_normal(draws: Draws, params: float, canvas: Canvas) -> Tensor:
     return draws.normal(3, canvas.height, canvas.width)
 
 
+@register_corruption(
+    "gaussian_noise",
+    family="noise",
+    severities={
+        "imagenet": (0.08, 0.12, 0.18, 0.26, 0.38),
+        "cifar": (0.04, 0.06, 0.08, 0.09, 0.10),
+        "tiny": (0.04, 0.08, 0.12, 0.15, 0.18),
+    },
+    sample=sample_normal,
+)
 def gaussian_noise(x: Tensor, sigma: float, normal: Tensor) -> Tensor:
     """x + sigma n."""
     return normal.mul(sigma).add_(x)
-
-
-def speckle_noise(x: Tensor, sigma: float, normal: Tensor) -> Tensor:
-    """x + sigma x n."""
-    return normal.mul(x).mul_(sigma).add_(x)
-
-
-def sample_impulse_noise(draws: Draws, params: float, canvas: Canvas) -> Tensor:
-    """Draw a uniform field."""
-    return draws.uniform(3, canvas.height, canvas.width)
-
-
-def impulse_noise(x: Tensor, share: float, uniform: Tensor) -> Tensor:
-    """Replace a `share` of the values (not pixels), half of them by 0 and half by 1."""
-    low, high = share / 2, 1 - share / 2
-    if native.applies(x, uniform):
-        return native.made("pixels", "impulse", x.dtype, x, uniform, np.float32(low), np.float32(high))
-    return x.masked_fill(uniform < low, 0.0).masked_fill_(uniform > high, 1.0)
 
 
 class ShotDraws(NamedTuple):
@@ -57,6 +50,17 @@ def sample_shot_noise(draws: Draws, params: float, canvas: Canvas) -> ShotDraws:
     return ShotDraws(draws.uniform(*field), None if canvas.eight_bit else draws.uniform(*field))
 
 
+@register_corruption(
+    "shot_noise",
+    family="noise",
+    severities={
+        "imagenet": (60.0, 25.0, 12.0, 5.0, 3.0),
+        "cifar": (500.0, 250.0, 100.0, 75.0, 50.0),
+        "tiny": (250.0, 100.0, 50.0, 30.0, 15.0),
+    },
+    sample=sample_shot_noise,
+    limits=lambda photons: {"level": (0.0, 1.0)},
+)
 def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
     """Poisson(x c) / c, c = `photons` at white; exactly Poisson, to the resolution of the uniforms.
 
@@ -64,9 +68,11 @@ def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
     Poisson variable of the small rest, which the additivity of the Poisson law makes exact.
     """
     if drawn.rest is None and native.applies(x, drawn.level):
+        from pushpull.corruptions import noise_loops
+
         first, cells = alias_tables(photons)
         constants = np.float32(_reach(cells)), np.float32(photons)
-        return native.made("pixels", "shot", x.dtype, x, drawn.level, first, cells, *constants)
+        return native.made(noise_loops.shot, x.dtype, x, drawn.level, first, cells, *constants)
     level = (x * 255.0 + LEVEL_SLACK).floor_()
     counts = _poisson_by_table(level, drawn.level, photons)
     if drawn.rest is not None:
@@ -76,8 +82,49 @@ def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
     return counts / photons
 
 
+def sample_impulse_noise(draws: Draws, params: float, canvas: Canvas) -> Tensor:
+    """Draw a uniform field."""
+    return draws.uniform(3, canvas.height, canvas.width)
+
+
+@register_corruption(
+    "impulse_noise",
+    family="noise",
+    severities={
+        "imagenet": (0.03, 0.06, 0.09, 0.17, 0.27),
+        "cifar": (0.01, 0.02, 0.03, 0.05, 0.07),
+        "tiny": (0.01, 0.02, 0.05, 0.08, 0.14),
+    },
+    sample=sample_impulse_noise,
+)
+def impulse_noise(x: Tensor, share: float, uniform: Tensor) -> Tensor:
+    """Replace a `share` of the values (not pixels), half of them by 0 and half by 1."""
+    low, high = share / 2, 1 - share / 2
+    if native.applies(x, uniform):
+        from pushpull.corruptions import noise_loops
+
+        return native.made(noise_loops.impulse, x.dtype, x, uniform, np.float32(low), np.float32(high))
+    return x.masked_fill(uniform < low, 0.0).masked_fill_(uniform > high, 1.0)
+
+
+@register_corruption(
+    "speckle_noise",
+    family="noise",
+    severities={
+        "imagenet": (0.15, 0.2, 0.35, 0.45, 0.6),
+        "cifar": (0.06, 0.1, 0.12, 0.16, 0.2),
+        "tiny": (0.15, 0.2, 0.25, 0.3, 0.35),
+    },
+    sample=sample_normal,
+    extra=True,
+)
+def speckle_noise(x: Tensor, sigma: float, normal: Tensor) -> Tensor:
+    """x + sigma x n."""
+    return normal.mul(x).mul_(sigma).add_(x)
+
+
 def _poisson_by_table(level: Tensor, uniform: Tensor, photons: float) -> Tensor:
-    """Draw Poisson(level photons / 255) by Walker's alias method: two look-ups a value, whatever the mean."""
+    """Draw Poisson(level photons / 255) by Walker's alias method: two look-ups each, whatever the mean."""
     first, cells = (table.to(level.device) for table in alias_tables(photons))
     scaled = uniform * _reach(cells)
     column = scaled.floor()
@@ -96,8 +143,6 @@ def _reach(cells: Tensor) -> float:
 
 
 _ALL_FROM_ZERO = 63.0  # up to this mean the columns of every level begin at 0: see alias_tables
-LEVEL_SLACK = 1e-3  # of a level: what the rounding of k / 255 may lack
-KEEP_BITS, ALIAS_BITS = 16, 12  # a cell of the alias table: 17 bits of probability above 12 bits of column
 
 
 @lru_cache(maxsize=16)
@@ -166,11 +211,3 @@ def _poisson_by_inversion(mean: Tensor, uniform: Tensor, largest: float) -> Tens
         below += mass
         tail *= largest / k
     return counts
-
-
-GAUSSIAN_NOISE = Corruption("gaussian_noise", "noise", gaussian_noise, sample_normal)
-SHOT_NOISE = Corruption(
-    "shot_noise", "noise", shot_noise, sample_shot_noise, limits=lambda photons: {"level": (0.0, 1.0)}
-)
-IMPULSE_NOISE = Corruption("impulse_noise", "noise", impulse_noise, sample_impulse_noise)
-SPECKLE_NOISE = Corruption("speckle_noise", "noise", speckle_noise, sample_normal)

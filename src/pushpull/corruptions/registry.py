@@ -1,53 +1,154 @@
-"""The table of corruptions."""
+"""What a corruption is, and how one gets its name: the package's own and the user's alike."""
 
 from __future__ import annotations
 
-from pushpull.corruptions import blur, colour, elastic, jpeg, noise, pixelate, spatter, weather
-from pushpull.corruptions.types import Corruption
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
 
-_STANDARD: tuple[Corruption, ...] = (
-    noise.GAUSSIAN_NOISE,
-    noise.SHOT_NOISE,
-    noise.IMPULSE_NOISE,
-    blur.DEFOCUS_BLUR,
-    blur.GLASS_BLUR,
-    blur.MOTION_BLUR,
-    blur.ZOOM_BLUR,
-    weather.SNOW,
-    weather.FROST,
-    weather.FOG,
-    colour.BRIGHTNESS,
-    colour.CONTRAST,
-    elastic.ELASTIC_TRANSFORM,
-    pixelate.PIXELATE,
-    jpeg.JPEG_COMPRESSION,
-)
-_EXTRA: tuple[Corruption, ...] = (
-    noise.SPECKLE_NOISE,
-    blur.GAUSSIAN_BLUR,
-    spatter.SPATTER,
-    colour.SATURATE,
-)
+from torch import Tensor
 
-REGISTRY: dict[str, Corruption] = {corruption.name: corruption for corruption in _STANDARD + _EXTRA}
-"""Every corruption by name, the benchmark's 15 first, in its usual order."""
+from pushpull.errors import InputError, choice
+from pushpull.files.registry import Registry
+from pushpull.random import Draws
 
-CORRUPTIONS: tuple[str, ...] = tuple(corruption.name for corruption in _STANDARD)
-"""The 15 of the benchmark's mean, in the usual order."""
+SCALES = ("imagenet", "cifar", "tiny")
+OWN = "own"  # the family of the user's corruptions, which enter no mean of the benchmark
+_LEVELS = 5
 
-EXTRA_CORRUPTIONS: tuple[str, ...] = tuple(corruption.name for corruption in _EXTRA)
-"""The 4 "validation" corruptions, which never enter the mean."""
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-FAMILIES: dict[str, tuple[str, ...]] = {
-    family: tuple(corruption.name for corruption in _STANDARD if corruption.family == family)
-    for family in dict.fromkeys(corruption.family for corruption in _STANDARD)
-}
-"""The 15 by family: noise, blur, weather, digital."""
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "benchmark": CORRUPTIONS,
-    "extra": EXTRA_CORRUPTIONS,
-    "all": tuple(REGISTRY),
-    **FAMILIES,
-}
-"""Every name that stands for several corruptions."""
+class Canvas(NamedTuple):
+    """The images that a random part is drawn for: their size in px, and whether they have 8 bits."""
+
+    height: int
+    width: int
+    eight_bit: bool = True
+
+
+def nothing_random(draws: Draws, params: Any, canvas: Canvas) -> None:
+    """Stand for the random part of a deterministic corruption."""
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One corruption, in two parts.
+
+    Attributes:
+        name: as in the benchmark.
+        family: noise, blur, weather or digital; own for the user's.
+        severities: scale -> the constants of severity 1 to 5.
+        apply: (x, params, drawn) -> y; x float32 (N, 3, H, W) in [0, 1], y the same shape, clipped by the
+            caller; with `on_bytes` both uint8. Deterministic, and image i of y depends on image i of x and of
+            `drawn` alone.
+        sample: (draws, params, canvas) -> drawn, a tensor or named tuple of tensors with leading N; None
+            where nothing is random. None itself: `apply` gets the `Draws` and draws what it needs.
+        on_bytes: whether it is one of 8-bit images, to which others are rounded before.
+        limits: params -> for each part of `drawn` that places are computed from, by its name, the least and
+            the greatest value: what is beyond would be read outside the image or table.
+        extra: whether it is one of the four that never enter the benchmark's mean.
+    """
+
+    name: str
+    family: str
+    severities: Mapping[str, Sequence[Any]]
+    apply: Callable[[Tensor, Any, Any], Tensor]
+    sample: Callable[[Draws, Any, Canvas], Any] | None = nothing_random
+    on_bytes: bool = False
+    limits: Callable[[Any], Mapping[str, tuple[float, float]]] | None = None
+    extra: bool = False
+
+    def params(self, severity: int, scale: str) -> Any:
+        """Return the constants of a severity of 1..5 of a scale, or raise `InputError`."""
+        choice("scale", scale, SCALES)
+        if scale not in self.severities:
+            raise InputError(
+                f"{self.name} has no constants for scale={scale!r}, only for {', '.join(self.severities)}"
+            )
+        return self.severities[scale][severity - 1]
+
+
+REGISTRY: Registry[Corruption] = Registry("corruption")
+"""Every corruption by name, the package's and the user's."""
+
+
+def register_corruption(
+    name: str,
+    *,
+    severities: Sequence[Any] | Mapping[str, Sequence[Any]],
+    family: str = OWN,
+    sample: Callable[[Draws, Any, Canvas], Any] | None = None,
+    on_bytes: bool = False,
+    limits: Callable[[Any], Mapping[str, tuple[float, float]]] | None = None,
+    extra: bool = False,
+) -> Callable[[Function], Function]:
+    """Make a function a corruption of the name: in `corrupt`, `Corrupt`, evaluations and copies.
+
+    The function takes images, float32 (N, 3, H, W) in [0, 1], and the constant of the severity, and returns
+    images of the same shape, which are clipped to [0, 1]. Where something is random in it, a third argument
+    is the images' random numbers: `draws.uniform(H, W)` and `draws.normal(...)` are (N, H, W), each image's
+    own, the same whatever the batch.
+
+    Args:
+        name: a word that is not taken.
+        severities: the constant of severity 1 to 5, a number or a tuple each; or a mapping from a scale
+            (imagenet, cifar, tiny) to five.
+        family, sample, on_bytes, limits, extra: as for `Corruption`; with `sample` the third argument is what
+            it has drawn.
+
+    Raises:
+        InputError: a name that is taken or no word, not five severities, an unknown scale.
+
+    >>> @register_corruption("dim", severities=[0.9, 0.8, 0.7, 0.6, 0.5])
+    ... def dim(images, share):
+    ...     return images * share
+    """
+    by_scale = severities if isinstance(severities, Mapping) else dict.fromkeys(SCALES, severities)
+    for scale, levels in by_scale.items():
+        choice("scale", scale, SCALES)
+        if isinstance(levels, str) or not isinstance(levels, Sequence) or len(levels) != _LEVELS:
+            said = f"{len(levels)} values" if isinstance(levels, Sequence) else repr(levels)
+            raise InputError(f"severities of corruption {name!r} are {said}; give five, from 1 to 5")
+
+    def decorate(function: Function) -> Function:
+        apply: Callable[..., Any] = function
+        drawing = sample
+        if family == OWN:
+            apply = _checked(name, function)
+            if sample is None and _arguments(function) < 3:
+                drawing = nothing_random
+        REGISTRY.register(
+            name, Corruption(name, family, dict(by_scale), apply, drawing, on_bytes, limits, extra)
+        )
+        return function
+
+    return decorate
+
+
+def _arguments(function: Callable[..., Any]) -> int:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.kind in kinds for parameter in inspect.signature(function).parameters.values())
+
+
+def _checked(name: str, function: Callable[..., Any]) -> Callable[[Tensor, Any, Any], Tensor]:
+    """Return the user's function with what it returns held against what was asked of it."""
+    takes_draws = _arguments(function) >= 3
+
+    @wraps(function)
+    def apply(x: Tensor, params: Any, drawn: Any) -> Tensor:
+        y = function(x.clone(), params, drawn) if takes_draws else function(x.clone(), params)
+        if (
+            not isinstance(y, Tensor)
+            or y.shape != x.shape
+            or not (y.is_floating_point() or y.dtype == x.dtype)
+        ):
+            found = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
+            raise InputError(
+                f"corruption {name!r} returned {found}; return images {tuple(x.shape)} {x.dtype}"
+            )
+        return y.to(x.dtype)
+
+    return apply

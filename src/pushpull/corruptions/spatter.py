@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pushpull.corruptions import filters
-from pushpull.corruptions.severities import Spatter
-from pushpull.corruptions.types import Canvas, Corruption
+from pushpull.corruptions.registry import Canvas, register_corruption
 from pushpull.random import Draws, native
 
 _WATER = (175 / 255, 238 / 255, 238 / 255)  # pale turquoise
@@ -23,11 +24,51 @@ _DIAGONAL, _KNIGHT = 91751 / 65536, 143976 / 65536
 _TAN_22_5, _TAN_67_5 = 0.41421356, 2.41421356
 
 
+class Spatter(NamedTuple):
+    """Drops N(`loc`, `scale`), smoothed by `sigma_px`, cut at `threshold`; water, or mud."""
+
+    loc: float
+    scale: float
+    sigma_px: float
+    threshold: float
+    strength: float
+    mud: bool
+
+
 def sample_spatter(draws: Draws, params: Spatter, canvas: Canvas) -> Tensor:
     """Draw the standard normal field (N, H, W) that becomes the liquid."""
     return draws.normal(canvas.height, canvas.width)
 
 
+@register_corruption(
+    "spatter",
+    family="weather",
+    severities={
+        "imagenet": (
+            Spatter(0.65, 0.3, 4.0, 0.69, 0.6, False),
+            Spatter(0.65, 0.3, 3.0, 0.68, 0.6, False),
+            Spatter(0.65, 0.3, 2.0, 0.68, 0.5, False),
+            Spatter(0.65, 0.3, 1.0, 0.65, 1.5, True),
+            Spatter(0.67, 0.4, 1.0, 0.65, 1.5, True),
+        ),
+        "cifar": (
+            Spatter(0.62, 0.1, 0.7, 0.7, 0.5, False),
+            Spatter(0.65, 0.1, 0.8, 0.7, 0.5, False),
+            Spatter(0.65, 0.3, 1.0, 0.69, 0.5, False),
+            Spatter(0.65, 0.1, 0.7, 0.69, 0.6, True),
+            Spatter(0.65, 0.1, 0.5, 0.68, 0.6, True),
+        ),
+        "tiny": (
+            Spatter(0.62, 0.1, 0.7, 0.7, 0.6, False),
+            Spatter(0.65, 0.1, 0.8, 0.7, 0.6, False),
+            Spatter(0.65, 0.3, 1.0, 0.69, 0.6, False),
+            Spatter(0.65, 0.1, 0.7, 0.68, 0.6, True),
+            Spatter(0.65, 0.1, 0.5, 0.67, 0.6, True),
+        ),
+    },
+    sample=sample_spatter,
+    extra=True,
+)
 def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
     """Splash water or mud on images.
 
@@ -37,7 +78,7 @@ def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
 
     Args:
         x: (N, 3, H, W) in [0, 1].
-        params: see `severities.Spatter`.
+        params: see `Spatter`.
         noise: (N, H, W) standard normal, from `sample_spatter`.
 
     Returns:
@@ -45,17 +86,19 @@ def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
     """
     liquid = filters.gaussian_blur(noise * params.scale + params.loc, params.sigma_px)
     compiled = native.applies(x, liquid)
+    if compiled:
+        from pushpull.corruptions import spatter_loops
     if params.mud:
         mask = filters.gaussian_blur((liquid > params.threshold).to(x.dtype), params.strength)
         if compiled:
-            return native.images_by("spatter", "mud", x, mask, _MUD, _MUD_FLOOR)
+            return native.images_by(spatter_loops.mud, x, mask, _MUD, _MUD_FLOOR)
         mask = torch.where(mask < _MUD_FLOOR, 0.0, mask)[:, None]
         return x * (1 - mask) + x.new_tensor(_MUD).view(3, 1, 1) * mask
     if compiled:
         numbers = params.threshold, params.strength
         canny = (_CANNY_LOW, _CANNY_HIGH, _TAN_22_5, _TAN_67_5)
         shape = (_DIAGONAL, _KNIGHT, float(_REACH_PX)), _RELIEF
-        return native.images_by("spatter", "water", x, liquid, *numbers, _WATER, canny, *shape)
+        return native.images_by(spatter_loops.water, x, liquid, *numbers, _WATER, canny, *shape)
     # As the published program, beyond 8 bits it wraps around.
     liquid = torch.where(liquid < params.threshold, 0.0, liquid * 255).floor_().remainder_(256)
     drops = liquid * relief(canny_edges(liquid))
@@ -197,6 +240,3 @@ def _filter3(x: Tensor, kernel: tuple[tuple[float, ...], ...]) -> Tensor:
             if weight:
                 total += weight * padded[:, dy : dy + height, dx : dx + width]
     return total
-
-
-SPATTER = Corruption("spatter", "weather", spatter, sample_spatter)

@@ -19,14 +19,15 @@ from torch.utils.data import Dataset
 
 from pushpull.corruptions.arguments import (
     check_images,
+    checked_jpeg_quality,
     checked_level,
-    checked_output,
     checked_seed,
     checked_severity,
 )
 from pushpull.corruptions.batch_transform import BatchTransform, options
-from pushpull.corruptions.entry import corrupt
-from pushpull.corruptions.registry import GROUPS, REGISTRY
+from pushpull.corruptions.benchmark import GROUPS
+from pushpull.corruptions.engine import corrupt
+from pushpull.corruptions.registry import REGISTRY
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.errors import InputError, choice
 from pushpull.random import Draws
@@ -71,7 +72,7 @@ class Corrupt(BatchTransform):
         self.severity = checked_level(name, severity, scale).severity
         self.scale = scale
         self.seed = checked_seed(seed)
-        self.jpeg_quality = checked_output(True, jpeg_quality).jpeg_quality
+        self.jpeg_quality = checked_jpeg_quality(jpeg_quality)
         _find_frost((name,))
 
     def _batch(self, images: Tensor, index: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ class RandomCorruption(BatchTransform):
         self.p = _checked_probability(p)
         self.scale = scale
         self.seed = checked_seed(seed)
-        self.jpeg_quality = checked_output(True, jpeg_quality).jpeg_quality
+        self.jpeg_quality = checked_jpeg_quality(jpeg_quality)
         _find_frost(self.corruptions)
 
     def _batch(self, images: Tensor, index: Tensor) -> Tensor:
@@ -220,7 +221,8 @@ def _checked_names(corruptions: str | Iterable[str]) -> tuple[str, ...]:
     names = tuple(name for word in words for name in GROUPS.get(choice("corruption", word, allowed), (word,)))
     if not names:
         raise InputError(f"corruptions is empty; give at least one name, or one of {', '.join(GROUPS)}")
-    return tuple(sorted(names, key=list(REGISTRY).index)) if isinstance(corruptions, Set) else names
+    order = [*GROUPS["all"], *REGISTRY]
+    return tuple(sorted(names, key=order.index)) if isinstance(corruptions, Set) else names
 
 
 def _checked_severities(severities: int | Iterable[int]) -> tuple[int, ...]:

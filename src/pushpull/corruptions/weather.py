@@ -12,13 +12,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pushpull.corruptions.blur import motion_blur_apply
-from pushpull.corruptions.severities import Fog, Frost, Snow
+from pushpull.corruptions.registry import Canvas, register_corruption
 from pushpull.corruptions.textures import PHOTOGRAPHS, frost_textures
-from pushpull.corruptions.types import Canvas, Corruption
 from pushpull.random import Draws, native
 
 _GRAY = (0.299, 0.587, 0.114)  # OpenCV's RGB2GRAY, ITU-R BT.601
 _FIRST_WIBBLE = 100.0
+
+_Between = tuple[Tensor, Tensor, Tensor]
+
+
+class Snow(NamedTuple):
+    """Flakes N(`loc`, `scale`), zoomed, cut at `threshold`, motion-blurred; `mix` of the image is kept."""
+
+    loc: float
+    scale: float
+    zoom: float
+    threshold: float
+    blur_radius_px: int
+    blur_sigma_px: float
+    mix: float
 
 
 class SnowDraws(NamedTuple):
@@ -40,6 +53,34 @@ def sample_snow(draws: Draws, params: Snow, canvas: Canvas) -> SnowDraws:
     return SnowDraws(field, draws.uniform(low=-135.0, high=-45.0))
 
 
+@register_corruption(
+    "snow",
+    family="weather",
+    severities={
+        "imagenet": (
+            Snow(0.1, 0.3, 3.0, 0.5, 10, 4, 0.8),
+            Snow(0.2, 0.3, 2.0, 0.5, 12, 4, 0.7),
+            Snow(0.55, 0.3, 4.0, 0.9, 12, 8, 0.7),
+            Snow(0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+            Snow(0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+        ),
+        "cifar": (
+            Snow(0.1, 0.2, 1.0, 0.6, 8, 3, 0.95),
+            Snow(0.1, 0.2, 1.0, 0.5, 10, 4, 0.9),
+            Snow(0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+            Snow(0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+            Snow(0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+        ),
+        "tiny": (
+            Snow(0.1, 0.2, 1.0, 0.6, 8, 3, 0.8),
+            Snow(0.1, 0.2, 1.0, 0.5, 10, 4, 0.8),
+            Snow(0.15, 0.3, 1.75, 0.55, 10, 4, 0.7),
+            Snow(0.25, 0.3, 2.25, 0.6, 12, 6, 0.65),
+            Snow(0.3, 0.3, 1.25, 0.65, 14, 12, 0.6),
+        ),
+    },
+    sample=sample_snow,
+)
 def snow(x: Tensor, params: Snow, drawn: SnowDraws) -> Tensor:
     """Whiten an image and add falling flakes.
 
@@ -48,7 +89,7 @@ def snow(x: Tensor, params: Snow, drawn: SnowDraws) -> Tensor:
 
     Args:
         x: (N, 3, H, W) in [0, 1].
-        params: see `severities.Snow`.
+        params: see `Snow`.
         drawn: the random part, from `sample_snow`.
 
     Returns:
@@ -58,7 +99,9 @@ def snow(x: Tensor, params: Snow, drawn: SnowDraws) -> Tensor:
     layer = flakes(drawn.field, params, x.shape[-2], x.shape[-1])
     layer = motion_blur_apply(layer[:, None], radius, sigma, drawn.angle_deg)
     if native.applies(x, layer):
-        return native.images_by("weather", "snow", x, layer[:, 0], _GRAY, mix, 1 - mix)
+        from pushpull.corruptions import weather_loops
+
+        return native.images_by(weather_loops.snow, x, layer[:, 0], _GRAY, mix, 1 - mix)
     red, green, blue = x.unbind(1)
     gray = (_GRAY[0] * red + _GRAY[1] * green + _GRAY[2] * blue)[:, None]
     whitened = torch.maximum(x, gray * 1.5 + 0.5)
@@ -72,7 +115,9 @@ def flakes(field: Tensor, params: Snow, height: int, width: int) -> Tensor:
         columns = _enlarged(field.shape[2], params.zoom, width, field.device)
         numbers = (np.float32(number) for number in (params.scale, params.loc, params.threshold))
         layer = torch.empty(len(field), height, width, dtype=torch.float32)
-        native.run(native.kernel("weather", "flakes"), len(field), layer, field, *rows, *columns, *numbers)
+        from pushpull.corruptions import weather_loops
+
+        native.run(weather_loops.flakes, len(field), layer, field, *rows, *columns, *numbers)
         return layer
     layer = zoom_to_fill(field * params.scale + params.loc, params.zoom, height, width)
     layer = torch.where(layer < params.threshold, 0.0, layer).clamp_(0, 1)
@@ -106,6 +151,14 @@ def _enlarged(size: int, zoom: float, wanted: int, device: torch.device) -> tupl
     return low.to(device), (place - low).float().to(device)
 
 
+class Frost(NamedTuple):
+    """Weights of image and frost photograph; the photograph is resized by `texture_scale`."""
+
+    image_weight: float
+    frost_weight: float
+    texture_scale: float
+
+
 class FrostDraws(NamedTuple):
     """Random part of frost.
 
@@ -124,6 +177,35 @@ def sample_frost(draws: Draws, params: Frost, canvas: Canvas) -> FrostDraws:
     return FrostDraws(draws.integers(0, PHOTOGRAPHS).long(), draws.uniform(2))
 
 
+@register_corruption(
+    "frost",
+    family="weather",
+    severities={
+        "imagenet": (
+            Frost(1, 0.4, 1),
+            Frost(0.8, 0.6, 1),
+            Frost(0.7, 0.7, 1),
+            Frost(0.65, 0.7, 1),
+            Frost(0.6, 0.75, 1),
+        ),
+        "cifar": (
+            Frost(1, 0.2, 0.2),
+            Frost(1, 0.3, 0.2),
+            Frost(0.9, 0.4, 0.2),
+            Frost(0.85, 0.4, 0.2),
+            Frost(0.75, 0.45, 0.2),
+        ),
+        "tiny": (
+            Frost(1, 0.3, 0.3),
+            Frost(0.9, 0.4, 0.3),
+            Frost(0.8, 0.45, 0.3),
+            Frost(0.75, 0.5, 0.3),
+            Frost(0.7, 0.55, 0.3),
+        ),
+    },
+    sample=sample_frost,
+    limits=lambda params: {"photograph": (0, PHOTOGRAPHS - 1), "corner": (0.0, 1.0)},
+)
 def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
     """Lay a random crop of a photograph of frost over an image.
 
@@ -152,15 +234,17 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
     columns = corner[:, 1:] + torch.arange(width, device=x.device)
     source, weights = (textures.pixels, drawn.photograph), (float(image_weight), frost_weight / 255)
     compiled = native.applies(x, corner)
+    if compiled:
+        from pushpull.corruptions import weather_loops
     if large:
         scale = sizes / covering
         between = [_between(at, scale[:, [i]], sizes[:, [i]]) for i, at in enumerate((rows, columns))]
         if compiled:
             edges = *between[0], *between[1]
-            return native.images_by("weather", "frost_enlarged", x, *source, *edges, *weights)
+            return native.images_by(weather_loops.frost_enlarged, x, *source, *edges, *weights)
         crop = _crop_enlarged(*source, *between)
     elif compiled:
-        return native.images_by("weather", "frost", x, *source, corner, *weights)
+        return native.images_by(weather_loops.frost, x, *source, corner, *weights)
     else:
         crop = _crop(*source, rows, columns).float()  # not to torch's default type of number
     return image_weight * x + (frost_weight / 255) * crop
@@ -180,28 +264,24 @@ def _covering(sizes: Tensor, wanted: Tensor) -> Tensor:
     return torch.maximum((sizes * enlarge - 1e-4).ceil().long(), wanted)
 
 
-class _Between(NamedTuple):
-    """How n rows or columns of N enlarged photographs are made: near (1 - weight) + far weight; (N, n)."""
-
-    near: Tensor
-    far: Tensor
-    weight: Tensor
-
-
 def _between(places: Tensor, scale: Tensor, size: Tensor) -> _Between:
-    """Find places (N, n) of photographs enlarged by 1 / `scale` (N, 1) in those of `size` (N, 1)."""
+    """Find places (N, n) of photographs enlarged by 1 / `scale` (N, 1) in those of `size` (N, 1).
+
+    Returns:
+        near, far, weight, (N, n) each: a place is near (1 - weight) + far weight.
+    """
     source = ((places.float() + 0.5) * scale.float() - 0.5).clamp_(min=0.0)
     near = torch.minimum(source.long(), size - 1)
-    return _Between(near, torch.minimum(near + 1, size - 1), source - near)
+    return near, torch.minimum(near + 1, size - 1), source - near
 
 
 def _crop_enlarged(pixels: Tensor, photograph: Tensor, rows: _Between, columns: _Between) -> Tensor:
     """Return a crop of enlarged photographs, bilinear, in whole grey levels: see `_crop`."""
-    right, down = columns.weight[:, None, None, :], rows.weight[:, None, :, None]
+    right, down = columns[2][:, None, None, :], rows[2][:, None, :, None]
     upper, lower = (
-        _crop(pixels, photograph, row, columns.near) * (1 - right)
-        + _crop(pixels, photograph, row, columns.far) * right
-        for row in (rows.near, rows.far)
+        _crop(pixels, photograph, row, columns[0]) * (1 - right)
+        + _crop(pixels, photograph, row, columns[1]) * right
+        for row in rows[:2]
     )
     return (upper * (1 - down) + lower * down).round_()
 
@@ -212,13 +292,23 @@ class FogDraws(NamedTuple):
     noise: Tensor
 
 
-def sample_fog(draws: Draws, params: Fog, canvas: Canvas) -> FogDraws:
+def sample_fog(draws: Draws, params: tuple[float, float], canvas: Canvas) -> FogDraws:
     """Draw the noise of every octave of a map whose side S is the power of two that covers the image."""
     side = 1 << (max(canvas.height, canvas.width) - 1).bit_length()
     return FogDraws(draws.uniform(side * side - 1, low=-1.0, high=1.0))
 
 
-def fog(x: Tensor, params: Fog, drawn: FogDraws) -> Tensor:
+@register_corruption(
+    "fog",
+    family="weather",
+    severities={
+        "imagenet": ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
+        "cifar": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
+        "tiny": ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
+    },
+    sample=sample_fog,
+)
+def fog(x: Tensor, params: tuple[float, float], drawn: FogDraws) -> Tensor:
     """Veil an image with a plasma fractal.
 
     y = (x + strength map) max(x) / (max(x) + strength), the maximum over the whole image.
@@ -230,7 +320,10 @@ def fog(x: Tensor, params: Fog, drawn: FogDraws) -> Tensor:
     """
     strength, decay = params
     if native.applies(x, drawn.noise):
-        return native.images_by("weather", "fog", x, drawn.noise, _kicks(drawn.noise, decay), float(strength))
+        from pushpull.corruptions import weather_loops
+
+        kicks = _kicks(drawn.noise, decay)
+        return native.images_by(weather_loops.fog, x, drawn.noise, kicks, float(strength))
     veil = plasma(drawn.noise, decay)[:, None, : x.shape[-2], : x.shape[-1]]
     brightest = x.amax(dim=(1, 2, 3), keepdim=True)
     return (x + strength * veil) * (brightest / (brightest + strength))
@@ -269,14 +362,3 @@ def _kicks(noise: Tensor, decay: float) -> NDArray[np.float32]:
     """Return the size of the noise of each octave that (N, S * S - 1) is for, float32."""
     octaves = (noise.shape[1] + 1).bit_length() // 2
     return np.array([(_FIRST_WIBBLE / decay**octave) ** 2 for octave in range(octaves)], dtype=np.float32)
-
-
-SNOW = Corruption("snow", "weather", snow, sample_snow)
-FROST = Corruption(
-    "frost",
-    "weather",
-    frost,
-    sample_frost,
-    limits=lambda params: {"photograph": (0, PHOTOGRAPHS - 1), "corner": (0.0, 1.0)},
-)
-FOG = Corruption("fog", "weather", fog, sample_fog)

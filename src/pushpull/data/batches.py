@@ -18,6 +18,7 @@ from pushpull.data.decode import SkipLimit, UnreadableImageError
 from pushpull.data.images import ImageSplit, decoding_threads
 from pushpull.data.preprocessing import Framing
 from pushpull.errors import InputError
+from pushpull.files.plugins import Plugins
 
 
 class Batch(NamedTuple):
@@ -71,6 +72,7 @@ class StreamDataset(Dataset[Any]):
     """
 
     def __init__(self, split: ImageSplit, transform: Callable[[Image.Image, int], Tensor]) -> None:
+        self.plugins = Plugins()  # first: the others may be of classes that one defines
         self.split, self.transform = split, transform
 
     def __len__(self) -> int:
@@ -89,6 +91,7 @@ class _FramedDataset(Dataset[Any]):
     """A split framed to `size`. Errors are items: an exception would leave a worker as a page of text."""
 
     def __init__(self, split: ImageSplit, framing: Framing, size: tuple[int, int]) -> None:
+        self.plugins = Plugins()  # first: the split may be of a class that one defines
         self.split, self.framing, self.size = split, framing, size
 
     def __len__(self) -> int:

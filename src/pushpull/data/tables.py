@@ -17,8 +17,8 @@ from pushpull.data.sources import SPLITS, UNLABELLED, RawData, split_called
 from pushpull.errors import InputError
 
 # Up to this size the files are read into memory; above, `load_dataset` makes its memory-mapped copy in its
-# cache, once. CIFAR stays out of the cache, ImageNet out of memory. Order, labels and speed of reading an image
-# are the same both ways (2,000 images of CIFAR-10: 0.14 s here, 0.17 s there).
+# cache, once. CIFAR stays out of the cache, ImageNet out of memory. Order, labels and speed of reading an
+# image are the same both ways (2,000 images of CIFAR-10: 0.14 s here, 0.17 s there).
 _READ_LIMIT_BYTES = 2**30
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})")
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pushpull.evaluation.results import Condition, Results
 
 if TYPE_CHECKING:
+    from pushpull.evaluation.options import EvaluationOptions
     from pushpull.evaluation.runner import evaluate
 
-__all__ = ["Condition", "Results", "evaluate"]
+__all__ = ["Condition", "EvaluationOptions", "Results", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from pushpull.evaluation.runner import evaluate
 
         return evaluate
+    if name == "EvaluationOptions":
+        from pushpull.evaluation.options import EvaluationOptions
+
+        return EvaluationOptions
     raise AttributeError(f"module 'pushpull.evaluation' has no attribute {name!r}")

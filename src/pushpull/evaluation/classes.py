@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -136,12 +137,27 @@ class Outputs:
         """What the results say: "subset of 1000", or None where all outputs are used."""
         return None if self.subset_of is None else f"subset of {self.subset_of}"
 
-    def take(self, logits: Tensor) -> Tensor:
-        """Return (n, data's classes) of the network's (n, outputs).
+    def take(self, output: Any, images: int, highest_label: int) -> Tensor:
+        """Return (images, data's classes) logits of what a network returned for so many images.
+
+        Args:
+            output: it should be floating-point logits (images, outputs).
+            images: how many the network was given.
+            highest_label: of the data.
 
         Raises:
-            InputError: the numbers differ and the classes cannot be found among the outputs.
+            InputError: it is something else, or the numbers differ and the classes cannot be found among the
+                outputs.
         """
+        logits = self._chosen(_checked(output, images))
+        if logits.shape[1] <= highest_label:
+            raise InputError(
+                f"the model has {logits.shape[1]} outputs, the data the label {highest_label}; "
+                "labels count from 0 and must be below the number of outputs"
+            )
+        return logits
+
+    def _chosen(self, logits: Tensor) -> Tensor:
         if self._classes is None:
             return logits
         if self._positions is None:
@@ -195,3 +211,18 @@ class Outputs:
                 "are named as some of the model's (by wnids for 1000 outputs of ImageNet)"
             )
         return found
+
+
+def _checked(output: Any, images: int) -> Tensor:
+    """Return a network's output if it is (images, any number) floating-point logits, else raise."""
+    if not isinstance(output, Tensor):
+        raise InputError(
+            f"the model returned a {type(output).__name__}, not a tensor of logits (N, classes); "
+            "wrap it in a module that returns only the logits"
+        )
+    if output.ndim != 2 or output.shape[0] != images or not output.is_floating_point():
+        shape = f"shape {tuple(output.shape)}, {output.dtype}"
+        raise InputError(
+            f"the model returned {shape} for {images} images; need float logits ({images}, classes)"
+        )
+    return output

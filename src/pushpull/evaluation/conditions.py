@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from pushpull.corruptions import corrupt
 from pushpull.corruptions.textures import frost_texture_source
-from pushpull.data import Batch, ImageSplit, ResidentImages, eval_batches
+from pushpull.data import Batch, Framing, ImageSplit, ResidentImages, eval_batches
 from pushpull.data.decode import SkipLimit
 from pushpull.data.images import AS_IS, TensorSource
-from pushpull.data.published import PublishedSet
+from pushpull.data.published import PublishedSet, open_published
 from pushpull.errors import InputError
-from pushpull.evaluation.classes import matched_by_name, matched_by_row
-from pushpull.evaluation.images import EvalImages, limited
+from pushpull.evaluation.classes import check_counts, matched_by_name, matched_by_row
+from pushpull.evaluation.images import EvalData, EvalImages, eval_images, images_of_set, limited
+from pushpull.evaluation.options import EvaluationOptions, published_scale, severity_scale
 from pushpull.evaluation.ranks import from_all_ranks, rank, world_size
-from pushpull.evaluation.results import CorruptionInfo
 
 # The rest of a GPU's free memory is for the network and for what a corruption needs on the way.
 _SHARE_OF_DEVICE = 1 / 3
@@ -28,23 +28,14 @@ _SHARE_OF_DEVICE = 1 / 3
 Pair = tuple[str | None, int | None]
 
 
-@dataclass(frozen=True)
-class Loading:
-    """How images are brought to the network; no effect on numbers."""
-
-    batch_size: int
-    workers: int
-    device: torch.device
-
-
 class Conditions(Protocol):
     """The images of every condition; (None, None) is the clean one."""
 
-    def info(self) -> CorruptionInfo:
-        """What the results say of the corrupted images."""
+    part: ImageSplit
+    """This rank's images of the condition that was read last."""
 
-    def count(self) -> int:
-        """How many images this rank has, for the progress bar."""
+    def info(self) -> dict[str, Any]:
+        """What the results say of the corrupted images."""
 
     def batches(self, pair: Pair) -> Iterator[Batch]:
         """Yield this rank's images as they are before `corrupted`, uint8."""
@@ -52,76 +43,63 @@ class Conditions(Protocol):
     def corrupted(self, batch: Batch, pair: Pair) -> Tensor:
         """Return the batch's images as the condition wants them: (n, 3, H, W) uint8."""
 
-    def part(self) -> ImageSplit:
-        """This rank's images of the condition that was read last."""
-
     def skipped(self) -> list[str]:
         """Names of this rank's images that could not be read."""
 
 
-@dataclass
-class CleanImages:
-    """This rank's part of the uncorrupted images, on an accelerator where they fit there."""
-
-    images: EvalImages
-    loading: Loading
-    split: ImageSplit = field(init=False)
-    _on_device: ResidentImages | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        self.split = shard(self.images.split)
-
-    def batches(self) -> Iterator[Batch]:
-        """Yield them in order."""
-        framing, how = self.images.framing, self.loading
-        if how.device.type == "cuda" and self.split.fits(framing):
-            kept = self._on_device or self._moved(self.split.resident(framing), how.device)
-            return _parts(kept, how.batch_size)
-        return eval_batches(self.split, framing, how.batch_size, how.workers)
-
-    def _moved(self, data: ResidentImages, device: torch.device) -> ResidentImages:
-        """Return the decoded images on the device, for all conditions; as they are where it is too full."""
-        free_bytes, _ = torch.cuda.mem_get_info(device.index)
-        if data.images.nbytes > free_bytes * _SHARE_OF_DEVICE:
-            return data
-        images, labels, index = (tensor.to(device) for tensor in (data.images, data.labels, data.index))
-        self._on_device = ResidentImages(images, labels, index, data.skipped)
-        return self._on_device
-
-
-@dataclass
 class InMemory:
-    """Clean images that are corrupted when they are needed.
+    """Clean images that are corrupted when they are needed, on an accelerator where they fit there.
 
     Args:
-        clean: the images.
-        scale, seed, jpeg_quality: as for `corrupt`.
+        images: the clean ones.
+        options: of the evaluation.
+        device: of the network.
+        scale: of the corruptions.
         frost: whether frost is among the corruptions: else nothing is downloaded for it.
     """
 
-    clean: CleanImages
-    scale: str
-    seed: int
-    jpeg_quality: int | None = None
-    frost: bool = True
+    def __init__(
+        self,
+        images: EvalImages,
+        options: EvaluationOptions,
+        device: torch.device,
+        scale: str = "none",
+        frost: bool = False,
+    ) -> None:
+        self.images, self.options, self.device = images, options, device
+        self.scale, self.frost = scale, frost
+        self.part = shard(images.split)
+        self._on_device: ResidentImages | None = None
 
-    def info(self) -> CorruptionInfo:
-        """Scale, seed, textures and quality."""
+    def info(self) -> dict[str, Any]:
+        """Return scale, seed, textures and quality."""
         return {
             "scale": self.scale,
-            "seed": self.seed,
+            "seed": self.options.seed,
             "source": "in memory",
             "frost_textures": frost_texture_source(download=self.frost),
-            "jpeg_quality": self.jpeg_quality,
+            "jpeg_quality": self.options.jpeg_quality,
         }
 
-    def count(self) -> int:
-        """This rank's images."""
-        return len(self.clean.split)
-
     def batches(self, pair: Pair) -> Iterator[Batch]:
-        """The clean images."""
-        return self.clean.batches()
+        """Yield the clean images in order."""
+        framing, size = self.images.framing, self.options.batch_size
+        if self.device.type != "cuda" or not self.part.fits(framing):
+            yield from eval_batches(self.part, framing, size, self.options.workers)
+            return
+        kept = self._on_device or self._moved(self.part.resident(framing))
+        for start in range(0, len(kept.labels), size):
+            part = slice(start, start + size)
+            yield Batch(kept.images[part], kept.labels[part], kept.index[part])
+
+    def _moved(self, data: ResidentImages) -> ResidentImages:
+        """Return the decoded images on the device, for all conditions; as they are where it is too full."""
+        free_bytes, _ = torch.cuda.mem_get_info(self.device.index)
+        if data.images.nbytes > free_bytes * _SHARE_OF_DEVICE:
+            return data
+        images, labels, index = (tensor.to(self.device) for tensor in (data.images, data.labels, data.index))
+        self._on_device = ResidentImages(images, labels, index, data.skipped)
+        return self._on_device
 
     def corrupted(self, batch: Batch, pair: Pair) -> Tensor:
         """Corrupt a batch; the same image whatever else is in it."""
@@ -133,21 +111,16 @@ class InMemory:
             name,
             severity,
             scale=self.scale,
-            seed=self.seed,
+            seed=self.options.seed,
             index=batch.index,
-            jpeg_quality=self.jpeg_quality,
+            jpeg_quality=self.options.jpeg_quality,
         )
 
-    def part(self) -> ImageSplit:
-        """The clean images."""
-        return self.clean.split
-
     def skipped(self) -> list[str]:
-        """Of the clean images."""
-        return list(self.clean.split.skipped)
+        """Return those of the clean images."""
+        return list(self.part.skipped)
 
 
-@dataclass
 class OnDisk:
     """A published set.
 
@@ -156,24 +129,27 @@ class OnDisk:
         images: the clean images, or those of the set's first condition where there are none: what classes,
             order and number of images are held against.
         clean: the clean condition, or None.
-        loading: how it is read.
+        options: of the evaluation.
         scale: whose constants the set was made with, or "none".
-        limit: as for the clean images.
         names: the corruptions that are evaluated.
     """
 
-    published: PublishedSet
-    images: EvalImages
-    clean: CleanImages | None
-    loading: Loading
-    scale: str
-    limit: int | None
-    names: tuple[str, ...]
-    _skipped: list[str] = field(default_factory=list, init=False)
-    _part: ImageSplit | None = field(default=None, init=False)
+    def __init__(
+        self,
+        published: PublishedSet,
+        images: EvalImages,
+        clean: InMemory | None,
+        options: EvaluationOptions,
+        scale: str,
+        names: tuple[str, ...],
+    ) -> None:
+        self.published, self.images, self.clean, self.options = published, images, clean, options
+        self.scale, self.names = scale, names
+        self.part = images.split
+        self._skipped: list[str] = []
 
-    def info(self) -> CorruptionInfo:
-        """Where the set is, how it is laid out, and a digest of each corruption's files."""
+    def info(self) -> dict[str, Any]:
+        """Return where the set is, how it is laid out, and a digest of each corruption's files."""
         return {
             "scale": self.scale,
             "seed": None,
@@ -184,53 +160,98 @@ class OnDisk:
             "files": {name: self.published.digest(name) for name in self.names},
         }
 
-    def count(self) -> int:
-        """This rank's images in a condition."""
-        return len(self.images.split) // world_size()
-
     def batches(self, pair: Pair) -> Iterator[Batch]:
-        """The images of one condition, read from disk; they are not kept."""
+        """Yield the images of one condition, read from disk; they are not kept."""
         name, severity = pair
         if name is None or severity is None:
             assert self.clean is not None
-            self._part = self.clean.split
-            yield from self.clean.batches()
+            self.part = self.clean.part
+            yield from self.clean.batches(pair)
             return
-        whole = matched(self.published.split(name, severity), self.published, self.images, self.limit)
+        whole = self._matched(self.published.split(name, severity))
         whole.unreadable_limit = self.images.split.unreadable_limit
-        self._part = split = shard(whole)
-        how = self.loading
+        self.part = split = shard(whole)
         # Each image is needed once: streamed, it is decoded while the network works on the one before.
-        yield from eval_batches(split, AS_IS, how.batch_size, how.workers, memory_limit_gib=_limit_gib(split))
+        # Arrays, which are not decoded, take the split's own limit.
+        limit_gib = None if isinstance(split.source, TensorSource) else 0.0
+        size, workers = self.options.batch_size, self.options.workers
+        yield from eval_batches(split, AS_IS, size, workers, memory_limit_gib=limit_gib)
         self._skipped.extend(split.skipped)
 
+    def _matched(self, split: ImageSplit) -> ImageSplit:
+        """Return a condition's images with the labels of the evaluation, after the limit.
+
+        Raises:
+            InputError: other classes, or rows in another order, than those of `images`.
+        """
+        images, limit = self.images, self.options.limit
+        if not self.published.numbered:
+            return limited(matched_by_name(split, images.split.classes), split.name, limit)
+        if images.of_set:
+            return limited(split, split.name, limit)
+        if len(images.split) < len(images.whole) and len(split) != len(images.split):
+            matched_by_row(split, images.whole)  # the few rows of a limit may agree by chance
+        return matched_by_row(split, images.split)
+
     def corrupted(self, batch: Batch, pair: Pair) -> Tensor:
-        """The images as they were read."""
+        """Return the images as they were read."""
         return batch.images
 
-    def part(self) -> ImageSplit:
-        """Of the set, or of the clean images."""
-        assert self._part is not None
-        return self._part
-
     def skipped(self) -> list[str]:
-        """Of the clean images and of the conditions read so far."""
-        return [*(self.clean.split.skipped if self.clean else ()), *self._skipped]
+        """Return those of the clean images and of the conditions read so far."""
+        return [*(self.clean.skipped() if self.clean else ()), *self._skipped]
 
 
-def matched(split: ImageSplit, published: PublishedSet, images: EvalImages, limit: int | None) -> ImageSplit:
-    """Return a condition's images with the labels of the evaluation, after `limit`.
+def open_conditions(
+    options: EvaluationOptions, data: EvalData | None, framing: Framing | None, device: torch.device
+) -> tuple[list[Pair], EvalImages, Conditions]:
+    """Return the conditions in order, the images that all are held against, and where theirs come from.
 
     Raises:
-        InputError: other classes, or rows in another order, than those of `images`.
+        InputError: data that cannot be evaluated, or conditions that it does not have.
     """
-    if not published.numbered:
-        return limited(matched_by_name(split, images.split.classes), split.name, limit)
-    if images.of_set:
-        return limited(split, split.name, limit)
-    if len(images.split) < len(images.whole) and len(split) != len(images.split):
-        matched_by_row(split, images.whole)  # the few rows of a limit may agree by chance
-    return matched_by_row(split, images.split)
+    if options.corrupted is not None:
+        return _on_disk(options, open_published(options.corrupted), data, framing, device)
+    if data is None:
+        raise InputError("data is missing; give a data set, or a corrupted set on disk (corrupted)")
+    wanted = options.conditions()
+    images = eval_images(data, limit=options.limit, framing=framing)
+    scale = severity_scale(options.scale, images.size, corrupted=len(wanted) > 1)
+    frost = any(name == "frost" for name, _ in wanted)
+    return wanted, images, InMemory(images, options, device, scale, frost)
+
+
+def _on_disk(
+    options: EvaluationOptions,
+    published: PublishedSet,
+    data: EvalData | None,
+    framing: Framing | None,
+    device: torch.device,
+) -> tuple[list[Pair], EvalImages, Conditions]:
+    wanted = options.conditions(published.severities, clean=data is not None)
+    pairs = [(name, severity) for name, severity in wanted if name is not None and severity is not None]
+    if not pairs and data is None:
+        raise InputError(f"no corruption of {published.root} was asked for, and no clean data given")
+    if data is not None:
+        images = eval_images(data, limit=options.limit, framing=framing)
+        clean = InMemory(images, options, device)
+    else:
+        images, clean = images_of_set(published, *pairs[0], limit=options.limit), None
+    for name, severity in pairs:
+        counts = published.counts(name, severity)
+        check_counts(f"{name} {severity} of {published.root}", counts, images)
+    size = images.size
+    if pairs and not images.of_set:
+        size = published.split(*pairs[0]).framed_size(Framing())
+    if size != images.size:
+        (height, width), (clean_height, clean_width) = size, images.size
+        warnings.warn(
+            f"the images on disk are {height}x{width}, the clean ones {clean_height}x{clean_width}",
+            stacklevel=4,
+        )
+    names = tuple(dict.fromkeys(name for name, _ in pairs))
+    scale = published_scale(options.scale, size)
+    return wanted, images, OnDisk(published, images, clean, options, scale, names)
 
 
 def shard(split: ImageSplit) -> ImageSplit:
@@ -259,14 +280,3 @@ def check_skipped(part: ImageSplit, share: float) -> None:
         return
     counts, names = zip(*from_all_ranks((len(part), list(part.skipped))), strict=True)
     SkipLimit(f"the {part.name} split", sum(counts), share).check(list(chain.from_iterable(names)))
-
-
-def _limit_gib(split: ImageSplit) -> float | None:
-    """Return 0 for images that have to be decoded, None (the split's own) for arrays."""
-    return None if isinstance(split.source, TensorSource) else 0.0
-
-
-def _parts(data: ResidentImages, batch_size: int) -> Iterator[Batch]:
-    for start in range(0, len(data.labels), batch_size):
-        part = slice(start, start + batch_size)
-        yield Batch(data.images[part], data.labels[part], data.index[part])

@@ -19,7 +19,7 @@ from pushpull.data import (
 from pushpull.data.images import AS_IS
 from pushpull.data.published import PublishedSet
 from pushpull.errors import InputError, integer
-from pushpull.evaluation.results import DataInfo
+from pushpull.evaluation.results import Info
 from pushpull.random import Draws
 
 EvalData = str | DataConfig | DataSplits | ImageSplit | tuple[Tensor, Tensor]
@@ -46,7 +46,7 @@ class EvalImages:
     whole: ImageSplit
     framing: Framing
     size: tuple[int, int]
-    info: DataInfo
+    info: Info
     classes: int | None
     of_set: bool = False
 
@@ -97,7 +97,7 @@ def images_of_set(published: PublishedSet, name: str, severity: int, *, limit: i
     return EvalImages(split, whole, AS_IS, size, info, classes, of_set=True)
 
 
-def _info(split: ImageSplit, framing: Framing, size: tuple[int, int], *, of_pixels: bool = True) -> DataInfo:
+def _info(split: ImageSplit, framing: Framing, size: tuple[int, int], *, of_pixels: bool = True) -> Info:
     return {
         "name": split.name,
         "label": split.name,

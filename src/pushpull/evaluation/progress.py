@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 
-class Progress(Protocol):
-    """What the runner reports to."""
+class Progress:
+    """One bar for all conditions; without `rich` it shows nothing.
+
+    Args:
+        rich: the library's display, or None.
+        images: how many a condition has.
+    """
+
+    def __init__(self, rich: Any, task: Any, images: int) -> None:
+        self.rich, self.task, self.images, self.done = rich, task, images, 0
 
     def begin(self, title: str) -> None:
-        """A condition begins."""
+        """Say which condition begins."""
+        if self.rich:
+            self.rich.update(self.task, description=title)
 
     def advance(self, images: int) -> None:
-        """So many more images are done."""
+        """Count images that are done."""
+        if self.rich:
+            self.rich.advance(self.task, images)
 
     def finish(self) -> None:
-        """The condition is done."""
-
-
-class _Silent:
-    def begin(self, title: str) -> None: ...
-    def advance(self, images: int) -> None: ...
-    def finish(self) -> None: ...
+        """Count the condition: unreadable images were not counted, and the bar still ends full."""
+        self.done += 1
+        if self.rich:
+            self.rich.update(self.task, done=self.done, completed=self.done * self.images)
 
 
 @contextmanager
 def progress_bar(conditions: int, images: int, *, enabled: bool) -> Iterator[Progress]:
-    """Show conditions done, images a second and the time left on standard error.
+    """Show conditions done, images per second and the time left on standard error.
 
     Args:
         conditions: how many there are to do.
@@ -36,7 +45,7 @@ def progress_bar(conditions: int, images: int, *, enabled: bool) -> Iterator[Pro
         enabled: False: show nothing.
     """
     if not enabled or conditions == 0:
-        yield _Silent()
+        yield Progress(None, None, images)
         return
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -56,22 +65,5 @@ def progress_bar(conditions: int, images: int, *, enabled: bool) -> Iterator[Pro
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=Console(stderr=True)) as rich:
-        yield _Bar(rich, rich.add_task("", total=conditions * images, done=0, conditions=conditions), images)
-
-
-class _Bar:
-    """One bar for all conditions."""
-
-    def __init__(self, rich: Any, task: Any, images: int) -> None:
-        self.rich, self.task, self.images, self.done = rich, task, images, 0
-
-    def begin(self, title: str) -> None:
-        self.rich.update(self.task, description=title)
-
-    def advance(self, images: int) -> None:
-        self.rich.advance(self.task, images)
-
-    def finish(self) -> None:
-        self.done += 1
-        # Unreadable images are not counted by advance: the bar still ends full.
-        self.rich.update(self.task, done=self.done, completed=self.done * self.images)
+        task = rich.add_task("", total=conditions * images, done=0, conditions=conditions)
+        yield Progress(rich, task, images)

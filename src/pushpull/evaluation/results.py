@@ -3,91 +3,74 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from pushpull.data.published_arrays import SEVERITIES as SEVERITIES
 from pushpull.errors import InputError, MissingFileError
-from pushpull.evaluation.schema import check_types
 from pushpull.files import read_json, write_json
 from pushpull.files.names import RESULTS
 
 SCHEMA = "pushpull-results/1"
 
 
-class ModelInfo(TypedDict):
-    """Which network; `weights_sha256` covers its description and all its values (`identity.model_digest`)."""
+Info = dict[str, Any]
 
-    label: str
-    name: str
-    stem: str | None
-    source: str | None
-    parameters: int
-    seed: int | None
-    weights_sha256: str | None
-
-
-class _DataIdentity(TypedDict, total=False):
-    """What tells data sets apart; results from elsewhere may lack it.
-
-    `logits`: "subset of 1000" where only the logits of the data's classes count.
-    """
-
-    framing: dict[str, int | None]
-    sha256: str
-    logits: str | None
-
-
-class DataInfo(_DataIdentity):
-    """Which images: `images` counts those asked for, before unreadable ones (`skipped`) fall out."""
-
-    name: str
-    label: str
-    split: str
-    images: int
-    image_size: list[int]
-    classes: list[str]
-    skipped: list[str]
-    limit: int | None
-    note: str | None
-
-
-class PreprocessingInfo(TypedDict):
-    """What the network's images were normalised with; `size` null: not resized."""
-
-    mean: list[float]
-    std: list[float]
-    size: list[int] | int | None
-
-
-class _CorruptionDetails(TypedDict, total=False):
-    """`jpeg_quality`: of images made in memory; `name`, `layout`, `files` (digests): of a set on disk."""
-
-    jpeg_quality: int | None
-    name: str
-    layout: str
-    files: dict[str, str]
-
-
-class CorruptionInfo(_CorruptionDetails):
-    """Which constants and random numbers the corruptions had; a set on disk has its own (seed None)."""
-
-    scale: str
-    seed: int | None
-    source: str
-    frost_textures: str
-
-
-class _Frame(TypedDict):
-    """What stands in the file beside the sections and the conditions."""
-
-    versions: dict[str, str]
-    device: str
-    created: str
-    complete: bool
-    precision: str
+# What the sections of the file hold; a key with ? may be missing, in results from elsewhere or earlier.
+_SECTIONS: dict[str, dict[str, Any]] = {
+    # `weights_sha256` covers the network's description and all its values (`model_digest`).
+    "model": {
+        "label": str,
+        "name": str,
+        "stem": str | None,
+        "source": str | None,
+        "parameters": int,
+        "seed": int | None,
+        "weights_sha256": str | None,
+    },
+    # `images` counts those asked for, before unreadable ones (`skipped`) fall out; `logits` is "subset of
+    # 1000" where only the logits of the data's classes count; framing and sha256 tell data sets apart.
+    "data": {
+        "name": str,
+        "label": str,
+        "split": str,
+        "images": int,
+        "image_size": list[int],
+        "classes": list[str],
+        "skipped": list[str],
+        "limit": int | None,
+        "note": str | None,
+        "framing?": dict[str, int | None],
+        "sha256?": str,
+        "logits?": str | None,
+    },
+    # What the network's images were normalised with; `size` null: not resized.
+    "preprocessing": {"mean": list[float], "std": list[float], "size": list[int] | int | None},
+    # Which constants and random numbers the corruptions had; a set on disk has its own (seed null), and
+    # `name`, `layout` and `files` (digests); `jpeg_quality` is of images made in memory.
+    "corruption": {
+        "scale": str,
+        "seed": int | None,
+        "source": str,
+        "frost_textures": str,
+        "jpeg_quality?": int | None,
+        "name?": str,
+        "layout?": str,
+        "files?": dict[str, str],
+    },
+}
+_PLAIN = {"versions": dict[str, str], "device": str, "created": str}
+_END = {"complete": bool, "precision?": str}  # files from before there was a choice have no precision
+_CONDITION = {
+    "top1_error": float,
+    "top5_error": float | None,
+    "class_errors": list[float | None],
+    "images": int,
+    "seconds": float,
+}
 
 
 @dataclass(frozen=True)
@@ -130,10 +113,10 @@ class Results:
             ", compiled".
     """
 
-    model: ModelInfo
-    data: DataInfo
-    preprocessing: PreprocessingInfo
-    corruption: CorruptionInfo
+    model: Info
+    data: Info
+    preprocessing: Info
+    corruption: Info
     versions: dict[str, str]
     device: str
     created: str
@@ -185,7 +168,7 @@ class Results:
             name: {str(severity): asdict(condition) for severity, condition in by.items()}
             for name, by in self.corrupted.items()
         }
-        fields = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        fields = {name: getattr(self, name) for name in (*_SECTIONS, *_PLAIN)}
         clean = asdict(self.clean) if self.clean else None
         end = {"complete": self.complete, "precision": self.precision}
         return {"schema": SCHEMA, **fields, "clean": clean, "corrupted": corrupted, **end}
@@ -204,19 +187,17 @@ class Results:
         schema = value.get("schema") if isinstance(value, Mapping) else None
         if schema != SCHEMA:
             raise InputError(f"{origin}: schema={schema!r} is not {SCHEMA}; evaluate again with this version")
-        _require(value, [*_PLAIN_FIELDS, "clean", "corrupted", "complete"], origin)
-        for section, info in _SECTIONS.items():
-            _require(value[section], info.__required_keys__, f"{origin}: {section}")
-            check_types(value[section], info, f"{origin}: {section}")
-        check_types(value, _Frame, origin)
+        names = dict.fromkeys((*_SECTIONS, "clean", "corrupted"), object)
+        _check(value, {**names, **_PLAIN, **_END}, origin)
+        for section, declared in _SECTIONS.items():
+            _check(value[section], declared, f"{origin}: {section}")
         corrupted: dict[str, dict[int, Condition]] = {}
         for name in _mapping(value["corrupted"], f"{origin}: corrupted"):
             where = f"{origin}: {name}"
             by = _mapping(value["corrupted"][name], where)
             corrupted[name] = {_severity(key, where): _condition(record, where) for key, record in by.items()}
         clean = _condition(value["clean"], f"{origin}: clean") if value["clean"] is not None else None
-        # Files from before there was a choice have no precision.
-        fields = {name: value[name] for name in (*_PLAIN_FIELDS, "precision") if name in value}
+        fields = {name: value[name] for name in (*_SECTIONS, *_PLAIN, "precision") if name in value}
         return cls(**fields, clean=clean, corrupted=corrupted, complete=value["complete"])
 
     def save(self, path: Path | str) -> Path:
@@ -244,16 +225,6 @@ class Results:
         return cls.from_json(read_json(file), str(file))
 
 
-# The order of these is the order in the file.
-_SECTIONS: dict[str, Any] = {
-    "model": ModelInfo,
-    "data": DataInfo,
-    "preprocessing": PreprocessingInfo,
-    "corruption": CorruptionInfo,
-}
-_PLAIN_FIELDS = (*_SECTIONS, "versions", "device", "created")
-
-
 def results_path(path: Path | str) -> Path:
     """Return the file that `path` means: itself if it ends in .json, else the results.json of that folder."""
     path = Path(path)
@@ -268,10 +239,34 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _require(value: Any, keys: Iterable[str], where: str) -> None:
-    missing = [key for key in sorted(keys) if key not in _mapping(value, where)]
+def _check(record: Any, declared: Mapping[str, Any], where: str) -> None:
+    """Raise `InputError` for a key that is missing, or the first value that is not of its declared type."""
+    missing = [
+        key for key in sorted(declared) if not key.endswith("?") and key not in _mapping(record, where)
+    ]
     if missing:
         raise InputError(f"{where}: {', '.join(missing)} missing; delete the file and evaluate again")
+    for key, hint in declared.items():
+        name = key.removesuffix("?")
+        if name in record and not _is(record[name], hint):
+            text = repr(record[name])
+            short = text if len(text) <= 40 else f"{text[:40]}..."
+            kind = hint.__name__ if isinstance(hint, type) else hint
+            raise InputError(f"{where}: {name}={short} is not {kind}; delete the file and evaluate again")
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Whether a JSON value is of the type; integers are floats too, and booleans neither."""
+    inner = get_args(hint)
+    if isinstance(hint, UnionType):
+        return any(_is(value, one) for one in inner)
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_is(one, inner[0]) for one in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(_is(one, inner[1]) for one in value.values())
+    if isinstance(value, bool):
+        return hint in (bool, object)
+    return isinstance(value, int | float if hint is float else hint)
 
 
 def _severity(key: str, where: str) -> int:
@@ -281,10 +276,8 @@ def _severity(key: str, where: str) -> int:
 
 
 def _condition(record: Any, where: str) -> Condition:
-    names = Condition.__dataclass_fields__
-    _require(record, names, where)
-    check_types(record, Condition, where)
+    _check(record, _CONDITION, where)
     try:
-        return Condition(**{name: record[name] for name in names})
+        return Condition(**{name: record[name] for name in _CONDITION})
     except InputError as error:
         raise InputError(f"{where}: {error}; delete the file and evaluate again") from error

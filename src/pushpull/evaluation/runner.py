@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import UTC, datetime
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,61 +18,29 @@ from torch import Tensor, nn
 from pushpull.data import Batch, Framing, Preprocessing
 from pushpull.errors import InputError, integer
 from pushpull.evaluation.classes import Outputs
-from pushpull.evaluation.conditions import Conditions, Loading, Pair, check_skipped
-from pushpull.evaluation.identity import continued, model_digest, package_versions
+from pushpull.evaluation.conditions import Conditions, Pair, check_skipped, open_conditions
+from pushpull.evaluation.continuing import continued, model_digest, package_versions
 from pushpull.evaluation.images import EvalData, EvalImages
+from pushpull.evaluation.options import EvaluationOptions, device_text, lent_to_evaluation
 from pushpull.evaluation.prefetch import prepared
 from pushpull.evaluation.progress import Progress, progress_bar
-from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, on_all_ranks, rank
-from pushpull.evaluation.request import Request
-from pushpull.evaluation.results import (
-    SEVERITIES,
-    Condition,
-    ModelInfo,
-    PreprocessingInfo,
-    Results,
-    results_path,
-)
-from pushpull.evaluation.settings import (
-    Execution,
-    chosen_device,
-    chosen_preprocessing,
-    device_text,
-    lent_to_evaluation,
-)
-from pushpull.evaluation.tally import Tally, check_labels_fit, checked_logits
+from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, on_all_ranks, rank, world_size
+from pushpull.evaluation.results import Condition, Info, Results, results_path
+from pushpull.evaluation.tally import Tally
 from pushpull.files import writable_folder
+from pushpull.models.network import Network
 
 
 def evaluate(
-    model: nn.Module,
-    data: EvalData | None,
+    model: nn.Module | Network,
+    data: EvalData | None = None,
+    options: EvaluationOptions | None = None,
     *,
-    corrupted: Path | str | None = None,
-    corruptions: str | Iterable[str] | None = None,
-    severities: int | Iterable[int] = SEVERITIES,
-    scale: str | None = None,
-    seed: int = 0,
-    jpeg_quality: int | None = None,
     preprocessing: Preprocessing | None = None,
     framing: Framing | None = None,
-    limit: int | None = None,
-    batch_size: int = 256,
-    workers: int = 0,
-    device: str | torch.device | None = None,
-    channels_last: bool = False,
-    precision: str = "fp32",
-    compile: bool = False,
-    output: Path | str | None = None,
-    overwrite: bool = False,
     progress: bool = True,
     stop: Callable[[], bool] | None = None,
-    label: str | None = None,
-    name: str | None = None,
-    stem: str | None = None,
-    source: str | None = None,
-    model_seed: int | None = None,
-    model_classes: Sequence[str] | None = None,
+    **changes: Any,
 ) -> Results:
     """Measure a network's top-1 and top-5 error on clean images and on corrupted ones.
 
@@ -83,33 +51,17 @@ def evaluate(
     Where the data's classes are a part of the network's (ImageNet-A, -R), only their logits count.
 
     Args:
-        model: maps (N, 3, H, W) to logits (N, classes).
+        model: maps (N, 3, H, W) to logits (N, classes); or what `load_network` and `load_run` return.
         data: a name, a `DataConfig`, `DataSplits` (its test split), an `ImageSplit`, or a tuple of images
-            (uint8, (n, 3, H, W)) and labels (n,). None, with `corrupted`: no clean images.
-        corrupted: a published set on disk (see `pushpull.data.published`), whose images are taken in place of
-            making them; no `seed` and `jpeg_quality` then.
-        corruptions: names of corruptions, families, "benchmark", "extra" or "all"; empty: clean images only.
-            None: the fifteen; of a set on disk those of the fifteen that it has, all that it has if none.
-        severities: of 1..5.
-        scale: "imagenet", "cifar" or "tiny": the corruptions' constants; None: by the size of the images.
-        seed: of the corruptions.
-        jpeg_quality: 1..100: corrupted images go through JPEG, as ImageNet-C's did (85); None: they do not.
-        preprocessing: None: the network's own (`pushpull.models.model_preprocessing`), else images in [0, 1].
+            (uint8, (n, 3, H, W)) and labels (n,). None: what a run was trained on; with `corrupted`, for
+            other networks, no clean images.
+        options: see `EvaluationOptions`; each of its fields may be given here by its name instead.
+        preprocessing: None: the network's own, else images in [0, 1].
         framing: resize and crop before corruption; None: the data's own.
-        limit: at most so many, the same share of every class, always the same ones.
-        batch_size: images at a time.
-        workers: processes that decode images which do not fit in memory.
-        device: None: where the model is.
-        channels_last: give the network channels-last images: faster on some devices.
-        precision: "fp32": as the weights are; "bf16" or "fp16": the network alone under autocast.
-        compile: the network by torch.compile.
-        output: a folder, which gets a results.json, or a .json file; written after every condition, and
-            continued where it stops if everything that decides the numbers agrees. None: no file.
-        overwrite: replace what is at `output` instead.
         progress: show a bar on standard error.
         stop: asked before every condition: True ends the evaluation there, incomplete, to be continued.
-        label, name, stem, source, model_seed: what the results say of the network; no effect on numbers.
-        model_classes: what the network's outputs mean; for networks with 1000 it need not be said.
+        changes: fields of `EvaluationOptions`; and `name`, `stem`, `source`, `model_seed`, what the results
+            say of the network, and `model_classes`, what its outputs mean.
 
     Returns:
         All that the file holds: conditions asked for and conditions it had before.
@@ -120,35 +72,54 @@ def evaluate(
 
     Source: the protocol of Hendrycks & Dietterich, ICLR 2019.
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"the model is a {type(model).__name__}, not a torch.nn.Module; wrap it in one")
-    request = Request(corrupted, corruptions, severities, scale, seed, jpeg_quality, limit, framing).checked()
-    at_a_time, helpers = _loading(batch_size, workers)
-    how = Execution(precision, compile, channels_last)
-    path = None if output is None else from_first_rank(lambda: writable_results_path(output))
-    loading = Loading(at_a_time, helpers, chosen_device(device, model))
-    wanted, images, conditions = request.opened(data, loading)
-    run = _Run(
-        model=model,
-        images=images,
-        conditions=conditions,
-        preprocessing=chosen_preprocessing(preprocessing, model),
-        outputs=Outputs(None if images.classes is None else images.split.classes, model_classes),
-        device=loading.device,
-        execution=how,
+    network = _network(model, changes)
+    options = EvaluationOptions.made_of(options, changes)
+    path = None
+    if options.output is not None:
+        output = options.output
+        path = from_first_rank(lambda: writable_results_path(output))
+    device = options.chosen_device(network.model)
+    if data is None and options.corrupted is None:
+        data = network.data
+    wanted, images, conditions = open_conditions(options, data, framing, device)
+    run = _Run(network, images, conditions, options, device)
+    run.preprocessing = options.preprocessing(preprocessing or network.preprocessing, network.model)
+    fresh = run.fresh_results()
+    results = from_first_rank(
+        lambda: fresh if path is None else continued(fresh, path, overwrite=options.overwrite)
     )
-    fresh = run.fresh_results(_model_info(model, label, name, stem, source, model_seed))
-    results = from_first_rank(lambda: fresh if path is None else continued(fresh, path, overwrite=overwrite))
-    return run.complete(results, wanted, path, progress=progress and rank() == 0, stop=stop)
+    return run.complete(results, wanted, path, show=progress and not options.quiet and rank() == 0, stop=stop)
 
 
-def _loading(batch_size: int, workers: int) -> tuple[int, int]:
-    """Return both as int, or raise."""
-    remedy = "give a whole number"
-    size, count = integer("batch_size", batch_size, remedy), integer("workers", workers, remedy)
-    if size < 1 or count < 0:
-        raise InputError(f"batch_size={size}, workers={count}: need at least 1 and 0")
-    return size, count
+_OF_NETWORK = {"name": "name", "stem": "stem", "source": "source", "model_seed": "seed"}
+_OF_NETWORK |= {"model_classes": "classes"}
+
+
+def _signature() -> inspect.Signature:
+    """Return what `help(evaluate)` shows: every option by its name."""
+    own = list(inspect.signature(evaluate).parameters.values())[:-1]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    asked = [
+        inspect.Parameter(field.name, keyword, default=field.default, annotation=field.type)
+        for field in fields(EvaluationOptions)
+    ]
+    said = [inspect.Parameter(name, keyword, default=None) for name in _OF_NETWORK]
+    return inspect.Signature([*own[:3], *asked, *own[3:], *said], return_annotation=Results)
+
+
+evaluate.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
+def _network(model: nn.Module | Network, changes: dict[str, Any]) -> Network:
+    """Return the network, with what `changes` says of it, which is taken out there."""
+    network = model if isinstance(model, Network) else Network(model, type(model).__name__)
+    if not isinstance(network.model, nn.Module):
+        raise InputError(f"the model is a {type(model).__name__}, not a torch.nn.Module; wrap it in one")
+    said = {field: changes.pop(key) for key, field in _OF_NETWORK.items() if key in changes}
+    said = {field: value for field, value in said.items() if value is not None}
+    if "seed" in said:
+        said["seed"] = integer("model_seed", said["seed"], "give a whole number or None")
+    return replace(network, **said)
 
 
 def writable_results_path(output: Path | str) -> Path:
@@ -164,24 +135,30 @@ def writable_results_path(output: Path | str) -> Path:
     return path
 
 
-@dataclass
 class _Run:
     """Everything that all conditions of one evaluation share."""
 
-    model: nn.Module
-    images: EvalImages
-    conditions: Conditions
     preprocessing: Preprocessing
-    outputs: Outputs
-    device: torch.device
-    execution: Execution
 
-    def fresh_results(self, model: ModelInfo) -> Results:
+    def __init__(
+        self,
+        network: Network,
+        images: EvalImages,
+        conditions: Conditions,
+        options: EvaluationOptions,
+        device: torch.device,
+    ) -> None:
+        self.network, self.images, self.conditions = network, images, conditions
+        self.options, self.device = options, device
+        self.outputs = Outputs(None if images.classes is None else images.split.classes, network.classes)
+        self.highest_label = int(images.split.labels.max())
+
+    def fresh_results(self) -> Results:
         """Return results without any condition."""
         return Results(
-            model=model,
+            model=_model_info(self.network, self.options.label),
             data=self.images.info,
-            preprocessing=cast(PreprocessingInfo, self.preprocessing.to_dict()),
+            preprocessing=self.preprocessing.to_dict(),
             corruption=self.conditions.info(),
             versions=package_versions(),
             device=device_text(self.device),
@@ -189,7 +166,7 @@ class _Run:
             clean=None,
             corrupted={},
             complete=False,
-            precision=self.execution.text,
+            precision=self.options.computing,
         )
 
     def complete(
@@ -198,45 +175,50 @@ class _Run:
         wanted: list[Pair],
         path: Path | None,
         *,
-        progress: bool,
-        stop: Callable[[], bool] | None = None,
+        show: bool,
+        stop: Callable[[], bool] | None,
     ) -> Results:
         """Return `results` with every wanted condition, saving after each, until `stop` says so."""
+
+        def save(results: Results) -> Results:
+            if path is not None:
+                from_first_rank(lambda: results.save(path))
+            return results
+
         missing = [pair for pair in wanted if results.condition(*pair) is None]
-        bar_of = progress_bar(len(missing), self.conditions.count(), enabled=progress)
-        with lent_to_evaluation(self.model, self.device), bar_of as bar:
-            network = self.execution.network(self.model)
+        bar_of = progress_bar(len(missing), len(self.images.split) // world_size(), enabled=show)
+        with lent_to_evaluation(self.network.model, self.device), bar_of as bar:
+            call = self.options.network(self.network.model)
             for pair in missing:
                 if stop is not None and from_first_rank(stop):
                     return results
-                condition = self._measure(pair, network, bar)
-                results = self._noting_data(results.with_condition(*pair, condition), condition)
-                _save(results, path)
-        results = replace(results, complete=True)
-        _save(results, path)
-        return results
+                condition = self._measure(pair, call, bar)
+                results = save(self._noting_data(results.with_condition(*pair, condition), condition))
+        return save(replace(results, complete=True))
 
-    def _measure(self, pair: Pair, network: Callable[[Tensor], Any], bar: Progress) -> Condition:
+    def _measure(self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress) -> Condition:
         title = "clean" if pair[0] is None else f"{pair[0]} {pair[1]}"
         bar.begin(title)
         began = time.perf_counter()
-        tally = on_all_ranks(lambda: self._pass(pair, network, bar))
-        check_skipped(self.conditions.part(), self.images.split.unreadable_limit)
-        total = tally.over_ranks()
-        condition = total.condition(max(from_all_ranks(time.perf_counter() - began)))
-        if total.broken:
-            share = f"{total.broken} of {condition.images} images"
+        tally = on_all_ranks(lambda: self._pass(pair, call, bar))
+        check_skipped(self.conditions.part, self.images.split.unreadable_limit)
+        condition, broken = tally.condition(max(from_all_ranks(time.perf_counter() - began)))
+        if broken:
+            share = f"{broken} of {condition.images} images"
             warnings.warn(f"{title}: NaN logits for {share}, counted as wrong", RuntimeWarning, stacklevel=2)
         bar.finish()
         return condition
 
-    def _pass(self, pair: Pair, network: Callable[[Tensor], Any], bar: Progress) -> Tally:
+    def _pass(self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress) -> Tally:
         """Return the counts of this rank's images."""
         tally: Tally | None = None
-        batches = prepared(self.conditions.batches(pair), partial(self._input, pair), self.device)
-        for images, labels in batches:
+
+        def network_input(batch: Batch) -> Tensor:
+            return self.preprocessing(self.conditions.corrupted(batch, pair))
+
+        for images, labels in prepared(self.conditions.batches(pair), network_input, self.device):
             with torch.inference_mode():
-                logits = self._logits(network(images), len(images))
+                logits = self.outputs.take(call(images), len(images), self.highest_label)
                 tally = tally or Tally(logits.shape[1], logits.device)
                 tally.add(logits, labels.to(logits.device))
             bar.advance(len(logits))
@@ -244,48 +226,24 @@ class _Run:
             raise InputError(f"{self.images.info['label']}: no image could be read; give readable images")
         return tally
 
-    def _input(self, pair: Pair, batch: Batch) -> Tensor:
-        """Return what the network gets for a batch."""
-        return self.preprocessing(self.conditions.corrupted(batch, pair))
-
-    def _logits(self, output: Any, images: int) -> Tensor:
-        logits = self.outputs.take(checked_logits(output, images))
-        check_labels_fit(logits, int(self.images.split.labels.max()))
-        return logits
-
     def _noting_data(self, results: Results, condition: Condition) -> Results:
         """Return `results` with what only reading the images and running the model has told."""
-        skipped = sorted(
-            {*results.data["skipped"], *chain.from_iterable(from_all_ranks(self.conditions.skipped()))}
-        )
-        data = {**results.data, "skipped": skipped, "logits": self.outputs.text}
+        skipped = chain(results.data["skipped"], *from_all_ranks(self.conditions.skipped()))
+        data = {**results.data, "skipped": sorted(set(skipped)), "logits": self.outputs.text}
         if self.images.classes is None:
             data["classes"] = [str(number) for number in range(len(condition.class_errors))]
-        return replace(results, data=data)  # type: ignore[arg-type]
+        return replace(results, data=data)
 
 
-def _model_info(
-    model: nn.Module,
-    label: str | None,
-    name: str | None,
-    stem: str | None,
-    source: str | None,
-    seed: int | None,
-) -> ModelInfo:
-    name = name or type(model).__name__
-    seed = None if seed is None else integer("model_seed", seed, "give a whole number or None")
+def _model_info(network: Network, label: str | None) -> Info:
+    name, stem, seed = network.name, network.stem, network.seed
     parts = [name, *([stem] if stem else []), *([f"seed {seed}"] if seed is not None else [])]
     return {
-        "label": label or " ".join(parts),
+        "label": label or network.label or " ".join(parts),
         "name": name,
         "stem": stem,
-        "source": source,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "source": network.source,
+        "parameters": sum(parameter.numel() for parameter in network.model.parameters()),
         "seed": seed,
-        "weights_sha256": model_digest(model),
+        "weights_sha256": model_digest(network.model),
     }
-
-
-def _save(results: Results, path: Path | None) -> None:
-    if path is not None:
-        from_first_rank(lambda: results.save(path))

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from pushpull.data import Preprocessing
 from pushpull.errors import InputError, MissingFileError, integer, one_line
 from pushpull.export.card import INPUT, OUTPUT
-from pushpull.models.weights import read_metadata
+from pushpull.models.loading import read_metadata
+from pushpull.models.network import NetworkSpec
 
 Runner = Callable[[Tensor], Tensor]
 
@@ -147,16 +149,30 @@ def load_program(path: Path | str) -> LoadedFile:
     return LoadedFile(run, json.loads(extra[_CARD]))
 
 
+class Normalised(nn.Module):
+    """A network after its normalisation: y = model((images - mean) / std), images in [0, 1]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
+        return self.model((images - self.mean) / self.std)
+
+
 def load_weights_file(path: Path) -> LoadedFile:
     """Return the network of a safetensors file of ours, built by its name and normalised by its header."""
-    from pushpull.evaluation.subject import Naming
-    from pushpull.export.trace import Normalised
-
     metadata = read_metadata(path)
     height, width = json.loads(metadata["size"])
-    subject = Naming(str(path)).load(json.loads(metadata["classes"]), max(height, width))
-    assert subject.preprocessing is not None
-    module = Normalised(subject.model.eval(), subject.preprocessing)
+    network = NetworkSpec(str(path)).load(json.loads(metadata["classes"]), max(height, width))
+    assert network.preprocessing is not None
+    module = Normalised(network.model.eval(), network.preprocessing)
 
     def run(images: Tensor) -> Tensor:
         with torch.no_grad():

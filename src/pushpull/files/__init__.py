@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, folders that one process at a time writes into, the user's cache."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,53 @@ from pushpull.errors import InputError, MissingFileError
 
 _STEM_BYTES = 200
 HALF_WRITTEN = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?", re.DOTALL)  # names that `atomic_path` makes
+
+
+LOCK = ".pushpull.lock"
+
+
+class InUseError(InputError):
+    """Another live process works in a folder."""
+
+
+@contextmanager
+def folder_lock(folder: Path | str, file: Path | None = None) -> Iterator[None]:
+    """Hold `folder` against every other process; a process that ends, however it does, gives it back.
+
+    The lock is the operating system's on a file, which is removed in the end: what a killed process leaves
+    of it holds nobody up.
+
+    Args:
+        folder: is made where it does not exist.
+        file: to lock, where it must not lie in the folder; by default LOCK in it.
+
+    Raises:
+        InUseError: another live process holds it; says which, and since when.
+        InputError: the system does not let it be locked.
+    """
+    from filelock import FileLock, Timeout  # a twentieth of a second
+
+    path = file or Path(folder) / LOCK
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        holder = path.read_text(encoding="utf-8") if path.is_file() else ""
+        who = f" ({holder})" if holder else ""
+        raise InUseError(
+            f"another run writes into {folder}{who}; wait for it, or give another folder"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path.parent} cannot be locked ({reason}); give another folder") from error
+    try:
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        path.write_text(f"process {os.getpid()} since {since}", encoding="utf-8")
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: the next one makes a file of its own
+        lock.release()
 
 
 @contextmanager

@@ -23,11 +23,14 @@ def load_plugin(spec: str | Path) -> ModuleType:
     """Import a file (`my_file.py`) or a module (`package.module`), once, and return it.
 
     What it registers by `pushpull.register_...` is there afterwards. It is the user's own code and runs as
-    such: nothing in a run folder or a file of weights can name one.
+    such: nothing in a recipe, a run folder or a file of weights can name one.
+
+    Args:
+        spec: the path of a Python file, or a module's name as in an import.
 
     Raises:
         MissingFileError: no such file.
-        InputError: no such module, or it raises while it is imported; in one line.
+        InputError: no such module, or it raises while it is imported.
     """
     text = str(spec)
     path = Path(text).expanduser()
@@ -51,11 +54,30 @@ def loaded_plugins() -> list[str]:
     return list(_loaded)
 
 
+class Plugins:
+    """Stands first in what is sent to a new process: unpickled there, it loads what is loaded here.
+
+    What comes behind it may then be of classes that a plugin defines. A forked process has them anyway.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_all, (loaded_plugins(),)
+
+
+def _load_all(specs: list[str]) -> Plugins:
+    for spec in specs:
+        load_plugin(spec)
+    return Plugins()
+
+
 def named_object(spec: str) -> Any:
     """Return what `path/to/file.py:name` or `package.module:name` names; `name` may have dots.
 
     Raises:
         InputError: as `load_plugin`, or the module has no such name.
+
+    >>> named_object("math:sqrt")(4.0)
+    2.0
     """
     place, colon, name = spec.rpartition(":")
     if not (colon and place and name):

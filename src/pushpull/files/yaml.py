@@ -90,7 +90,7 @@ def check_values(kind: Any, values: Any, where: str) -> Any:
     # Before jsonargparse sees them: it would import a class or open a file that stands where keys belong.
     leaves = list(_leaves(kind, values, where))
     try:
-        return _parser(kind).parse_object(values)
+        return _parser(kind).parse_object(values, defaults=False)  # half the time; the class has them
     except ArgumentError as error:
         for key, value, hint in leaves:
             if not fits(value, hint):

@@ -3,7 +3,7 @@
 from pushpull.models import timm_entry as timm_entry
 from pushpull.models.factory import MODELS, create_model, default_input_style
 from pushpull.models.loading import load_weights
-from pushpull.models.preprocessing import model_preprocessing
+from pushpull.models.network import Network, NetworkSpec, load_network, load_run, model_preprocessing
 from pushpull.models.resnet import (
     INPUT_STYLES,
     CifarResNet,
@@ -26,9 +26,13 @@ __all__ = [
     "MODELS",
     "STEMS",
     "CifarResNet",
+    "Network",
+    "NetworkSpec",
     "PushPullResNet",
     "create_model",
     "default_input_style",
+    "load_network",
+    "load_run",
     "load_weights",
     "model_preprocessing",
     "register_stem",

@@ -18,7 +18,7 @@ class ModelConfig:
     Args:
         name: resnet18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32),
             `timm:NAME` or `torchvision:NAME`.
-        stem: the first layer: plain, pp0, pp3, pp5 (push-pull; the number is the side of the pooling), or
+        stem: the first layer: plain; pp0, pp3, pp5 (push-pull; the number is the side of the pooling);
             pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained), or pp3_balanced (ours, see
             docs/findings.md); for comparison also strisciuglio, blurpool, blur_after_conv and variants of the
             unit, see `pushpull.models.STEMS`.
@@ -27,7 +27,10 @@ class ModelConfig:
         pretrained: start from the library's published weights.
         weights: start from this file of weights (safetensors or .pth); a missing file is an error.
         alpha: inhibition strength of a push-pull stem, 0 or more; where a trained one starts; null
-            for the stem's own, in most 1.
+            for the stem's own, 1 for most.
+
+    Raises:
+        InputError: an alpha that is negative or not finite.
     """
 
     name: str = "resnet14"

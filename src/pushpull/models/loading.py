@@ -1,4 +1,4 @@
-"""Weights from a file into a network: all of them, or none and one clear line."""
+"""Weights from a file into a network, all of them or none; and into a file that says what they are of."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pushpull.errors import InputError, MissingFileError, one_line
+from pushpull.files import atomic_path
 
 _PICKLED = (".pth", ".pt")
+WEIGHTS_ENDINGS = (".safetensors", *_PICKLED)
 _WRAPPERS = ("state_dict", "model")
 # What DataParallel, DistributedDataParallel and torch.compile put before each key.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -48,8 +52,6 @@ def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         if path.suffix in _PICKLED:
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -99,3 +101,26 @@ def _check_fits(path: Path, own: Mapping[str, Any], loaded: Mapping[str, Tensor]
             complaints.append(f"{what} {', '.join(keys[:_SHOWN])}{more}")
     if complaints:
         raise InputError(f"{path} does not fit the model: it {'; '.join(complaints)}; nothing was loaded")
+
+
+def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """Write the state dict of `model` and `metadata` atomically."""
+    # Clones: safetensors stores neither shared nor strided (channels_last) memory.
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()
+    }
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the strings stored with the weights; a missing or corrupt file is an `InputError`."""
+    if not path.is_file():
+        raise MissingFileError(f"{path} does not exist; give a run folder that `pushpull train` finished")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} is not a readable safetensors file ({error}); train again or restore it"
+        ) from error

@@ -21,14 +21,7 @@ import torch
 from torch import Tensor
 
 from pushpull.random import native
-
-_GOLDEN = 0x9E3779B9 - (1 << 32)  # 2**32 / golden ratio, odd: spreads consecutive counters
-ODD = 0x846CA68B - (1 << 32)  # of Wellons' "lowbias32"
-MAGNITUDE = 0x7FFFFFFF  # all bits of a word but the sign
-_SEGMENT_BITS = 6  # of a float's mantissa name a segment of `Draws.normal`, the others a place in it
-PART_BITS = 23 - _SEGMENT_BITS
-FIRST_SEGMENT = 126 << _SEGMENT_BITS  # of the float 0.5
-BITS = 23  # of a word that become a number: then (k + 1/2) / 2**23 is exact in float32, and under 1
+from pushpull.random.words import BITS, FIRST_SEGMENT, GOLDEN, MAGNITUDE, ODD, PART_BITS, SEGMENT_BITS
 
 
 def _mix32_(x: Tensor) -> Tensor:
@@ -52,7 +45,7 @@ def _mix64(x: Tensor) -> Tensor:
 @torch.inference_mode(False)  # kept for calls that autograd may follow
 def _mixed_counter(count: int, device: torch.device) -> Tensor:
     """Return `count` distinct well-mixed int32 words: what all streams make of the numbers 0, 1, 2, ..."""
-    return _mix32_(_mix32_(torch.arange(count, dtype=torch.int32, device=device) * _GOLDEN))
+    return _mix32_(_mix32_(torch.arange(count, dtype=torch.int32, device=device) * GOLDEN))
 
 
 class Draws:
@@ -163,7 +156,7 @@ def _normal_table(device: torch.device) -> Tensor:
     Segments are those of floating-point numbers g in [1/2, 2^31]: 2^6 an octave. g stands for the
     probability g / 2^32 of a number further out than -ndtri(g / 2^32).
     """
-    bits = torch.arange((32 << _SEGMENT_BITS) + 1, dtype=torch.int32).add_(FIRST_SEGMENT) << PART_BITS
+    bits = torch.arange((32 << SEGMENT_BITS) + 1, dtype=torch.int32).add_(FIRST_SEGMENT) << PART_BITS
     bounds = -torch.special.ndtri(bits.view(torch.float32).double() * 2.0**-32)
     slope = (bounds[1:] - bounds[:-1]) * 2.0**-PART_BITS
     # The last bound is reached too, by words that round up to it: the median, 0.

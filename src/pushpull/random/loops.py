@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pushpull.random import BITS, FIRST_SEGMENT, MAGNITUDE, ODD, PART_BITS
 from pushpull.random.compiled import inlined, kernel
+from pushpull.random.words import BITS, FIRST_SEGMENT, MAGNITUDE, ODD, PART_BITS
 
 _ODD = np.int32(ODD)
 _SHIFT = np.int32(16)

@@ -16,6 +16,7 @@ import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -79,18 +80,13 @@ def run(function: Kernel, count: int, out: Tensor, *arguments: Any) -> None:
         task.result()
 
 
-def kernel(module: str, name: str) -> Kernel:
-    """Return a kernel of `corruptions.MODULE_loops`, which imports numba."""
-    return getattr(importlib.import_module(f"pushpull.corruptions.{module}_loops"), name)
-
-
 def empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return a contiguous tensor of x's shape, to be written to by a kernel."""
     return torch.empty(x.shape, dtype=dtype or x.dtype, device="cpu")
 
 
-def made(module: str, name: str, dtype: torch.dtype, x: Tensor, *arguments: Any) -> Tensor:
-    """Return what kernel `name` of `corruptions.MODULE_loops` makes of x, the same shape; (N, values) each.
+def made(kernel: Kernel, dtype: torch.dtype, x: Tensor, *arguments: Any) -> Tensor:
+    """Return what a kernel makes of x, the same shape; (N, values) each.
 
     Further tensors of x's size are given as (N, values) too.
     """
@@ -99,17 +95,17 @@ def made(module: str, name: str, dtype: torch.dtype, x: Tensor, *arguments: Any)
     flat = [
         y.reshape(count, -1) if isinstance(y, Tensor) and y.shape == x.shape else y for y in (x, *arguments)
     ]
-    run(kernel(module, name), count, out.view(count, -1), *flat)
+    run(kernel, count, out.view(count, -1), *flat)
     return out
 
 
-def images_by(module: str, name: str, x: Tensor, *arguments: Any) -> Tensor:
-    """Return what kernel `name` of `corruptions.MODULE_loops` makes of x, the same shape, image by image.
+def images_by(kernel: Kernel, x: Tensor, *arguments: Any) -> Tensor:
+    """Return what a kernel makes of x, the same shape, image by image.
 
     Python's floats are given as float32, also those in tuples.
     """
     out = empty_like(x)
-    run(kernel(module, name), len(x), out, x, *map(_numbers, arguments))
+    run(kernel, len(x), out, x, *map(_numbers, arguments))
     return out
 
 
@@ -123,3 +119,10 @@ def _numbers(argument: Any) -> Any:
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     """Return the threads of this process: a fork has none of its parent's."""
     return ThreadPoolExecutor(threads, thread_name_prefix="pushpull")
+
+
+def tables_on_the_host() -> AbstractContextManager[Any]:
+    """Undo `torch.set_default_device`: what names no device inside is a table of the CPU."""
+    # Not get_default_device, which fails in torch 2.6 after set_default_device(None). The context only where
+    # it is needed: it slows every operation down.
+    return torch.device("cpu") if torch.empty(0).device.type != "cpu" else nullcontext()

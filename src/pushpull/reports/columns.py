@@ -1,14 +1,79 @@
-"""The columns of a comparison: one home for each figure's name, convention and formula."""
+"""The columns of a comparison: name, convention, formula and value of each; the estimate that fills one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from statistics import fmean
+from typing import Any, Literal
 
-from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
+from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES
+from pushpull.errors import InputError
+from pushpull.evaluation import metrics
 
 Group = Literal["main", "family", "corruption", "extra"]
+LEVEL = 0.95
+# Top-1 errors by corruption and severity (NaN where not measured) and the clean error, of one result or the
+# means over several; in [0, 1].
+Errors = tuple[Mapping[str, Sequence[float]], float | None]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of `n` runs and their sample standard deviation (n - 1); `std` is None for a single run.
+
+    >>> Estimate.of([0.1, 0.3])
+    Estimate(mean=0.2, std=0.1414213562373095, n=2)
+    """
+
+    mean: float
+    std: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Estimate:
+        """Mean and sample standard deviation of at least one value."""
+        numbers = list(values)
+        assert numbers, "an estimate needs a value"
+        mean = math.fsum(numbers) / len(numbers)
+        if len(numbers) == 1:
+            return cls(mean, None, 1)
+        squares = math.fsum((number - mean) ** 2 for number in numbers)
+        return cls(mean, math.sqrt(squares / (len(numbers) - 1)), len(numbers))
+
+    def half_width(self, level: float = LEVEL) -> float | None:
+        """Half of the mean's confidence interval, t(n - 1) std / sqrt(n) with Student's t; None for n = 1.
+
+        Args:
+            level: of confidence, in (0, 1).
+        """
+        if self.std is None:
+            return None
+        from scipy.special import stdtrit  # a tenth of a second that other reports need not wait for
+
+        return float(stdtrit(self.n - 1, (1 + level) / 2)) * self.std / math.sqrt(self.n)
+
+    def text(
+        self, factor: float = 100.0, *, spread: bool = True, signed: bool = False, interval: bool = False
+    ) -> str:
+        """`12.3 ± 0.4`: one decimal each, after multiplying by `factor` (100: a fraction becomes percent).
+
+        Args:
+            factor: what is printed for 1.
+            spread: with the standard deviation, where there is one.
+            signed: with a plus sign above zero.
+            interval: with half of the 95 % interval in place of the standard deviation.
+
+        >>> Estimate(0.123, 0.004, 3).text()
+        '12.3 ± 0.4'
+        """
+        # Adding 0.0 turns the -0.0 that rounding leaves into 0.0.
+        mean = round(self.mean * factor, 1) + 0.0
+        text = f"{mean:+.1f}" if signed and mean else f"{mean:.1f}"
+        text = text.replace("-", "\N{MINUS SIGN}")
+        width = self.half_width() if interval else self.std
+        return f"{text} ± {width * factor:.1f}" if spread and width is not None else text
 
 
 @dataclass(frozen=True)
@@ -27,6 +92,11 @@ class Column:
     meaning: str
     factor: float = 100.0
     lower_is_better: bool = True
+
+    @property
+    def unit(self) -> str:
+        """Of the stored value: "fraction", "ratio" or "percent"."""
+        return "percent" if self.factor == 1 else "ratio" if "mce" in self.key else "fraction"
 
 
 CLEAN_ERROR = Column(
@@ -100,6 +170,7 @@ MAIN_COLUMNS = (
     RELATIVE_MCE_BASELINE,
     NET_REDUCTION,
 )
+NEED_CLEAN = (CLEAN_ERROR, RELATIVE_MCE_BASELINE, NET_REDUCTION)
 
 
 def family_column(family: str) -> Column:
@@ -144,3 +215,46 @@ def title(name: str) -> str:
 def severities_text(severities: Sequence[int]) -> str:
     """`5 severities` for all of them, else `severity 1, 3 only`."""
     return "5 severities" if len(severities) == 5 else f"severity {', '.join(map(str, severities))} only"
+
+
+def value(column: Column, own: Errors, base: Errors | None, mean: Errors | None) -> float:
+    """Return the stored value of a column: a fraction, a ratio, or for R_net percent.
+
+    Args:
+        own: whose value it is.
+        base: what R_net is against.
+        mean: the baseline's mean over its seeds, which the ratios divide by: a small error of one seed in a
+            denominator would make them wild.
+
+    Raises:
+        InputError: it is not defined for these errors.
+    """
+    if column.key in _MAIN:
+        return _MAIN[column.key](own, base, mean)
+    if column.group == "family":
+        return metrics.mean_corruption_error(own[0], FAMILIES[column.title])
+    return fmean(error for error in own[0][column.key] if not math.isnan(error))
+
+
+def _clean(errors: Errors) -> float:
+    if errors[1] is None:
+        raise InputError("the clean images were not measured")
+    return errors[1]
+
+
+def _net_reduction(own: Errors, base: Errors) -> float:
+    means = [metrics.mean_corruption_error(errors) for errors, _ in (own, base)]
+    return metrics.net_reduction(_clean(own), means[0], _clean(base), means[1])
+
+
+_MAIN: dict[str, Callable[[Errors, Any, Any], float]] = {
+    CLEAN_ERROR.key: lambda own, base, mean: _clean(own),
+    MEAN_CORRUPTION_ERROR.key: lambda own, base, mean: metrics.mean_corruption_error(own[0]),
+    MEAN_OF_SET.key: lambda own, base, mean: metrics.mean_corruption_error(own[0], own[0]),
+    MCE_ALEXNET.key: lambda own, base, mean: metrics.mce(own[0], "alexnet"),
+    MCE_BASELINE.key: lambda own, base, mean: metrics.mce(own[0], mean[0]),
+    RELATIVE_MCE_BASELINE.key: lambda own, base, mean: metrics.relative_mce(
+        own[0], _clean(own), mean[0], _clean(mean)
+    ),
+    NET_REDUCTION.key: lambda own, base, mean: _net_reduction(own, base),
+}

@@ -1,50 +1,67 @@
-"""A baseline and other models side by side: every figure of the table, with its spread over seeds."""
+"""Runs side by side: every figure of every row, its spread over seeds, its difference to another row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
+from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError
-from pushpull.reports.columns import NET_REDUCTION, Column
-from pushpull.reports.entries import UNNAMED, Entry, load_entry
-from pushpull.reports.estimate import Estimate
-from pushpull.reports.measures import Trial, curves, select_columns, trials, value
-from pushpull.reports.notes import footnotes, pairing
-from pushpull.reports.setting import Setting, both, require_same, setting_of
+from pushpull.evaluation.results import SEVERITIES, Results
+from pushpull.reports import columns as define
+from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, value
+from pushpull.reports.comparable import Setting, common_setting
+from pushpull.reports.notes import footnotes, pairing, seed_notes, twin_notes
+from pushpull.reports.read_results import UNNAMED, Entry, load_entry
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SCHEMA = "pushpull-comparison/1"
+FRAME_COLUMNS = ("row", "minus", "figure", "convention", "unit", "seeds", "mean", "std", "low95", "high95")
+
+# One result's errors; those that are subtracted from them; those of the baseline that R_net is against.
+_Trial = tuple[Errors, Errors | None, Errors | None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model.
+    """One model, or one row of a table.
 
     Args:
         label: what tables call it; unique in a comparison.
         source: where its results came from.
-        is_baseline: whether the others are compared with it.
-        pairing: how its seeds were set against the baseline's.
-        models: what ran, one a seed (the `model` section of results.json).
+        is_baseline: whether R_net, and in `compare` the differences, are against it.
+        pairing: how its seeds were set against the other row's, in words.
+        models: what ran, one per seed (the `model` section of results.json).
         preprocessing: the network's mean, std and size.
-        versions: package versions, one set a seed.
-        values: column key -> figure, errors as fractions in [0, 1]; a column that is not defined is absent.
-        differences: column key -> figure minus the baseline's, empty for the baseline.
-        curves: "mean", family and corruption -> one error a severity.
+        versions: package versions, one set per seed.
+        values: column key -> figure over all seeds, errors as fractions in [0, 1]; a column that is not
+            defined is absent.
+        differences: column key -> figure minus that of `against`, over `paired_seeds`; empty without one.
+        curves: "mean", family and corruption -> one error per severity.
+        against: label of the row that the differences are against; None: there are none.
+        paired_seeds: seeds that the differences are over.
+        baseline_seeds: seeds that R_net is over.
     """
 
     label: str
     source: str
     is_baseline: bool
     pairing: str
-    models: tuple[dict[str, Any], ...]
-    preprocessing: dict[str, Any]
-    versions: tuple[dict[str, str], ...]
+    models: tuple[Mapping[str, Any], ...]
+    preprocessing: Mapping[str, Any]
+    versions: tuple[Mapping[str, str], ...]
     values: dict[str, Estimate]
     differences: dict[str, Estimate]
     curves: dict[str, tuple[Estimate, ...]]
+    against: str | None = None
+    paired_seeds: tuple[int | None, ...] = ()
+    baseline_seeds: tuple[int | None, ...] = ()
 
     @property
     def seeds(self) -> tuple[int | None, ...]:
@@ -54,16 +71,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows (the baseline first) and columns, with what was measured and what a reader must know.
+    """Rows and columns, with what was measured and what a reader must know.
 
     Args:
         title: heading of the report.
         setting: data and corruptions, the same for every row.
         note: "demonstration, not evidence" where the data is only that, else None.
         columns: those that are defined here, in table order.
-        rows: the baseline, then the runs in the order given.
+        rows: in the order given; of `compare`, the baseline first.
         footnotes: conventions, and why a column is missing.
         commands: the commands that made it, for the report.
+        intervals: whether tables print 95 % intervals, and differences in tables of their own; else standard
+            deviations.
     """
 
     title: str
@@ -72,7 +91,8 @@ class Comparison:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     footnotes: tuple[str, ...]
-    commands: tuple[str, ...] = field(default=())
+    commands: tuple[str, ...] = ()
+    intervals: bool = False
 
     def group(self, *groups: str) -> tuple[Column, ...]:
         """The columns of these groups ("main", "family", "corruption", "extra")."""
@@ -80,13 +100,48 @@ class Comparison:
 
     def best(self, column: Column) -> frozenset[str]:
         """Labels of the rows with the best printed value (one decimal) of a column; several in a tie."""
-        values = {row.label: round(row.values[column.key].mean * column.factor, 1) for row in self.rows}
-        best = min(values.values()) if column.lower_is_better else max(values.values())
+        key, factor = column.key, column.factor
+        values = {
+            row.label: round(row.values[key].mean * factor, 1) for row in self.rows if key in row.values
+        }
+        best = (min if column.lower_is_better else max)(values.values(), default=None)
         return frozenset(label for label, value in values.items() if value == best)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values of everything; no NaN."""
         return {"schema": SCHEMA, **asdict(self)}
+
+    def to_dataframe(self) -> DataFrame:
+        """Return one line for each figure, and one for each difference, as a pandas data frame.
+
+        Returns:
+            Columns row, minus (empty, or the row that is subtracted), figure (a column's key), convention,
+            unit (fraction, ratio or percent), seeds, mean, std, low95 and high95, the 95 % interval of the
+            mean by Student's t; these three are NaN for a single seed.
+        """
+        import pandas  # a third of a second
+
+        lines: list[tuple[object, ...]] = []
+        for row in self.rows:
+            kinds = ("", row.seeds, row.values), (row.against or "", row.paired_seeds, row.differences)
+            for minus, seeds, estimates in kinds:
+                for column in self.columns:
+                    if column.key in estimates:
+                        of = row.baseline_seeds if column is NET_REDUCTION and not minus else seeds
+                        names = row.label, minus, column.key, column.metric, column.unit, seeds_text(of)
+                        lines.append((*names, *_frame_figures(estimates[column.key])))
+        return pandas.DataFrame(lines, columns=list(FRAME_COLUMNS))
+
+
+def seeds_text(seeds: Sequence[int | None]) -> str:
+    """The known seeds with spaces between: `0 1 2`."""
+    return " ".join(str(seed) for seed in seeds if seed is not None)
+
+
+def _frame_figures(estimate: Estimate) -> tuple[float, float, float, float]:
+    half = math.nan if (width := estimate.half_width()) is None else width
+    std = math.nan if estimate.std is None else estimate.std
+    return estimate.mean, std, estimate.mean - half, estimate.mean + half
 
 
 def compare(
@@ -99,8 +154,9 @@ def compare(
     """Set models against a baseline, figure by figure.
 
     Figures of several seeds are their mean and sample standard deviation. R_net and the differences are
-    computed a seed at a time: against the baseline's result of the same seed where both have the same seeds,
+    computed seed by seed: against the baseline's result of the same seed where both have the same seeds,
     else against the baseline's mean over seeds. mCE and relative mCE vs baseline always divide by that mean.
+    `pushpull.evaluation.metrics` has the formulas and their sources.
 
     Args:
         baseline: a run folder, a results.json, a folder of run folders (seeds of one model), or an `Entry`.
@@ -108,101 +164,252 @@ def compare(
         title: heading of the report; by default it names the models.
         commands: commands that made the results, printed in the report.
 
+    Returns:
+        The rows, the baseline first; for `to_dataframe()`, `write_report` and the like.
+
     Raises:
-        InputError: a result is not complete, two were not measured alike, or something is named twice.
+        InputError: a result is not complete, two were not measured in the same way, or one is named twice.
         MissingFileError: a path holds no results.
+
+    >>> both = compare("runs/plain", ["runs/pp3"])  # doctest: +SKIP
+    >>> both.rows[1].differences["fog"].text(signed=True)  # doctest: +SKIP
+    '−2.3 ± 0.4'
     """
     entries = [entry if isinstance(entry, Entry) else load_entry(entry) for entry in (baseline, *runs)]
     if len(entries) < 2:
         raise InputError("only a baseline was given; name at least one run: pushpull compare BASELINE RUN...")
-    labels = _unique_labels(entries)
-    setting = _common_setting(entries)
-    every = [trials(entries[0], entry) for entry in entries]
-    columns, omitted = select_columns(setting, [trial for group in every for trial in group])
+    return _against_first(entries, _unique_labels(entries), title, commands)
+
+
+def _against_first(
+    entries: Sequence[Entry], labels: Sequence[str], title: str | None, commands: Sequence[str]
+) -> Comparison:
+    setting = common_setting(
+        (f"{entry.source} ({result.label})", result) for entry in entries for result in entry.results
+    )
+    first = entries[0]
+    mean = _errors(first.results)
+    every = [_against_baseline(entry, first, mean) for entry in entries]
+    columns, omitted = _defined_columns(setting, [trial for trials in every for trial in trials], mean)
+    others = ", ".join(labels[1:]) if len(labels) < 5 else f"{len(labels) - 1} models"
     return Comparison(
-        title=title
-        or f"{', '.join(labels[1:]) if len(labels) < 5 else f'{len(labels) - 1} models'} against {labels[0]}",
+        title=title or f"{others} against {labels[0]}",
         setting=setting,
-        note=entries[0].results[0].data["note"],
+        note=first.results[0].data["note"],
         columns=columns,
-        rows=_rows(entries, labels, every, columns, setting),
-        footnotes=footnotes(setting, columns, omitted, entries),
+        rows=tuple(
+            _row(entry, label, setting, columns, trials, mean, labels[0], labels[0], pairing(first, entry))
+            for entry, label, trials in zip(entries, labels, every, strict=True)
+        ),
+        footnotes=footnotes(setting, columns, entries, [*omitted, *seed_notes(entries)]),
         commands=tuple(commands),
     )
 
 
-_Figures = tuple[dict[str, Estimate], dict[str, Estimate], dict[str, tuple[Estimate, ...]]]
-
-
-def _figures(
-    columns: Sequence[Column], setting: Setting, group: Sequence[Trial], is_baseline: bool
-) -> _Figures:
-    """Values, differences and curves of one row."""
-    values = {column.key: Estimate.of([value(column, trial) for trial in group]) for column in columns}
-    differences = {}
-    if is_baseline:
-        # Zero by definition: a spread of 0.0 beside it would look like a measurement.
-        if NET_REDUCTION.key in values:
-            values[NET_REDUCTION.key] = Estimate(0.0, None, len(group))
-    else:
-        differences = {
-            column.key: Estimate.of(
-                [value(column, trial) - value(column, trial.of_baseline()) for trial in group]
-            )
-            for column in columns
-        }
-    by_severity = {
-        name: tuple(Estimate.of(of_trials) for of_trials in points)
-        for name, points in curves(setting, group).items()
-    }
-    return values, differences, by_severity
-
-
-def _rows(
+def compare_twins(
     entries: Sequence[Entry],
-    labels: Sequence[str],
-    every: Sequence[Sequence[Trial]],
-    columns: Sequence[Column],
-    setting: Setting,
-) -> tuple[Row, ...]:
-    baseline = entries[0]
-    return tuple(
-        _row(baseline, entry, label, _figures(columns, setting, group, entry is baseline))
-        for entry, label, group in zip(entries, labels, every, strict=True)
+    twins: Mapping[str, str | None],
+    baseline: str,
+    *,
+    title: str = "",
+    commands: Sequence[str] = (),
+) -> Comparison:
+    """Set each row of a table against its twin, seed by seed, over the seeds that both have.
+
+    R_net is against the baseline, over the seeds that the row and the baseline have, but for those where the
+    baseline makes no error, which R_net divides by. All figures have 95 % intervals.
+
+    Args:
+        entries: the rows, by their labels; each with complete results of the 15 corruptions x 5 severities.
+        twins: label -> label of the row that it is paired with, or None.
+        baseline: label of the row that R_net is against; need not be among the entries.
+        title: heading.
+        commands: what makes the table.
+
+    Returns:
+        One row for each entry, in their order.
+
+    Raises:
+        InputError: no entry, or two results were not measured in the same way.
+    """
+    if not entries:
+        raise InputError("no results; train and evaluate a row first")
+    setting = common_setting(
+        (f"{entry.label} seed {result.model['seed']}", result)
+        for entry in entries
+        for result in entry.results
     )
+    against_mean = (define.MCE_BASELINE, define.RELATIVE_MCE_BASELINE)
+    columns = [column for column in _measured_columns(setting)[0] if column not in against_mean]
+    rows = _twin_rows(entries, twins, baseline, setting, columns)
+    notes = twin_notes({row.label: (row.seeds, row.baseline_seeds) for row in rows}, baseline)
+    note, said = entries[0].results[0].data["note"], footnotes(setting, columns, entries, notes)
+    return Comparison(title, setting, note, tuple(columns), rows, said, tuple(commands), intervals=True)
 
 
-def _row(baseline: Entry, entry: Entry, label: str, figures: _Figures) -> Row:
-    values, differences, by_severity = figures
-    first = entry.results[0]
+def _twin_rows(
+    entries: Sequence[Entry],
+    twins: Mapping[str, str | None],
+    baseline: str,
+    setting: Setting,
+    columns: Sequence[Column],
+) -> tuple[Row, ...]:
+    errors: dict[str | None, dict[int | None, Errors]] = {
+        entry.label: {result.model["seed"]: _errors([result]) for result in entry.results}
+        for entry in entries
+    }
+    bases = {seed: base for seed, base in errors.get(baseline, {}).items() if base[1]}
+    rows = []
+    for entry in entries:
+        label, twin = entry.label, twins.get(entry.label)
+        of_twin = errors.get(twin, {})
+        trials = [(own, of_twin.get(seed), bases.get(seed)) for seed, own in errors[label].items()]
+        said = "paired by seed" if any(partner for _, partner, _ in trials) else ""
+        rows.append(_row(entry, label, setting, columns, trials, None, baseline, twin, said))
+    return tuple(rows)
+
+
+def _row(
+    entry: Entry,
+    label: str,
+    setting: Setting,
+    columns: Sequence[Column],
+    trials: Sequence[_Trial],
+    mean: Errors | None,
+    baseline: str,
+    against: str | None,
+    said: str,
+) -> Row:
+    values, differences = _estimates(columns, trials, mean, label == baseline)
+    paired = [seed for seed, trial in zip(entry.seeds, trials, strict=True) if trial[1] is not None]
+    based = [seed for seed, trial in zip(entry.seeds, trials, strict=True) if trial[2] is not None]
     return Row(
         label=label,
         source=entry.source,
-        is_baseline=entry is baseline,
-        pairing=pairing(baseline, entry),
+        is_baseline=label == baseline,
+        pairing=said,
         models=tuple(dict(result.model) for result in entry.results),
-        preprocessing=dict(first.preprocessing),
+        preprocessing=dict(entry.results[0].preprocessing),
         versions=tuple(dict(result.versions) for result in entry.results),
         values=values,
         differences=differences,
-        curves=by_severity,
+        curves=_curves(setting, [own for own, _, _ in trials]),
+        against=against if paired else None,
+        paired_seeds=tuple(paired),
+        baseline_seeds=tuple(based),
     )
 
 
-def _common_setting(entries: Sequence[Entry]) -> Setting:
-    """The setting that all results share; others are refused, the first difference named."""
-    named = []
-    for entry in entries:
-        for result in entry.results:
-            name = f"{entry.source} ({result.label})"
-            named.append((name, setting_of(result, name)))
-            # Not against the first alone: two runs in memory must agree though a set on disk came first.
-            for earlier_name, earlier in named[:-1]:
-                require_same(earlier, earlier_name, named[-1][1], name)
-    common = named[0][1]
-    for _, setting in named[1:]:
-        common = both(common, setting)
-    return common
+def _estimates(
+    columns: Sequence[Column], trials: Sequence[_Trial], mean: Errors | None, is_baseline: bool
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """Return the values and the differences of one row, by column."""
+    values, differences = {}, {}
+    for column in columns:
+        reduction = column is NET_REDUCTION
+        found = [
+            value(column, own, base, mean) for own, _, base in trials if base is not None or not reduction
+        ]
+        if found:
+            # Zero by definition: a spread of 0.0 beside it would look like a measurement.
+            of_itself = reduction and is_baseline
+            values[column.key] = Estimate(0.0, None, len(found)) if of_itself else Estimate.of(found)
+        pairs = [(own, partner, base) for own, partner, base in trials if partner is not None]
+        # Over the seeds of the other differences, or not at all.
+        if pairs and not (reduction and any(base is None for _, _, base in pairs)):
+            differences[column.key] = Estimate.of(
+                [
+                    value(column, own, base, mean) - value(column, partner, base, mean)
+                    for own, partner, base in pairs
+                ]
+            )
+    return values, differences
+
+
+def _errors(results: Sequence[Results]) -> Errors:
+    """The errors of one result, or the means of several that were measured in the same way."""
+    every = [result.errors() for result in results]
+    errors = {
+        name: [fmean(values) for values in zip(*(one[name] for one in every), strict=True)]
+        for name in every[0]
+    }
+    clean = None if results[0].clean is None else fmean(result.clean_error for result in results)
+    return errors, clean
+
+
+def _against_baseline(entry: Entry, baseline: Entry, mean: Errors) -> list[_Trial]:
+    """Each result against the baseline's of the same seed where both have the same seeds, else its mean."""
+    own = [_errors([result]) for result in entry.results]
+    if entry is baseline:
+        return [(one, None, one) for one in own]
+    partners: dict[int | None, Errors] = {}
+    if entry.is_paired_with(baseline):
+        partners = {
+            seed: _errors([result]) for seed, result in zip(baseline.seeds, baseline.results, strict=True)
+        }
+    others = [partners.get(seed, mean) for seed in entry.seeds]
+    return [(one, other, other) for one, other in zip(own, others, strict=True)]
+
+
+def _defined_columns(
+    setting: Setting, trials: Sequence[_Trial], mean: Errors
+) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """The columns that are defined for all trials, and one sentence for each kind that is left out."""
+    candidates, reasons = _measured_columns(setting)
+    chosen = []
+    for column in candidates:
+        try:
+            for own, _, base in trials:
+                value(column, own, base, mean)
+        except InputError as error:
+            reasons.append(f"{column.title} is not shown: {error}.")
+        else:
+            chosen.append(column)
+    return tuple(chosen), tuple(reasons)
+
+
+def _measured_columns(setting: Setting) -> tuple[list[Column], list[str]]:
+    """Columns by what was measured, with the reasons for those that cannot be there."""
+    found: list[Column] = list(define.MAIN_COLUMNS)
+    reasons = []
+    if setting.clean_images is None:
+        found = [column for column in found if column not in define.NEED_CLEAN]
+        reasons.append("E, relative mCE and R_net are not shown: the clean images were not measured.")
+    whole = setting.severities == SEVERITIES
+    if not whole or not set(CORRUPTIONS) <= set(setting.corruptions):
+        found = [column for column in found if column is define.CLEAN_ERROR]
+        count = len(set(CORRUPTIONS) & set(setting.corruptions))
+        reasons.append(
+            "Mean corruption error, mCE and R_net are not shown: means need all 15 x 5; measured were "
+            f"{count} of the 15 corruptions at severity {', '.join(map(str, setting.severities))}."
+        )
+    elif not setting.is_imagenet:
+        found.remove(define.MCE_ALEXNET)
+        reasons.append(
+            "mCE vs AlexNet is not shown: it is defined for ImageNet-C only (severity scale imagenet, "
+            f"1000 classes); here the scale is {setting.scale} and there are {len(setting.classes)} classes."
+        )
+    if whole and not set(CORRUPTIONS) & set(setting.corruptions):
+        found.append(define.MEAN_OF_SET)
+    if whole:
+        families = [name for name in FAMILIES if set(FAMILIES[name]) <= set(setting.corruptions)]
+        found += map(define.family_column, families)
+    found += [define.corruption_column(name, setting.severities) for name in setting.corruptions]
+    return found, reasons
+
+
+def _curves(setting: Setting, every: Sequence[Errors]) -> dict[str, tuple[Estimate, ...]]:
+    """Errors by severity: of corruptions, of families that were measured whole, and "mean" (all 15)."""
+    sets: dict[str, tuple[str, ...]] = {name: (name,) for name in setting.corruptions}
+    sets |= {**FAMILIES, "mean": CORRUPTIONS}
+    return {
+        name: tuple(
+            Estimate.of([fmean(errors[member][severity - 1] for member in members) for errors, _ in every])
+            for severity in setting.severities
+        )
+        for name, members in sets.items()
+        if set(members) <= set(setting.corruptions)
+    }
 
 
 def _unique_labels(entries: Sequence[Entry]) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -15,10 +15,9 @@ from matplotlib.figure import Figure
 
 from pushpull.corruptions import FAMILIES
 from pushpull.files import atomic_path
-from pushpull.reports.columns import MEAN_CORRUPTION_ERROR, title
-from pushpull.reports.comparison import Comparison, Row
-from pushpull.reports.estimate import Estimate
-from pushpull.reports.layout import seeds_text
+from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, Column, title
+from pushpull.reports.comparison import Comparison, Row, seeds_text
+from pushpull.reports.layout import all_runs_text
 
 # The page swaps these for its own colours, in light and in dark.
 INK, GRID, BLUE = "#222426", "#d5d8dc", "#0072b2"
@@ -26,172 +25,137 @@ INK, GRID, BLUE = "#222426", "#d5d8dc", "#0072b2"
 _COLOURS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h", "*")
 _DOTS_PER_INCH = 150
-
-
+_EMPTY = "."
 _Line = Literal["-", ""] | tuple[float, Sequence[float]]
-
-
-@dataclass(frozen=True)
-class _Look:
-    colour: str
-    marker: str
-    line: _Line
+_Look = tuple[str, str, _Line]  # colour, marker, line
 
 
 def error_by_severity(comparison: Comparison) -> Figure:
-    """Error against severity: the mean of the 15 and one panel a family, with a band of one deviation.
+    """Error against severity: the mean of the 15 and one panel per family, with a band of one deviation.
 
-    Where neither the 15 nor a family was measured whole, one panel a corruption. Severity 0 is clean.
+    Where neither the 15 nor a family was measured whole, one panel per corruption. Severity 0 is clean.
     """
-    names = _panels(comparison)
-    with_mean = names[0] == "mean" and len(names) == 5
-    figure = Figure(figsize=(10, 4.6) if with_mean else _grid_size(len(names)), layout="constrained")
-    if with_mean:
-        grid = figure.add_gridspec(2, 4)
-        axes = [figure.add_subplot(grid[:, :2])]
-        axes += [figure.add_subplot(grid[i // 2, 2 + i % 2]) for i in range(4)]
-    else:
-        columns = min(3, len(names))
-        axes = [figure.add_subplot(-(-len(names) // columns), columns, i + 1) for i in range(len(names))]
-    top = 100 * max(
-        point.mean + (point.std or 0)
-        for row in comparison.rows
-        for name in names
-        for point in row.curves[name]
-    )
-    for name, panel in zip(names, axes, strict=True):
-        _draw_curves(panel, comparison, name)
+    curves = comparison.rows[0].curves
+    whole = [name for name in ("mean", *FAMILIES) if name in curves]
+    names = whole or list(comparison.setting.corruptions)
+    with_mean = "mean" in whole
+    mosaic: list[Any] = [["mean", "mean", "noise", "blur"], ["mean", "mean", "weather", "digital"]]
+    size = 10.0, 4.6
+    if not with_mean:
+        width, lines = min(3, len(names)), -(-len(names) // 3)
+        padded = names + [_EMPTY] * (width * lines - len(names))
+        mosaic = [padded[at : at + width] for at in range(0, len(padded), width)]
+        size = 3.4 * width + 0.6, 2.4 * lines + 0.8
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplot_mosaic(mosaic, empty_sentinel=_EMPTY)
+    for name in names:
+        _draw_curves(axes[name], comparison, name, large=with_mean and name == "mean", small=with_mean)
+    top = max(panel.dataLim.ymax for panel in axes.values())
+    for panel in axes.values():
         panel.set_ylim(0, min(100, top * 1.05) if top else 1)
-        large = with_mean and name == "mean"
-        panel.set_title(_panel_title(name), loc="left", fontsize=11 if large else 9, color=INK)
-        panel.tick_params(labelsize=9 if large else 8)
-        if large or not with_mean:
-            panel.set_xlabel(
-                "severity (0: clean)" if _has_clean(comparison) else "severity", fontsize=9, color=INK
-            )
-            panel.set_ylabel("top-1 error, percent", fontsize=9, color=INK)
-    _legend(figure, comparison)
-    _frame(figure, axes, comparison)
+    _legend(figure, comparison, comparison.rows)
+    _frame(figure, [axes[name] for name in names], comparison)
     return figure
 
 
-def _panels(comparison: Comparison) -> list[str]:
-    curves = comparison.rows[0].curves
-    whole = [name for name in ("mean", *FAMILIES) if name in curves]
-    return whole or list(comparison.setting.corruptions)
-
-
-def _panel_title(name: str) -> str:
-    if name == "mean":
-        return "Mean of 15 corruptions (not AlexNet-normalised)"
-    return name.capitalize() if name in FAMILIES else title(name)
-
-
-def _grid_size(panels: int) -> tuple[float, float]:
-    columns = min(3, panels)
-    return 3.4 * columns + 0.6, 2.4 * -(-panels // columns) + 0.8
-
-
-def _has_clean(comparison: Comparison) -> bool:
-    return comparison.setting.clean_images is not None
-
-
-def _draw_curves(panel: Axes, comparison: Comparison, name: str) -> None:
-    for row, look in zip(comparison.rows, _looks(comparison.rows), strict=True):
-        points = list(row.curves[name])
-        severities = list(comparison.setting.severities)
-        if _has_clean(comparison):
-            points.insert(0, row.values["clean_error"])
-            severities.insert(0, 0)
+def _draw_curves(panel: Axes, comparison: Comparison, name: str, *, large: bool, small: bool) -> None:
+    """One line per row; axes are labelled on a large panel and where no panel is `small`."""
+    has_clean = comparison.setting.clean_images is not None
+    severities = [*([0] if has_clean else []), *comparison.setting.severities]
+    for row, (colour, marker, line) in zip(comparison.rows, _looks(comparison.rows), strict=True):
+        points = [*([row.values["clean_error"]] if has_clean else []), *row.curves[name]]
         means = [100 * point.mean for point in points]
         spreads = [100 * (point.std or 0) for point in points]
         panel.plot(
-            severities,
-            means,
-            color=look.colour,
-            marker=look.marker,
-            linestyle=look.line,
-            markersize=4,
-            linewidth=1.6,
+            severities, means, color=colour, marker=marker, linestyle=line, markersize=4, linewidth=1.6
         )
         if any(spreads):
             low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
             high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
-            panel.fill_between(severities, low, high, color=look.colour, alpha=0.18, linewidth=0)
+            panel.fill_between(severities, low, high, color=colour, alpha=0.18, linewidth=0)
     panel.set_xticks(severities)
+    said = name.capitalize() if name in FAMILIES else title(name)
+    said = "Mean of 15 corruptions (not AlexNet-normalised)" if name == "mean" else said
+    panel.set_title(said, loc="left", fontsize=11 if large else 9, color=INK)
+    panel.tick_params(labelsize=9 if large else 8)
+    if large or not small:
+        panel.set_xlabel("severity (0: clean)" if has_clean else "severity", fontsize=9, color=INK)
+        panel.set_ylabel("top-1 error, percent", fontsize=9, color=INK)
 
 
 def differences(comparison: Comparison) -> Figure:
-    """Each corruption's error minus the baseline's, in percentage points, with a bar of one deviation."""
-    columns = [*comparison.group("corruption", "extra")][::-1]
-    mean = [column for column in comparison.columns if column is MEAN_CORRUPTION_ERROR]
-    columns = mean + columns
-    rows = comparison.rows[1:]
-    # Models that share a line are set apart vertically, within 0.6 of the distance between lines.
+    """What rows do against the row that each is compared with, in percentage points, left of 0: better.
+
+    One line per figure, one mark per row. Of `compare`: each corruption and the mean of the 15, with a bar of
+    one standard deviation. Of rows and their twins: the clean error, the mean and the families, with a bar of
+    the 95 % interval. Without a bar for a single seed.
+    """
+    rows = [row for row in comparison.rows if row.against is not None]
+    columns = _difference_columns(comparison)
+    # Rows that share a line are set apart vertically, within 0.6 of the distance between lines.
     step = 0.6 / max(1, len(rows))
-    height = 1.6 + len(columns) * max(0.24, 0.13 * len(rows))
-    figure = Figure(figsize=(7.5, height), layout="constrained")
+    height = 1.6 + len(columns) * max(0.24, 0.14 * len(rows))
+    figure = Figure(figsize=(8, height), layout="constrained")
     panel = figure.add_subplot()
-    for i, (row, look) in enumerate(zip(rows, _looks(comparison.rows)[1:], strict=True)):
-        offset = ((len(rows) - 1) / 2 - i) * step
+    looks = {row.label: look for row, look in zip(comparison.rows, _looks(comparison.rows), strict=True)}
+    for i, row in enumerate(rows):
         estimates = [row.differences[column.key] for column in columns]
+        widths = [one.half_width() if comparison.intervals else one.std for one in estimates]
         panel.errorbar(
             [100 * estimate.mean for estimate in estimates],
-            [position + offset for position in range(len(columns))],
-            xerr=_bars(estimates),
-            color=look.colour,
-            fmt=look.marker,
+            [place + ((len(rows) - 1) / 2 - i) * step for place in range(len(columns))],
+            xerr=None if widths[0] is None else [100 * (width or 0.0) for width in widths],
+            color=looks[row.label][0],
+            fmt=looks[row.label][1],
             markersize=5,
             elinewidth=1.2,
         )
     panel.axvline(0, color=INK, linewidth=1)
-    panel.set_yticks(range(len(columns)), [_difference_label(column.key, column.title) for column in columns])
+    names = ["mean of the 15" if column is MEAN_CORRUPTION_ERROR else column.title for column in columns]
+    panel.set_yticks(range(len(columns)), names)
     panel.set_ylim(-0.6, len(columns) - 0.4)
-    if mean:
+    if columns[0] is MEAN_CORRUPTION_ERROR:
         panel.axhline(0.5, color=GRID, linewidth=1)
-    panel.set_xlabel(
-        f"error minus that of {_literal(comparison.rows[0].label)}, percentage points (left of 0: better)",
-        fontsize=9,
-        color=INK,
-    )
+    other = "the twin without push-pull" if comparison.intervals else _literal(comparison.rows[0].label)
+    text = f"error minus that of {other}, percentage points (left of 0: better)"
+    panel.set_xlabel(text, fontsize=9, color=INK)
     panel.tick_params(labelsize=9)
-    _legend(figure, comparison, with_baseline=False)
+    _legend(figure, comparison, rows)
     _frame(figure, [panel], comparison)
     return figure
 
 
-def _difference_label(key: str, text: str) -> str:
-    return "mean of the 15" if key == MEAN_CORRUPTION_ERROR.key else text
-
-
-def _bars(estimates: Sequence[Estimate]) -> list[float] | None:
-    return None if estimates[0].std is None else [100 * (estimate.std or 0.0) for estimate in estimates]
+def _difference_columns(comparison: Comparison) -> list[Column]:
+    """The lines of `differences`, the lowest first."""
+    mean = [column for column in comparison.columns if column is MEAN_CORRUPTION_ERROR]
+    if comparison.intervals:
+        clean = [column for column in comparison.columns if column is CLEAN_ERROR]
+        return [*clean, *mean, *comparison.group("family")][::-1]
+    return mean + [*comparison.group("corruption", "extra")][::-1]
 
 
 def _looks(rows: Sequence[Row]) -> list[_Look]:
-    """One look a row; line styles change when the colours run out."""
+    """One look per row, the baseline's first; line styles change when the colours run out."""
     lines: tuple[_Line, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
-    looks = [_Look(INK, "o", (0, (4, 2)))]
+    looks: list[_Look] = [(INK, "o", (0, (4, 2)))]
     for i in range(len(rows) - 1):
-        looks.append(
-            _Look(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)], lines[i // len(_COLOURS) % 3])
-        )
+        line = lines[i // len(_COLOURS) % 3]
+        looks.append((_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)], line))
     return looks
 
 
-def _legend(figure: Figure, comparison: Comparison, *, with_baseline: bool = True) -> None:
+def _legend(figure: Figure, comparison: Comparison, rows: Sequence[Row]) -> None:
     handles, labels = [], []
-    for row, look in zip(comparison.rows, _looks(comparison.rows), strict=True):
-        if row.is_baseline and not with_baseline:
-            continue
-        line: _Line = look.line if with_baseline else ""
-        handles.append(
-            matplotlib.lines.Line2D(
-                [], [], color=look.colour, marker=look.marker, linestyle=line, markersize=5
+    with_lines = len(rows) == len(comparison.rows)
+    for row, (colour, marker, line) in zip(comparison.rows, _looks(comparison.rows), strict=True):
+        if row in rows:
+            style: _Line = line if with_lines else ""
+            handles.append(
+                matplotlib.lines.Line2D([], [], color=colour, marker=marker, linestyle=style, markersize=5)
             )
-        )
-        labels.append(_literal(f"{row.label} (baseline)" if row.is_baseline else row.label))
-    longest = max(map(len, labels))
+            about = f" (seeds {seeds_text(row.paired_seeds)})" if comparison.intervals else ""
+            labels.append(_literal(f"{row.label} (baseline)" if row.is_baseline else row.label + about))
+    longest = max(map(len, labels), default=0)
     figure.legend(
         handles,
         labels,
@@ -209,8 +173,9 @@ def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None
     setting = comparison.setting
     said = "" if comparison.note is None or comparison.note in setting.label else f" ({comparison.note})"
     measured = f"{setting.label}{said}; {setting.images} images; {setting.scale} scale"
+    over = "bars: 95 % over seeds, paired" if comparison.intervals else all_runs_text(comparison)
     figure.supxlabel(
-        _literal(f"{measured}; {seeds_text(comparison)}"),
+        _literal(f"{measured}; {over}"),
         x=0.01,
         ha="left",
         fontsize=8,
@@ -244,8 +209,6 @@ def save(figure: Figure, path: Path | str) -> Path:
 
 def svg_text(figure: Figure) -> str:
     """The figure as SVG source with a transparent ground and real text, to stand inside a page."""
-    import io
-
     stream = io.StringIO()
     figure.set_facecolor("none")
     _print_svg(figure, stream)

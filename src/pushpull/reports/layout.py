@@ -1,13 +1,13 @@
-"""The tables of a comparison as text cells, the same for the terminal, Markdown and HTML."""
+"""The tables of a comparison as text cells, the same for the terminal, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pushpull.reports.columns import Column, severities_text
-from pushpull.reports.comparison import Comparison, Row
+from pushpull.reports.columns import Column, Estimate, severities_text
+from pushpull.reports.comparison import Comparison, Row, seeds_text
 
 Trend = Literal["better", "worse", "same"]
 
@@ -17,82 +17,136 @@ class Cell:
     """One figure as it is printed.
 
     Args:
-        text: the figure with its spread, in percent.
-        best: whether no row has a better one.
+        text: the figure with its spread, in percent; empty where there is none.
+        bold: of an error, whether no row has a better one; of a difference, whether its 95 % interval leaves
+            zero out.
         trend: against the baseline; "same" where the printed figures do not differ, and for the baseline.
         difference: the signed difference to the baseline, empty for the baseline.
         points: the same in percentage points, for shading.
     """
 
     text: str
-    best: bool
-    trend: Trend
+    bold: bool = False
+    trend: Trend = "same"
     difference: str = ""
     points: float = 0.0
 
 
-@dataclass(frozen=True)
-class Table:
-    """A caption, column heads and rows of cells; `corner` heads the column of row heads."""
-
-    caption: str
-    corner: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+# A caption; the heads, that of the row heads first; the row heads with their cells.
+Table = tuple[str, list[str], list[tuple[str, list[Cell]]]]
+BY_CORRUPTION = "corruption"  # the first head of tables whose columns are models
 
 
-def main_table(comparison: Comparison) -> Table | None:
-    """One row a model: clean error, the means with their conventions, R_net; None where none is defined."""
-    columns = comparison.group("main")
-    return _by_model(comparison, columns, "Clean and mean corruption error, percent") if columns else None
-
-
-def family_table(comparison: Comparison) -> Table | None:
-    """One row a model, one column a family; None where no family was measured whole."""
-    columns = comparison.group("family")
-    return _by_model(comparison, columns, "Mean error by family of corruptions, percent") if columns else None
-
-
-def corruption_table(comparison: Comparison, rows: Sequence[Row] | None = None) -> Table:
-    """One row a corruption, one column a model (all, or those of `rows`)."""
-    shown = comparison.rows if rows is None else tuple(rows)
-    return Table(
-        f"Error by corruption (mean over {severities_text(comparison.setting.severities)}), percent",
-        "corruption",
-        tuple(row.label for row in shown),
-        tuple(
-            (
-                f"{column.title} (extra)" if column.group == "extra" else column.title,
-                tuple(_cell(comparison, column, row) for row in shown),
-            )
-            for column in comparison.group("corruption", "extra")
+def tables(comparison: Comparison) -> list[Table]:
+    """All tables of a comparison, in their order; those without a column are left out."""
+    if comparison.intervals:
+        return _interval_tables(comparison)
+    main, families = comparison.group("main"), comparison.group("family")
+    found = [
+        _by_row(
+            "Clean and mean corruption error, percent", "model", main, comparison.rows, _shown(comparison)
         ),
-    )
+        _by_row(
+            "Mean error by family of corruptions, percent",
+            "model",
+            families,
+            comparison.rows,
+            _shown(comparison),
+        ),
+    ]
+    if any(len(row.seeds) > 1 for row in comparison.rows):
+        pairs = [row for row in comparison.rows if row.against]
+        caption = f"Difference to {comparison.rows[0].label}, percentage points, with 95 % intervals"
+        found.append(_by_row(caption, "model", (*main, *families), pairs, _difference))
+    over = severities_text(comparison.setting.severities)
+    caption = f"Error by corruption (mean over {over}), percent"
+    found.append(_by_corruption(caption, comparison, comparison.rows, _shown(comparison)))
+    return [table for table in found if len(table[1]) > 1]
 
 
-def _by_model(comparison: Comparison, columns: Sequence[Column], caption: str) -> Table:
-    return Table(
+def _interval_tables(comparison: Comparison) -> list[Table]:
+    """The tables of rows and their twins: what was measured, and the differences with their intervals."""
+    pairs = [row for row in comparison.rows if row.against]
+    main = comparison.group("main", "family")
+    found = [_by_row("Errors and R_net, percent", "row", main, comparison.rows, _interval)]
+    if pairs:
+        caption = "Row minus its twin without push-pull, same seeds, percentage points"
+        found.append(_by_row(caption, "difference", main, pairs, _difference))
+    caption = "Errors by corruption (mean of 5 severities), percent"
+    found.append(_by_corruption(caption, comparison, comparison.rows, _interval))
+    if pairs:
+        caption = "The same, row minus its twin, percentage points"
+        found.append(_by_corruption(caption, comparison, pairs, _difference))
+    return found
+
+
+_MakeCell = Callable[[Row, Column], Cell]
+
+
+def _by_row(
+    caption: str, corner: str, columns: Sequence[Column], rows: Sequence[Row], cell: _MakeCell
+) -> Table:
+    """One line per row; where intervals are shown, with the seeds that they are over."""
+    heads, lines = [column.title for column in columns], []
+    for row in rows:
+        cells = [cell(row, column) for column in columns]
+        if corner != "model":
+            seeds = row.seeds if cell is _interval else row.paired_seeds
+            cells.insert(0, Cell(seeds_text(seeds)))
+        lines.append((row.label if corner != "difference" else _pair(row), cells))
+    return caption, [corner, *(["seeds"] if corner != "model" else []), *heads], lines
+
+
+def _by_corruption(caption: str, comparison: Comparison, rows: Sequence[Row], cell: _MakeCell) -> Table:
+    """One line per corruption, one column per row."""
+    lines = []
+    for column in comparison.group("corruption", "extra"):
+        name = f"{column.title} (extra)" if column.group == "extra" else column.title
+        lines.append((name, [cell(row, column) for row in rows]))
+    return (
         caption,
-        "model",
-        tuple(column.title for column in columns),
-        tuple(
-            (row.label, tuple(_cell(comparison, column, row) for column in columns))
-            for row in comparison.rows
-        ),
+        [BY_CORRUPTION, *(_pair(row) if cell is _difference else row.label for row in rows)],
+        lines,
     )
 
 
-def _cell(comparison: Comparison, column: Column, row: Row) -> Cell:
-    text = row.values[column.key].text(column.factor)
-    best = row.label in comparison.best(column)
-    if row.is_baseline:
-        return Cell(text, best, "same")
-    difference = row.differences[column.key]
-    points = difference.mean * column.factor
-    trend: Trend = "same"
-    if round(points, 1):
-        trend = "better" if (points < 0) == column.lower_is_better else "worse"
-    return Cell(text, best, trend, difference.text(column.factor, spread=False, signed=True), points)
+def _pair(row: Row) -> str:
+    return f"{row.label} \N{MINUS SIGN} {row.against}"
+
+
+def _shown(comparison: Comparison) -> _MakeCell:
+    """Return what makes the cell of a figure with its standard deviation and its trend."""
+    best = {column.key: comparison.best(column) for column in comparison.columns}
+
+    def cell(row: Row, column: Column) -> Cell:
+        text, bold = row.values[column.key].text(column.factor), row.label in best[column.key]
+        if column.key not in row.differences:
+            return Cell(text, bold)
+        difference = row.differences[column.key]
+        points = difference.mean * column.factor
+        trend: Trend = "same"
+        if round(points, 1):
+            trend = "better" if (points < 0) == column.lower_is_better else "worse"
+        return Cell(text, bold, trend, difference.text(column.factor, spread=False, signed=True), points)
+
+    return cell
+
+
+def _interval(row: Row, column: Column) -> Cell:
+    estimate = row.values.get(column.key)
+    return Cell("" if estimate is None else estimate.text(column.factor, interval=True))
+
+
+def _difference(row: Row, column: Column) -> Cell:
+    estimate = row.differences.get(column.key)
+    if estimate is None:
+        return Cell("")
+    return Cell(estimate.text(column.factor, signed=True, interval=True), _leaves_zero_out(estimate))
+
+
+def _leaves_zero_out(estimate: Estimate) -> bool:
+    half = estimate.half_width()
+    return half is not None and abs(estimate.mean) > half
 
 
 def runs_text(row: Row) -> str:
@@ -103,9 +157,9 @@ def runs_text(row: Row) -> str:
     return f"{len(row.seeds)} seeds ({', '.join(known)})" if known else f"{len(row.seeds)} runs"
 
 
-def seeds_text(comparison: Comparison) -> str:
-    """`runs_text` of all rows: once where they agree, else one a row."""
+def all_runs_text(comparison: Comparison) -> str:
+    """`runs_text` of all rows: once where they agree, else one per row."""
     texts = {row.label: runs_text(row) for row in comparison.rows}
     if len(set(texts.values())) == 1:
-        return f"{next(iter(texts.values()))} a model"
+        return f"{next(iter(texts.values()))} per model"
     return "; ".join(f"{label}: {text}" for label, text in texts.items())

@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pushpull.corruptions import EXTRA_CORRUPTIONS
-from pushpull.reports import columns as define
-from pushpull.reports.columns import Column
-from pushpull.reports.entries import Entry
-from pushpull.reports.measures import is_paired
-from pushpull.reports.setting import Setting
+from pushpull.reports.columns import (
+    MCE_ALEXNET,
+    MCE_BASELINE,
+    MEAN_CORRUPTION_ERROR,
+    MEAN_OF_SET,
+    NET_REDUCTION,
+    Column,
+)
+from pushpull.reports.comparable import Setting
+from pushpull.reports.read_results import Entry
+
+_CONVENTIONS = (
+    (
+        MEAN_CORRUPTION_ERROR,
+        "Mean corruption error: the plain mean of the errors over 15 corruptions x 5 severities, "
+        "NOT AlexNet-normalised.",
+    ),
+    (
+        MEAN_OF_SET,
+        "Mean of the set: the plain mean over all corruptions of this set, which are none of the "
+        "benchmark's 15: not to be set beside the mean corruption error.",
+    ),
+    (MCE_ALEXNET, "mCE vs AlexNet: errors divided by AlexNet's (the usual ImageNet-C mCE); 100 is AlexNet."),
+    (
+        MCE_BASELINE,
+        "mCE vs baseline and relative mCE vs baseline: errors divided by the baseline run's mean errors, "
+        "not by AlexNet's; 100 is the baseline.",
+    ),
+    (
+        NET_REDUCTION,
+        "R_net: net reduction of error in percent, higher is better, fitted to the published table; "
+        "it divides by the baseline's clean error.",
+    ),
+)
+
+
+_ONE_RUN = "One run per model: how much the figures vary from seed to seed is not known."
 
 
 def footnotes(
-    setting: Setting, columns: Sequence[Column], omitted: Sequence[str], entries: Sequence[Entry]
+    setting: Setting, columns: Sequence[Column], entries: Sequence[Entry], own: Iterable[str]
 ) -> tuple[str, ...]:
-    """Every sentence that the tables need, the most important first."""
+    """Every sentence that the tables need, the most important first; `own` after the conventions."""
     notes = ["Errors are top-1, in percent; lower is better."]
-    notes += _conventions(columns)
-    notes += omitted
-    notes += _seeds(entries)
+    notes += [sentence for column, sentence in _CONVENTIONS if column in columns]
+    notes += own
     if setting.frost_textures == "procedural" and "frost" in setting.corruptions:
         notes.append(
             "Frost is laid on with procedural textures, so its figures are not those of published tables."
@@ -31,6 +62,75 @@ def footnotes(
         )
     notes += _versions(entries)
     return tuple(notes)
+
+
+def seed_notes(entries: Sequence[Entry]) -> list[str]:
+    """How the seeds of models are set against those of the first, the baseline."""
+    if all(len(entry.results) == 1 for entry in entries):
+        return [_ONE_RUN]
+    notes = [
+        "± is the sample standard deviation over the seeds of a row.",
+        "In the table of differences, ± is half of the 95 % confidence interval of the mean over seeds "
+        "(Student's t), and bold are those whose interval leaves 0 out.",
+    ]
+    loose = [entry.label for entry in entries[1:] if not entry.is_paired_with(entries[0])]
+    if loose:
+        notes.append(
+            "R_net and differences are paired by seed where a row has the baseline's seeds; against the "
+            f"baseline's mean, its own spread left out, are: {', '.join(loose)}."
+        )
+    else:
+        notes.append("R_net and differences are paired: each seed is set against the baseline's same seed.")
+    return notes
+
+
+def twin_notes(
+    seeds: Mapping[str, tuple[Sequence[int | None], Sequence[int | None]]], baseline: str
+) -> list[str]:
+    """How the seeds of rows are set against those of their twins and of the baseline.
+
+    Args:
+        seeds: label of a row -> its seeds, and those that its R_net is over.
+        baseline: label of the row that R_net is against, whether measured or not.
+    """
+    there = baseline in seeds
+    notes = [
+        f"R_net is against {baseline}, of the same seed."
+        if there
+        else "R_net: none, for the baseline is not measured."
+    ]
+    for label, (own, based) in seeds.items():
+        if there and list(own) != list(based):
+            which = f"only seeds {' '.join(map(str, based))}" if based else "none"
+            notes.append(
+                f"R_net of {label}: {which}, where the baseline of the same seed is measured "
+                "and makes errors."
+            )
+    if all(len(own) == 1 for own, _ in seeds.values()):
+        return [*notes, _ONE_RUN]
+    notes.append(
+        "±: half of the 95 % confidence interval of the mean over seeds (Student's t). It covers what "
+        "changes from seed to seed, not the choice of test images. A single seed has none."
+    )
+    notes.append(
+        "Differences are paired: each seed's network against its twin's of the same seed, which began "
+        "with the same weights and saw the same images in the same order. Bold: the interval leaves 0 "
+        "out; of twenty such intervals one does so by chance."
+    )
+    return notes
+
+
+def pairing(baseline: Entry, entry: Entry) -> str:
+    """How the seeds of a row were set against the baseline's, in words."""
+    if entry is baseline:
+        return "is the baseline"
+    if entry.is_paired_with(baseline):
+        return "paired by seed"
+    return (
+        "against the baseline's mean over seeds"
+        if len(baseline.results) > 1
+        else "against the one baseline run"
+    )
 
 
 def _sources(entries: Sequence[Entry]) -> list[str]:
@@ -47,70 +147,6 @@ def _sources(entries: Sequence[Entry]) -> list[str]:
     if len(precisions) > 1:
         notes.append(f"Networks computed in different precisions: {'; '.join(sorted(precisions))}.")
     return notes
-
-
-def _conventions(columns: Sequence[Column]) -> list[str]:
-    notes = []
-    if define.MEAN_CORRUPTION_ERROR in columns:
-        notes.append(
-            "Mean corruption error: the plain mean of the errors over 15 corruptions x 5 severities, "
-            "NOT AlexNet-normalised."
-        )
-    if define.MEAN_OF_SET in columns:
-        notes.append(
-            "Mean of the set: the plain mean over all corruptions of this set, which are none of the "
-            "benchmark's 15: not to be set beside the mean corruption error."
-        )
-    if define.MCE_ALEXNET in columns:
-        notes.append(
-            "mCE vs AlexNet: errors divided by AlexNet's (the usual ImageNet-C mCE); 100 is AlexNet."
-        )
-    if define.MCE_BASELINE in columns:
-        notes.append(
-            "mCE vs baseline and relative mCE vs baseline: errors divided by the baseline run's mean errors, "
-            "not by AlexNet's; 100 is the baseline."
-        )
-    if define.NET_REDUCTION in columns:
-        notes.append(
-            "R_net: net reduction of error in percent, higher is better, fitted to the published table; "
-            "it divides by the baseline's clean error."
-        )
-    return notes
-
-
-def _seeds(entries: Sequence[Entry]) -> list[str]:
-    notes = []
-    if any(len(entry.results) > 1 for entry in entries):
-        notes.append("± is the sample standard deviation over the seeds of a row.")
-    baseline = entries[0]
-    if any(len(entry.results) > 1 for entry in entries):
-        paired = [is_paired(baseline, entry) for entry in entries[1:]]
-        if all(paired):
-            notes.append(
-                "R_net and differences are paired: each seed is set against the baseline's same seed."
-            )
-        else:
-            loose = [entry.label for entry, pair in zip(entries[1:], paired, strict=True) if not pair]
-            notes.append(
-                "R_net and differences are paired by seed where a row has the baseline's seeds; against the "
-                f"baseline's mean, its own spread left out, are: {', '.join(loose)}."
-            )
-    if all(len(entry.results) == 1 for entry in entries):
-        notes.append("One run a model: how much the figures vary from seed to seed is not known.")
-    return notes
-
-
-def pairing(baseline: Entry, entry: Entry) -> str:
-    """How the seeds of a row were set against the baseline's, in words."""
-    if entry is baseline:
-        return "is the baseline"
-    if is_paired(baseline, entry):
-        return "paired by seed"
-    return (
-        "against the baseline's mean over seeds"
-        if len(baseline.results) > 1
-        else "against the one baseline run"
-    )
 
 
 def _versions(entries: Sequence[Entry]) -> list[str]:

@@ -8,10 +8,11 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pushpull.reports.comparison import Comparison, Row
-from pushpull.reports.layout import Cell, Table, corruption_table, family_table, main_table, seeds_text
+from pushpull.reports.comparison import Comparison
+from pushpull.reports.layout import BY_CORRUPTION, Cell, Table, all_runs_text, tables
 
 _STYLES = {"better": "green", "worse": "red", "same": ""}
+_NAME_WIDTH, _FIGURE_WIDTH = 22, 16
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -27,53 +28,80 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         console.print(Text(comparison.note.upper(), style="bold yellow"))
     for name, text in comparison.setting.summary():
         console.print(Text(f"{name + ':':<18}{text}"))
-    console.print(Text(f"{'Runs:':<18}{seeds_text(comparison)}"))
+    console.print(Text(f"{'Runs:':<18}{all_runs_text(comparison)}"))
     console.print()
-    tables = [main_table(comparison), family_table(comparison)]
-    tables += [corruption_table(comparison, rows) for rows in _groups(comparison, console)]
-    for table in tables:
-        if table is not None:
-            console.print(Text(table.caption, style="bold"))
-            console.print(_fitted(table, console))
-    if console.is_terminal:
+    print_tables(comparison, console)
+    if console.is_terminal and not comparison.intervals:
         console.print(Text("Bold: the best. Green: better than the baseline; red: worse.", style="dim"))
     for note in comparison.footnotes:
         console.print(Text(f"· {note}", style="dim"))
 
 
-def _fitted(table: Table, console: Console) -> RichTable:
-    """The table on one line a row where that fits, else with the spread below the figure."""
-    for stacked in (False, True):
-        drawn = _draw(table, stacked)
-        if Measurement.get(console, console.options, drawn).maximum < console.width:
-            break
-    return drawn
+def print_tables(comparison: Comparison, console: Console | None = None) -> None:
+    """Print the tables alone; nothing is wider than the console.
+
+    Args:
+        comparison: what to print.
+        console: where; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    for table in tables(comparison):
+        for part in _parts(table, console, lead=0 if comparison.intervals else 1):
+            console.print(Text(part[0], style="bold"))
+            drawn = _draw(part, stacked=False)
+            wide = Measurement.get(console, console.options, drawn).maximum >= console.width
+            console.print(_draw(part, stacked=True) if wide else drawn)
+
+
+def _parts(table: Table, console: Console, *, lead: int) -> list[Table]:
+    """A table in as many parts, each with some of its columns, as it takes to fit.
+
+    Where columns are models, the first `lead` of them stand in every part.
+    """
+    caption, (corner, *heads), rows = table
+    models = corner == BY_CORRUPTION
+    kept = list(range(lead if models else 0))
+    others = range(len(kept), len(heads))
+    each = (console.width - _NAME_WIDTH) // _FIGURE_WIDTH - len(kept) if models else len(others)
+    while True:
+        each = max(1, each)
+        groups = [[*kept, *others[at : at + each]] for at in range(0, len(others), each)]
+        parts: list[Table] = [
+            (
+                caption,
+                [corner, *(heads[i] for i in group)],
+                [(name, [cells[i] for i in group]) for name, cells in rows],
+            )
+            for group in groups
+        ]
+        if each == 1 or not any(_is_cut(_draw(part, stacked=True), console) for part in parts):
+            return parts
+        each -= 1
+
+
+def _is_cut(drawn: RichTable, console: Console) -> bool:
+    """Whether rich would cut figures to print it: whether it needs more than the console's width."""
+    unlimited = console.options.update(max_width=1000)
+    return Measurement.get(console, unlimited, drawn).minimum > console.width
 
 
 def _draw(table: Table, stacked: bool) -> RichTable:
+    _, (corner, *heads), rows = table
     drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    drawn.add_column(table.corner, overflow="fold", min_width=8)
-    for head in table.heads:
-        # Long heads wrap at their words.
-        drawn.add_column(
-            Text(head),
-            justify="right",
-            min_width=max(map(len, head.split())),
-            max_width=None if stacked else 13,
-        )
-    for name, cells in table.rows:
+    drawn.add_column(corner, overflow="fold", min_width=8)
+    for i, head in enumerate(heads):
+        # Long heads wrap at their words. Of columns without a width of their own, rich cuts figures off.
+        lines = [line for _, cells in rows for line in _text(cells[i], stacked).plain.split("\n")]
+        width = max(map(len, (*head.split(), *lines)))
+        if stacked:
+            drawn.add_column(Text(head), justify="right", width=width)
+        else:
+            drawn.add_column(Text(head), justify="right", min_width=width, max_width=max(13, width))
+    for name, cells in rows:
         drawn.add_row(Text(name), *(_text(cell, stacked) for cell in cells))
     return drawn
 
 
 def _text(cell: Cell, stacked: bool) -> Text:
     text = cell.text.replace(" ± ", "\n± ") if stacked else cell.text
-    return Text(text, style=f"{'bold ' if cell.best else ''}{_STYLES[cell.trend]}".strip(), no_wrap=True)
-
-
-def _groups(comparison: Comparison, console: Console) -> list[list[Row]]:
-    """Models in groups that fit side by side; the baseline leads each group."""
-    name_width, figure_width = 22, 16
-    baseline, *others = comparison.rows
-    each = max(1, (console.width - name_width) // figure_width - 1)
-    return [[baseline, *others[start : start + each]] for start in range(0, len(others), each)]
+    return Text(text, style=f"{'bold ' if cell.bold else ''}{_STYLES[cell.trend]}".strip(), no_wrap=True)

@@ -1,17 +1,21 @@
 """Training: a recipe in, a run folder out."""
 
 from pushpull.models.config import ModelConfig
-from pushpull.models.run_folder import LoadedRun, load_run
+from pushpull.models.network import Network, load_run
+from pushpull.training.callbacks import OutOfTime
+from pushpull.training.module import distillation
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe, read_recipe
 from pushpull.training.run import train
 
 __all__ = [
     "AugmentConfig",
-    "LoadedRun",
     "LossConfig",
     "ModelConfig",
+    "Network",
     "OptimConfig",
+    "OutOfTime",
     "Recipe",
+    "distillation",
     "load_run",
     "read_recipe",
     "train",

@@ -1,4 +1,4 @@
-"""What a training run does beside training: keep the best weights, be repeatable, say where it is."""
+"""What a training run does besides training: keep the best weights, be repeatable, say how far it is."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
 from pushpull.files import atomic_path
-from pushpull.models.weights import save_weights
+from pushpull.models.loading import save_weights
 
 
 class KeepBest(L.Callback):
@@ -66,7 +65,7 @@ class Repeatable(L.Callback):
         torch.manual_seed(zlib.crc32(numbers.encode()))
 
 
-class OutOfTime(Exception):  # noqa: N818 - no error: what was done is on disk
+class OutOfTime(Exception):  # noqa: N818 - not an error: what was done is on disk
     """Training or evaluation stopped because it was asked to; what is left can be continued."""
 
 
@@ -88,7 +87,7 @@ class Checkpoints(L.Callback):
 
     Args:
         path: the file; it is replaced whole.
-        every_s: seconds between two.
+        every_s: seconds between two checkpoints.
         stop: asked after every step; True writes the checkpoint and raises `OutOfTime`.
     """
 
@@ -123,7 +122,7 @@ class Checkpoints(L.Callback):
 
 
 class StopAtBadLoss(L.Callback):
-    """Stop at the first epoch whose loss is no number: what follows would be wasted."""
+    """Stop at the first epoch whose loss is not a number: what follows would be wasted."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Raise `InputError`."""
@@ -136,7 +135,7 @@ class StopAtBadLoss(L.Callback):
 
 
 class EpochLines(L.Callback):
-    """One line an epoch, for where a progress bar cannot be drawn (a file, a pipe, a CI log)."""
+    """One line per epoch, for where a progress bar cannot be drawn (a file, a pipe, a CI log)."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
@@ -155,10 +154,3 @@ class EpochLines(L.Callback):
         parts.append(f"{seconds:.1f} s")
         if trainer.is_global_zero:
             print("  ".join(parts), file=sys.stderr, flush=True)
-
-
-def progress_callbacks(progress: bool) -> list[L.Callback]:
-    """Return a progress bar on a terminal, else lines; nothing where none is wanted."""
-    if not progress:
-        return []
-    return [RichProgressBar() if sys.stderr.isatty() else EpochLines()]

@@ -10,29 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.files import read_json, writable_folder, write_json
+from pushpull.files import read_json, remove_half_written, writable_folder, write_json, write_text
 from pushpull.files.names import INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.training.recipe import Recipe, read_recipe
+
+_PATHS = ("data.name", "data.classes", "model.weights", "loss.teacher")
 
 
 def is_finished(folder: Path | str, recipe: Recipe) -> bool:
     """Whether `folder` holds a run of this recipe that went to its end, where the clean error is written."""
     folder = Path(folder)
-    if not all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS)):
-        return False
-    return not _changed(folder, recipe)
-
-
-def _changed(folder: Path, recipe: Recipe) -> list[str]:
-    """Return the settings in which `recipe` differs from that of the run in `folder`: `data.fraction`, ..."""
-    there = read_recipe(folder / RECIPE)
-    before, now = _decisive(there), _decisive(filled(recipe, there))
-    named = [key for key in before if before[key] != now[key]]
-    contents = changed_inputs(folder, with_full_paths(recipe))
-    return named + [f"what {key} holds" for key in contents if key not in named]
+    there = all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS))
+    return there and not _changed(folder, recipe)
 
 
 def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
@@ -52,85 +45,48 @@ def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) ->
         )
 
 
-def clear_folder(folder: Path) -> None:
-    """Remove the run that is to be overwritten."""
-    for name in (RECIPE, INPUTS, WEIGHTS, LAST, RESULTS):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / LOGS, ignore_errors=True)
+def begin_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """Write the recipe, and remove what kills left half written and, unless it is resumed, the run before.
 
-
-def remove_half_written(folder: Path) -> None:
-    """Remove what kills in the middle of writing a checkpoint left."""
-    for path in folder.glob(f".{Path(LAST).stem}.*{Path(LAST).suffix}"):
-        path.unlink(missing_ok=True)
+    Beside the recipe stands what the files that it names hold now: their names may come to mean other files.
+    """
+    remove_half_written(folder)
+    if not resume:
+        for name in (RECIPE, INPUTS, WEIGHTS, LAST, RESULTS):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / LOGS, ignore_errors=True)
+        write_json(folder / INPUTS, _input_digests(recipe))
+    write_text(folder / RECIPE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
 
 
 def read_checkpoint(folder: Path) -> tuple[Path, int]:
     """Return the checkpoint to resume from and its whole epochs; a broken one must not start afresh."""
     path = folder / LAST
     if not path.is_file():
-        raise MissingFileError(
-            f"{path} does not exist, so there is nothing to resume; "
-            + ("start again with overwrite" if (folder / RECIPE).exists() else "train without resume")
-        )
+        remedy = "start again with overwrite" if (folder / RECIPE).exists() else "train without resume"
+        raise MissingFileError(f"{path} does not exist, so there is nothing to resume; {remedy}")
     try:
         loops = torch.load(path, map_location="cpu", weights_only=True)["loops"]
         return path, int(loops["fit_loop"]["epoch_progress"]["current"]["processed"])
-    except Exception as error:
-        reason = one_line(error)
+    except Exception as error:  # whatever a damaged file makes torch raise
         raise InputError(
-            f"{path} is not a readable checkpoint ({reason}); restore it or train again"
+            f"{path} is not a readable checkpoint ({one_line(error)}); restore it or train again"
         ) from error
 
 
 def with_full_paths(recipe: Recipe) -> Recipe:
     """Return the recipe with full paths, so that the run folder means the same from everywhere."""
-    data, model = recipe.data, recipe.model
+
+    def full(path: str | None) -> str | None:
+        return str(Path(path).expanduser().resolve()) if path is not None else None
+
+    data = replace(recipe.data, classes=full(recipe.data.classes))
     name = Path(data.name).expanduser()
-    full = str(name.resolve()) if name.exists() and data.name != "digits" else data.name
+    if name.exists() and data.name != "digits":
+        data = replace(data, name=str(name.resolve()))
+    model = replace(recipe.model, weights=full(recipe.model.weights))
     return replace(
-        recipe,
-        data=replace(data, name=full, classes=_full(data.classes)),
-        model=replace(model, weights=_full(model.weights)),
-        loss=replace(recipe.loss, teacher=_full(recipe.loss.teacher)),
-    )
-
-
-def _decisive(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings that decide the weights, by dotted name: not who decodes, nor where a file lies.
-
-    So a run may be continued on another machine, where its data has another path.
-    """
-    values = _dotted(recipe.to_dict())
-    for key in ("workers", "accelerator"):
-        del values[key]
-    for key in ("data.name", "data.classes", "model.weights", "loss.teacher"):
-        if values[key] is not None:
-            values[key] = Path(values[key]).name
-    return values
-
-
-def _dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and key != "preprocessing":
-            flat |= _dotted(value, f"{above}{key}.")
-        else:
-            flat[f"{above}{key}"] = value
-    return flat
-
-
-def _full(path: str | None) -> str | None:
-    return str(Path(path).expanduser().resolve()) if path is not None else None
-
-
-def filled(recipe: Recipe, resolved: Recipe) -> Recipe:
-    """Return `recipe` with its open settings as in `resolved`, from a run folder."""
-    recipe = with_full_paths(recipe)
-    return replace(
-        recipe,
-        model=replace(recipe.model, input_style=recipe.model.input_style or resolved.model.input_style),
-        preprocessing=recipe.preprocessing or resolved.preprocessing,
+        recipe, data=data, model=model, loss=replace(recipe.loss, teacher=full(recipe.loss.teacher))
     )
 
 
@@ -142,25 +98,52 @@ def file_digest(path: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_inputs(folder: Path, recipe: Recipe) -> None:
-    """Write into a run folder what the files of its recipe hold now."""
-    write_json(folder / INPUTS, _digests(recipe))
+def _changed(folder: Path, recipe: Recipe) -> list[str]:
+    """Return the settings in which `recipe` differs from that of the run in `folder`: `data.fraction`, ..."""
+    there, recipe = read_recipe(folder / RECIPE), with_full_paths(recipe)
+    style = recipe.model.input_style or there.model.input_style
+    filled = replace(
+        recipe,
+        model=replace(recipe.model, input_style=style),
+        preprocessing=recipe.preprocessing or there.preprocessing,
+    )
+    before, now = _decisive(there), _decisive(filled)
+    named = [key for key in before if before[key] != now[key]]
+    return named + [f"what {key} holds" for key in _changed_inputs(folder, recipe) if key not in named]
 
 
-def changed_inputs(folder: Path, recipe: Recipe) -> list[str]:
+def _decisive(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that decide the weights, by dotted name: not who decodes, nor where a file lies.
+
+    So a run may be continued on another machine, where its data has another path.
+    """
+    values = _dotted(recipe.to_dict())
+    del values["workers"], values["accelerator"]
+    return values | {key: Path(values[key]).name for key in _PATHS if values[key] is not None}
+
+
+def _dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping) and key != "preprocessing"
+        flat |= _dotted(value, f"{above}{key}.") if nested else {f"{above}{key}": value}
+    return flat
+
+
+def _changed_inputs(folder: Path, recipe: Recipe) -> list[str]:
     """Return the settings whose files hold something else than when the run in `folder` began.
 
     A file that is no longer there says nothing, nor does a run without a record.
     """
     if not (folder / INPUTS).is_file():
         return []
-    before, now = read_json(folder / INPUTS), _digests(recipe)
+    before, now = read_json(folder / INPUTS), _input_digests(recipe)
     if not isinstance(before, dict):
         raise InputError(f"{folder / INPUTS} is damaged; restore it, or delete it with the run")
     return [name for name, digest in before.items() if digest and now.get(name) not in (None, digest)]
 
 
-def _digests(recipe: Recipe) -> dict[str, str | None]:
+def _input_digests(recipe: Recipe) -> dict[str, str | None]:
     """Return the SHA-256 of what each setting names, where it names a file."""
     classes, weights, teacher = recipe.data.classes, recipe.model.weights, recipe.loss.teacher
     there = classes is not None and Path(classes).is_file()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from pushpull.augment import augment_batch
@@ -26,7 +25,12 @@ from pushpull.data.images import AS_IS
 from pushpull.errors import InputError
 from pushpull.training.recipe import AugmentConfig, Recipe
 
-_CIFAR_PX = 64
+_CIFAR_PX = 64  # the longer side of the largest images that take the settings for CIFAR
+
+
+def _crc(*numbers: int) -> int:
+    """Return a seed that depends on all numbers: the CPU generator reads 32 bits of it."""
+    return zlib.crc32(",".join(map(str, numbers)).encode())
 
 
 def random_crop_flip(
@@ -40,12 +44,19 @@ def random_crop_flip(
     """Pad with zeros, crop at a uniform place and mirror half of the images: one gather for the batch.
 
     Args:
-        images: any type, on any device.
-        generator: on the CPU; the draws are an image's own.
-        crop, padding: pixels; without a crop nothing is padded.
-        flip: whether to mirror.
+        images: (n, c, h, w), on any device.
+        generator: on the CPU; every image has draws of its own.
+        crop: side of the crop in pixels; None keeps the images whole.
+        padding: zeros in pixels on each side before the crop; without a crop there are none.
+        flip: mirror each image left to right with probability 1/2.
+
+    Returns:
+        (n, c, crop, crop), or (n, c, h, w) without a crop, on the images' device.
+
+    Raises:
+        InputError: a crop that is larger than the padded images.
     """
-    n, channels, *size = images.shape
+    n, _, *size = images.shape
     if crop is None and not flip:
         return images
     if crop is None:
@@ -60,21 +71,24 @@ def random_crop_flip(
     if flip:
         mirrored = torch.rand(n, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    rows, columns = rows.to(images.device), columns.to(images.device)
-    image, channel = (torch.arange(size, device=images.device) for size in (n, channels))
-    where = (
+    return _picked(padded, rows.to(images.device), columns.to(images.device))
+
+
+def _picked(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return of each image its own rows (n, height) and columns (n, width)."""
+    image, channel = (torch.arange(size, device=images.device) for size in images.shape[:2])
+    return images[
         image[:, None, None, None],
         channel[None, :, None, None],
         rows[:, None, :, None],
         columns[:, None, None, :],
-    )
-    return padded[where]
+    ]
 
 
 class ImageTransform:
     """Resize, crop, flip and policy of one image, drawn from (seed, epoch, image index) and nothing else.
 
-    So an image is augmented alike whatever the worker or the batch it is in. Picklable.
+    So an image is augmented in the same way whatever the worker or the batch it is in. Picklable.
     """
 
     def __init__(self, config: AugmentConfig, seed: int, epoch: int) -> None:
@@ -92,7 +106,8 @@ class ImageTransform:
         """Return the augmented image number `index`."""
         if self.config.crop is not None and self.config.resize is None:
             check_crop(self.config.crop, self.config.padding, [image.height, image.width])
-        with _seeded(self.seed, self.epoch, index):
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's default generator
+            torch.default_generator.manual_seed(_crc(self.seed, self.epoch, index))
             framed = self._steps(image)
         number = torch.tensor([index])
         augmented: Tensor = apply_policy(framed[None], number, self.config, self.seed, self.epoch)
@@ -116,23 +131,11 @@ def apply_policy(
     epoch: int,
     view: int = 0,
 ) -> UInt8[Tensor, "n 3 h w"]:
-    """Apply the policy on the images' device, with one draw an image: see `augment_batch`.
-
-    Where the recipe names no scale, images of up to 64 px take the settings for CIFAR.
-    """
+    """Apply the policy on the images' device, with one draw per image: see `augment_batch`."""
     if config.policy == "none":
         return images
     scale = config.scale or ("cifar" if max(images.shape[2:]) <= _CIFAR_PX else "imagenet")
     return augment_batch(images, config.policy, index=index, seed=seed, epoch=epoch, view=view, scale=scale)
-
-
-@contextmanager
-def _seeded(seed: int, epoch: int, index: int) -> Iterator[None]:
-    """Torchvision draws from torch's default generator: seed it inside, and give it back as it was."""
-    with torch.random.fork_rng(devices=[]):
-        # The CPU generator reads 32 bits of its seed: a checksum makes them depend on all three numbers.
-        torch.default_generator.manual_seed(zlib.crc32(f"{seed},{epoch},{index}".encode()))
-        yield
 
 
 def views(images: Tensor, index: Tensor, recipe: Recipe, epoch: int) -> Tensor:
@@ -153,11 +156,6 @@ def views(images: Tensor, index: Tensor, recipe: Recipe, epoch: int) -> Tensor:
         return apply_policy(images, index, config, seed, epoch)
     drawn = [apply_policy(images, index, config, seed, epoch, view) for view in (0, 1)]
     return torch.cat([images, *drawn])
-
-
-def in_batches(recipe: Recipe, device: torch.device) -> bool:
-    """Whether streamed images get their policy together, on the device, and not one by one in a worker."""
-    return bool(recipe.loss.jsd) or (recipe.augment.policy != "none" and device.type != "cpu")
 
 
 def check_augment(config: AugmentConfig, splits: DataSplits) -> None:
@@ -202,20 +200,20 @@ class ImageData(L.LightningDataModule):
         self._validation: ImageSplit | None = None
 
     @property
-    def images_an_epoch(self) -> int:
-        """How many images an epoch has."""
+    def images_per_epoch(self) -> int:
+        """How many training images there are."""
         return len(self.images.labels) if self.images is not None else len(self.train)
 
     def steps_per_epoch(self, world_size: int) -> int:
         """Return the number of optimiser steps of an epoch; a last, smaller batch is left out."""
-        steps = self.images_an_epoch // self.recipe.batch_size
+        steps = self.images_per_epoch // self.recipe.batch_size
         if self.recipe.batch_size % world_size:
             raise InputError(
                 f"batch_size={self.recipe.batch_size} must be a multiple of {world_size} devices"
             )
         if steps < 1:
             raise InputError(
-                f"batch_size={self.recipe.batch_size} is more than the {self.images_an_epoch} training "
+                f"batch_size={self.recipe.batch_size} is more than the {self.images_per_epoch} training "
                 "images; give a smaller one"
             )
         return steps
@@ -226,8 +224,9 @@ class ImageData(L.LightningDataModule):
         assert trainer is not None
         epoch, rank, world = trainer.current_epoch, trainer.global_rank, trainer.world_size
         steps = self.steps_per_epoch(world)
-        batches = _epoch_batches(self.images_an_epoch, self.recipe, epoch, steps)
-        share = [batch[rank::world] for batch in batches]
+        size, generator = self.recipe.batch_size, torch.Generator().manual_seed(_crc(self.recipe.seed, epoch))
+        order = torch.randperm(self.images_per_epoch, generator=generator)
+        share = [batch[rank::world] for batch in order[: steps * size].split(size)]
         if self.images is not None:
             device = trainer.strategy.root_device
             self.images = replace(
@@ -246,22 +245,6 @@ class ImageData(L.LightningDataModule):
             share = torch.arange(trainer.global_rank, len(split), trainer.world_size)
             self._validation = split.subset(share) if trainer.world_size > 1 else split
         return _Validation(self._validation, self.splits, self.recipe, trainer.strategy.root_device)
-
-
-def _epoch_batches(images: int, recipe: Recipe, epoch: int, steps: int) -> list[Tensor]:
-    """Positions of the images of every step of an epoch, shuffled."""
-    generator = torch.Generator().manual_seed(_epoch_seed(recipe, epoch))
-    order = torch.randperm(images, generator=generator)
-    return list(order[: steps * recipe.batch_size].split(recipe.batch_size))
-
-
-def _epoch_seed(recipe: Recipe, epoch: int) -> int:
-    # The CPU generator reads 32 bits of its seed.
-    return zlib.crc32(f"{recipe.seed},{epoch}".encode())
-
-
-def _step_seed(recipe: Recipe, epoch: int, step: int, rank: int) -> int:
-    return zlib.crc32(f"{recipe.seed},{epoch},{step},{rank}".encode())
 
 
 class _EpochBatches:
@@ -293,7 +276,8 @@ class _ResidentBatches(_EpochBatches):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         config = self.recipe.augment
         for step in range(self.given, len(self.batches)):
-            generator = torch.Generator().manual_seed(_step_seed(self.recipe, self.epoch, step, self.rank))
+            seed = _crc(self.recipe.seed, self.epoch, step, self.rank)
+            generator = torch.Generator().manual_seed(seed)
             batch = self.batches[step]
             at = batch.to(self.images.labels.device)
             images = random_crop_flip(
@@ -306,7 +290,7 @@ class _ResidentBatches(_EpochBatches):
 class _StreamedBatches(_EpochBatches):
     """Batches that workers decode and crop, without their unreadable images, which are counted.
 
-    There is one a step, whatever could be read.
+    Every step has one, whatever could be read.
     """
 
     def __init__(self, data: ImageData, batches: list[Tensor], epoch: int, device: torch.device) -> None:
@@ -314,12 +298,14 @@ class _StreamedBatches(_EpochBatches):
         self.train, self.skips, self.device = data.train, data.skips, device
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        together = in_batches(self.recipe, self.device)
-        config = replace(self.recipe.augment, policy="none") if together else self.recipe.augment
+        config = self.recipe.augment
+        # The policy is for the batch on its device; for the image, in a worker, where that is the CPU.
+        together = bool(self.recipe.loss.jsd) or (config.policy != "none" and self.device.type != "cpu")
+        config = replace(config, policy="none") if together else config
         dataset = StreamDataset(self.train, ImageTransform(config, self.recipe.seed, self.epoch))
         loader = DataLoader(
             dataset,
-            batch_sampler=_Positions(self.batches[self.given :]),
+            batch_sampler=map(Tensor.tolist, self.batches[self.given :]),  # read once
             num_workers=self.recipe.workers,
             collate_fn=collate_readable,
             pin_memory=self.device.type == "cuda",
@@ -350,19 +336,6 @@ class _StreamedBatches(_EpochBatches):
             f"no batch of {len(self.batches[step])} has two readable images; raise batch_size, or repair "
             "the images"
         )
-
-
-class _Positions(Sampler[list[int]]):
-    """Batches whose positions are already drawn."""
-
-    def __init__(self, batches: list[Tensor]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (batch.tolist() for batch in self.batches)
 
 
 class _Validation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric
 from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
 from pushpull.errors import InputError, one_line
-from pushpull.models.run_folder import load_run
+from pushpull.models.network import load_run
 from pushpull.training.recipe import LossConfig, OptimConfig
 from pushpull.unit.optim import parameter_groups
 
@@ -35,13 +35,21 @@ def distillation(
     w T^2 KL(softmax(teacher / T) || softmax(logits / T)) + (1 - w) CE(logits, labels), mean over the batch
 
     Args:
-        logits, teacher: of the same images; no gradient reaches the teacher's.
-        labels: of the images.
+        logits: (n, classes), floating.
+        teacher: (n, classes), the teacher's logits for the same images; no gradient reaches them.
+        labels: (n,), integers in 0..classes-1.
         temperature: T > 0.
         teacher_weight: w in [0, 1].
-        label_smoothing: of the cross-entropy.
+        label_smoothing: of the cross-entropy, in [0, 1).
+
+    Returns:
+        The loss, a tensor without dimensions.
 
     Source: Hinton, Vinyals, Dean, arXiv 1503.02531; T^2 keeps the gradients' size whatever T is.
+
+    >>> logits, teacher = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]])
+    >>> round(distillation(logits, teacher, torch.tensor([1])).item(), 3)
+    2.959
     """
     soft = F.kl_div(
         F.log_softmax(logits / temperature, dim=1),
@@ -53,45 +61,41 @@ def distillation(
     return teacher_weight * temperature**2 * soft + (1 - teacher_weight) * hard
 
 
-class Teacher:
-    """Logits of a trained network for uint8 images, without gradients.
+def load_teacher(folder: str | Path, classes: Sequence[str]) -> Callable[[Tensor], Tensor]:
+    """Return the network of a run folder as a teacher: a function from uint8 images to logits.
 
-    No `nn.Module`: the student's checkpoints and optimiser must not hold it.
+    It is no `nn.Module`: the student's checkpoints and optimiser must not hold it.
 
     Args:
-        model: the network, in evaluation mode.
-        preprocessing: its own.
-    """
+        folder: of the run.
+        classes: those of the student, in the order of its logits.
 
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
-        self.model, self.preprocessing = model, preprocessing
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return the logits (n, classes) of (n, 3, H, W) uint8 images, computed where these are."""
-        self.model.to(images.device)
-        return self.model(self.preprocessing(images))
-
-
-def load_teacher(folder: str | Path, classes: Sequence[str]) -> Teacher:
-    """Return the network of a run folder as a teacher for these classes.
+    Returns:
+        A function of (n, 3, H, W) uint8 images, which computes where they are and without gradients.
 
     Raises:
         InputError: no such run, or one of other classes.
     """
     run = load_run(folder)
+    assert run.classes is not None and run.preprocessing is not None  # noqa: PT018 - of runs both are known
     if list(run.classes) != list(classes):
         raise InputError(
             f"loss.teacher={str(folder)!r} knows {len(run.classes)} classes, and not those of the data "
             f"({len(classes)}) in their order; give a run on the same classes"
         )
-    return Teacher(run.model.eval(), run.preprocessing)
+    model, preprocessing = run.model.eval(), run.preprocessing
+
+    @torch.no_grad()
+    def teach(images: Tensor) -> Tensor:
+        return model.to(images.device)(preprocessing(images))
+
+    return teach
 
 
 class Classifier(L.LightningModule):
     """A network trained on uint8 batches, which it normalises itself.
 
-    A batch has an image a label or, for the consistency loss, three: the image and two augmented views.
+    A batch has one image per label or, for the consistency loss, three: the image and two augmented views.
 
     Args:
         model: (N, 3, H, W) normalised float images to logits.
@@ -100,7 +104,7 @@ class Classifier(L.LightningModule):
         steps: optimiser steps of the whole run.
         channels_last: give the network images as (N, H, W, C) in memory.
         loss: what is added to the cross-entropy.
-        teacher: the network to distil from, where the loss has one.
+        teacher: (N, 3, H, W) uint8 images to the logits to distil from, where the loss has it.
         compile: the network by torch.compile.
     """
 
@@ -113,7 +117,7 @@ class Classifier(L.LightningModule):
         channels_last: bool,
         *,
         loss: LossConfig | None = None,
-        teacher: Teacher | None = None,
+        teacher: Callable[[Tensor], Tensor] | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pushpull.augment import AUGMENTATIONS
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError, choice
 from pushpull.files.yaml import from_dict, packaged_file, read_yaml
 from pushpull.models.config import ModelConfig
 
-Policy = Literal["none", "autoaugment", "randaugment", "trivialaugment", "augmix", "augmix9", "prime"]
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -26,21 +25,24 @@ class AugmentConfig:
         resize: shorter side in pixels; null leaves the image as it is.
         crop: side of the random crop in pixels; null for none.
         padding: zeros in pixels added on each side before the crop.
-        flip: mirror half of the images.
+        flip: mirror half of the images, left to right.
         policy: none, autoaugment, randaugment, trivialaugment, augmix (torchvision's, of all operations),
-            augmix9 (its authors', of nine), prime; drawn for each image.
+            augmix9 (its authors', of nine), prime, or a registered one; drawn for each image.
         scale: whose settings the policy has, cifar or imagenet; null takes cifar's for images of up to 64 px.
+
+    Raises:
+        InputError: a value out of range, or a crop that is larger than the resized image.
     """
 
     resize: int | None = None
     crop: int | None = 32
     padding: int = 4
     flip: bool = True
-    policy: Policy = "none"
+    policy: str = "none"
     scale: Literal["cifar", "imagenet"] | None = None
 
     def __post_init__(self) -> None:
-        choice("augment.policy", self.policy, typing.get_args(Policy))
+        AUGMENTATIONS.find(self.policy, "augment.policy")
         for name in ("resize", "crop"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -68,7 +70,10 @@ class OptimConfig:
         weight_decay: of every parameter but a trained inhibition strength.
         label_smoothing: of the cross-entropy, in [0, 1).
         clip_norm: largest norm of the gradient; null for no limit.
-        stem_weight_decay: of the first layer's parameters; null for the same as of the others.
+        stem_weight_decay: of the first layer's parameters; null for that of the others.
+
+    Raises:
+        InputError: a value out of range, or learning rates that are not in rising order.
     """
 
     initial_lr: float = 0.005
@@ -111,10 +116,15 @@ class LossConfig:
 
     Args:
         jsd: weight of the Jensen-Shannon consistency between an image and two augmented views of it; 0 for
-            none, 12 in AugMix and PRIME. A step then costs three.
-        teacher: folder of the run to distil from; null for none; not beside jsd.
-        temperature: that divides the logits of both in the distillation.
+            none, 12 in AugMix and PRIME. A step then costs as much as three.
+        teacher: folder of the run to distil from; null for none; not together with jsd.
+        temperature: divides the logits of both networks in the distillation; above 0.
         teacher_weight: share of the distillation in the loss, in (0, 1]; the rest is the cross-entropy.
+
+    Raises:
+        InputError: a value out of range, or jsd together with a teacher.
+
+    Source: Hendrycks et al., AugMix, arXiv 1912.02781 (jsd); Hinton, Vinyals, Dean, arXiv 1503.02531.
     """
 
     jsd: float = 0.0
@@ -147,7 +157,7 @@ class Recipe:
         optim: the optimiser and its learning rate.
         loss: what is added to the cross-entropy.
         epochs: passes over the training images.
-        batch_size: images a step, over all devices.
+        batch_size: images per step, over all devices.
         seed: of the weights, the order and the augmentation.
         precision: fp32, or bf16 (mixed).
         channels_last: keep images as (N, H, W, C) in memory, which is faster on most devices.
@@ -156,6 +166,13 @@ class Recipe:
         accelerator: auto, cpu, cuda or mps.
         devices: how many of them on this machine.
         num_nodes: how many machines.
+
+    Raises:
+        InputError: a value out of range, or settings that exclude each other.
+
+    >>> recipe = Recipe(model=ModelConfig("resnet8", "pp3"), epochs=3)
+    >>> recipe.optim.max_lr, recipe.to_dict()["model"]["stem"]
+    (0.2, 'pp3')
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -191,11 +208,23 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dicts and lists of plain values, as the YAML holds them."""
-        return _plain(dataclasses.asdict(self))
+        preprocessing = self.preprocessing.to_dict() if self.preprocessing else None
+        return dataclasses.asdict(self) | {"preprocessing": preprocessing}
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """Read a recipe from YAML; an unknown key or a wrong type is an `InputError` that names it."""
+    """Read a recipe from YAML.
+
+    Args:
+        path: of the file; `packaged_recipe` finds those that come with the package.
+
+    Raises:
+        MissingFileError: no such file.
+        InputError: an unknown key, a value of another type or out of range; names it.
+
+    >>> read_recipe(packaged_recipe("digits")).model.name
+    'resnet8'
+    """
     return from_dict(Recipe, read_yaml("recipe", path), str(path))
 
 
@@ -206,9 +235,3 @@ def packaged_recipe(name: str) -> Path:
         InputError: neither; lists those that come with it.
     """
     return packaged_file("recipe", name)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value

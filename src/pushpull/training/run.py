@@ -5,18 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
-import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
@@ -24,30 +22,21 @@ from torch import nn
 from pushpull.data import DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, one_line
+from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.ranks import from_first_rank
-from pushpull.evaluation.runs import evaluate_run
-from pushpull.files import write_text
-from pushpull.files.names import LAST, LOGS, RECIPE, RESULTS, WEIGHTS
+from pushpull.evaluation.runner import evaluate
+from pushpull.files.names import LAST, LOGS, RESULTS, WEIGHTS
 from pushpull.models import default_input_style, model_preprocessing
-from pushpull.models.config import ModelConfig
-from pushpull.models.run_folder import build_model
+from pushpull.models.network import build_model, load_run
 from pushpull.training.callbacks import (
     Checkpoints,
+    EpochLines,
     KeepBest,
     Repeatable,
     StopAtBadLoss,
     WholeCheckpointIO,
-    progress_callbacks,
 )
-from pushpull.training.folder import (
-    check_folder,
-    clear_folder,
-    file_digest,
-    read_checkpoint,
-    remove_half_written,
-    with_full_paths,
-    write_inputs,
-)
+from pushpull.training.folder import begin_folder, check_folder, file_digest, read_checkpoint, with_full_paths
 from pushpull.training.loaders import ImageData, check_augment
 from pushpull.training.module import Classifier, check_network, load_teacher
 from pushpull.training.recipe import PRECISIONS, Recipe
@@ -70,9 +59,8 @@ def train(
     The folder holds `recipe.yaml` (all settings), `inputs.json` (digests of the files that it names),
     `model.safetensors` (the weights with the lowest validation error; the last ones where there is no
     validation split), `last.ckpt` (to resume from), `logs/` (TensorBoard and CSV) and, in the end,
-    `results.json` with the clean test error, which `pushpull evaluate`
-    completes. On a CPU the same recipe gives the same weights twice, and a resumed run those of an
-    uninterrupted one.
+    `results.json` with the clean test error, which `pushpull evaluate` completes. On a CPU the same recipe
+    gives the same weights twice, and a resumed run those of an uninterrupted one.
 
     Args:
         recipe: all settings.
@@ -83,49 +71,27 @@ def train(
         splits: the data of `recipe.data` where the caller has loaded it already.
         stop: asked after every step: True ends the run there, to be resumed.
 
+    Returns:
+        `output` as a path.
+
     Raises:
         OutOfTime: `stop` said so; the checkpoint is written.
         InputError: a setting that does not fit, a folder in use, a missing or unreadable checkpoint, data
-            that cannot be read, a loss that is no number.
+            that cannot be read, a loss that is not a number.
     """
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
-    folder = Path(output)
-    recipe = with_full_paths(recipe)
+    folder, recipe = Path(output), with_full_paths(recipe)
     checkpoint, epochs_done = read_checkpoint(folder) if resume else (None, 0)
     if is_first_process():  # the other processes start when the first has written there
         check_folder(folder, recipe, resume, overwrite)
     before = file_digest(folder / WEIGHTS) if resume else None
     splits = splits if splits is not None else load_data(recipe.data)
-    teacher = load_teacher(recipe.loss.teacher, splits.classes) if recipe.loss.teacher else None
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        torch.manual_seed(recipe.seed)
-        recipe = replace(recipe, model=_styled(recipe, splits))
-        model = build_model(recipe.model, len(splits.classes))
-        recipe = replace(recipe, preprocessing=_preprocessing(recipe, model))
-        _check(recipe, splits, model)
-        data = ImageData(recipe, splits)
-        with _devices_of(recipe):
-            trainer = _trainer(recipe, folder, splits, progress, stop)
-        steps = data.steps_per_epoch(trainer.world_size) * recipe.epochs
-        assert recipe.preprocessing is not None
-        module = Classifier(
-            model,
-            recipe.preprocessing,
-            recipe.optim,
-            steps,
-            recipe.channels_last,
-            loss=recipe.loss,
-            teacher=teacher,
-            compile=recipe.compile,
-        )
+        recipe, module, data, trainer = _prepared(recipe, folder, splits, progress, stop)
         if trainer.is_global_zero:
-            remove_half_written(folder)
-            if not resume:
-                clear_folder(folder)
-                write_inputs(folder, recipe)
-            write_text(folder / RECIPE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+            begin_folder(folder, recipe, resume)
         trainer.loggers = _loggers(folder, epochs_done)
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
@@ -135,8 +101,9 @@ def train(
         lambda: (folder / RESULTS).is_file() and before == file_digest(folder / WEIGHTS)
     )
     if splits.test is not None and not evaluated:
-        device = "cpu" if recipe.accelerator == "cpu" else None
-        evaluate_run(folder, splits, corruptions=(), overwrite=True, progress=False, device=device)
+        device = "cpu" if recipe.accelerator == "cpu" else "auto"
+        clean = EvaluationOptions(corruptions=(), output=str(folder), overwrite=True, device=device)
+        evaluate(load_run(folder), splits, clean, progress=False)
     return folder
 
 
@@ -145,36 +112,50 @@ def is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def _styled(recipe: Recipe, splits: DataSplits) -> ModelConfig:
-    """Return the network with an input style that suits the images it will see."""
-    side = recipe.augment.crop or max(splits.image_size or (224,))
-    style = recipe.model.input_style or default_input_style(recipe.model.name, side)
-    return replace(recipe.model, input_style=style)
+def _prepared(
+    recipe: Recipe, folder: Path, splits: DataSplits, progress: bool, stop: Callable[[], bool] | None
+) -> tuple[Recipe, Classifier, ImageData, L.Trainer]:
+    """Return the recipe without open settings and what is trained, on which data, by which trainer.
 
-
-def _check(recipe: Recipe, splits: DataSplits, model: nn.Module) -> None:
-    """Refuse what cannot be trained before anything of a run that is there is deleted."""
-    assert recipe.preprocessing is not None
-    check_augment(recipe.augment, splits)
-    crop = recipe.augment.crop
-    sizes = {size for size in (splits.image_size, (crop, crop) if crop else None) if size is not None}
-    check_network(model, recipe.model.name, recipe.preprocessing, sizes, len(splits.classes))
-
-
-def _preprocessing(recipe: Recipe, model: nn.Module) -> Preprocessing:
-    own = model_preprocessing(model) if recipe.model.pretrained else None
-    return recipe.preprocessing or own or Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
-
-
-@contextmanager
-def _devices_of(recipe: Recipe) -> Iterator[None]:
+    What cannot be trained is refused here, before anything of a run that is there is deleted.
+    """
+    teacher = load_teacher(recipe.loss.teacher, splits.classes) if recipe.loss.teacher else None
+    torch.manual_seed(recipe.seed)
+    recipe, model, preprocessing = _network(recipe, splits)
+    data = ImageData(recipe, splits)
     try:
-        yield
+        trainer = _trainer(recipe, folder, splits, progress, stop)
     except MisconfigurationException as error:
         raise InputError(
             f"accelerator={recipe.accelerator!r} with devices={recipe.devices} cannot be had here "
             f"({one_line(error)}); try cpu or auto"
         ) from error
+    module = Classifier(
+        model,
+        preprocessing,
+        recipe.optim,
+        data.steps_per_epoch(trainer.world_size) * recipe.epochs,
+        recipe.channels_last,
+        loss=recipe.loss,
+        teacher=teacher,
+        compile=recipe.compile,
+    )
+    return recipe, module, data, trainer
+
+
+def _network(recipe: Recipe, splits: DataSplits) -> tuple[Recipe, nn.Module, Preprocessing]:
+    """Return the recipe without open settings, its network, and what that expects of a batch."""
+    crop, name = recipe.augment.crop, recipe.model.name
+    side = crop or max(splits.image_size or (224,))
+    style = recipe.model.input_style or default_input_style(name, side)
+    recipe = replace(recipe, model=replace(recipe.model, input_style=style))
+    model = build_model(recipe.model, len(splits.classes))
+    own = model_preprocessing(model) if recipe.model.pretrained else None
+    preprocessing = recipe.preprocessing or own or Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    check_augment(recipe.augment, splits)
+    sizes = {size for size in (splits.image_size, (crop, crop) if crop else None) if size is not None}
+    check_network(model, name, preprocessing, sizes, len(splits.classes))
+    return replace(recipe, preprocessing=preprocessing), model, preprocessing
 
 
 def _loggers(folder: Path, epochs_done: int) -> list[Logger]:
@@ -196,22 +177,7 @@ def _trainer(
     # Its hints and the list of devices that it did not find are noise to the user of a finished recipe.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    metadata = {
-        "model": recipe.model.name,
-        "stem": recipe.model.stem,
-        "input_style": str(recipe.model.input_style),
-        "alpha": json.dumps(recipe.model.alpha),
-        "classes": json.dumps(splits.classes),
-        "preprocessing": json.dumps(recipe.preprocessing.to_dict() if recipe.preprocessing else None),
-    }
-    callbacks: list[Any] = [
-        Repeatable(recipe.seed),
-        StopAtBadLoss(),
-        KeepBest(folder / WEIGHTS, metadata),
-        Checkpoints(folder / LAST, every_s=_CHECKPOINT_EVERY_S, stop=stop),
-        ModelCheckpoint(dirpath=folder, filename=Path(LAST).stem, save_top_k=1, enable_version_counter=False),
-        *progress_callbacks(progress),
-    ]
+    bar = progress and sys.stderr.isatty()
     return L.Trainer(
         accelerator=recipe.accelerator,
         devices=recipe.devices,
@@ -219,7 +185,14 @@ def _trainer(
         precision=PRECISIONS[recipe.precision],  # type: ignore[arg-type]
         max_epochs=recipe.epochs,
         gradient_clip_val=recipe.optim.clip_norm,
-        callbacks=callbacks,
+        callbacks=[
+            Repeatable(recipe.seed),
+            StopAtBadLoss(),
+            KeepBest(folder / WEIGHTS, _metadata(recipe, splits.classes)),
+            Checkpoints(folder / LAST, every_s=_CHECKPOINT_EVERY_S, stop=stop),
+            ModelCheckpoint(folder, Path(LAST).stem, save_top_k=1, enable_version_counter=False),
+            *([RichProgressBar()] if bar else [EpochLines()] if progress else []),
+        ],
         plugins=[WholeCheckpointIO()],
         logger=False,
         default_root_dir=folder,
@@ -228,6 +201,18 @@ def _trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=20,
         enable_model_summary=False,
-        enable_progress_bar=progress
-        and any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks),
+        enable_progress_bar=bar,
     )
+
+
+def _metadata(recipe: Recipe, classes: list[str]) -> dict[str, str]:
+    """Return what the file of weights says of its network."""
+    preprocessing = recipe.preprocessing
+    return {
+        "model": recipe.model.name,
+        "stem": recipe.model.stem,
+        "input_style": str(recipe.model.input_style),
+        "alpha": json.dumps(recipe.model.alpha),
+        "classes": json.dumps(classes),
+        "preprocessing": json.dumps(preprocessing.to_dict() if preprocessing else None),
+    }

@@ -1,0 +1,210 @@
+"""Augmentations by name: `augment_batch` applies one to a batch, `register_augmentation` adds one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial, update_wrapper
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from pushpull.corruptions.arguments import check_images, checked_seed, identities
+from pushpull.corruptions.grey import to_bytes, to_floats
+from pushpull.errors import InputError, choice, integer
+from pushpull.files.registry import Registry
+from pushpull.random import Draws
+from pushpull.random.native import tables_on_the_host
+
+SCALES = ("cifar", "imagenet")
+"""Which constants: those for images of about 32 px, or of about 224 px."""
+
+# How many pixels are augmented together: on a CPU, what a step leaves should still be in the cache at the
+# next; an accelerator needs much work per step, and its memory bounds it.
+_PIXELS_PER_THREAD = 8 * 224 * 224
+_PIXELS_ELSEWHERE = 256 * 224 * 224
+
+
+@dataclass
+class ImageDraws:
+    """The random numbers for the images of a batch.
+
+    They depend on which images these are, the name, seed, epoch and view, and on nothing else: not on the
+    batch, and not on any global state. Each call of a method gives new numbers.
+
+    Args:
+        index: (N,) int64 on the CPU: which images these are.
+        name: what the numbers are for.
+        seed, epoch: any integers; another of either is another drawing.
+        view: 0, or the number of a further drawing of the same images, for consistency losses.
+        device: where the numbers are made.
+
+    Example:
+        >>> draws = ImageDraws(torch.tensor([7, 8]), "mine")
+        >>> draws.uniform(3, high=10.0).shape, draws.integers(0, 5).shape
+        (torch.Size([2, 3]), torch.Size([2]))
+    """
+
+    index: Tensor
+    name: str
+    seed: int = 0
+    epoch: int = 0
+    view: int = 0
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.seed = checked_seed(self.seed)
+        self.epoch = integer("epoch", self.epoch, "give the number of the pass")
+        self.view = integer("view", self.view, "give 0, 1, ...")
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Return (N, *shape) float32, uniform in the open interval (low, high)."""
+        return self._own.uniform(*shape, low=low, high=high)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return (N, *shape) float32, standard normal."""
+        return self._own.normal(*shape)
+
+    def integers(self, low: int, high: int, *shape: int) -> Tensor:
+        """Return (N, *shape) int32, uniform in low, ..., high - 1."""
+        return self._own.integers(low, high, *shape)
+
+    def named(self, name: str, device: torch.device | str = "cpu") -> Draws:
+        """Return the images' random numbers of another name, made on `device`."""
+        purpose = f"{name} epoch {self.epoch} view {self.view}"
+        return Draws(self.index.to(device), seed=self.seed, name=purpose, severity=0)
+
+    @cached_property
+    def _own(self) -> Draws:
+        return self.named(self.name, self.device)
+
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+
+AUGMENTATIONS: Registry[Callable[[Tensor, ImageDraws, str], Tensor]] = Registry("augmentation")
+"""Every augmentation by its name: a function of images, draws and scale that returns images."""
+
+
+def register_augmentation(
+    name: str, *, dtype: torch.dtype | None = torch.float32
+) -> Callable[[Function], Function]:
+    """Make a function an augmentation for `augment_batch`, `Augment` and recipes (`augment: {policy: NAME}`).
+
+    The function gets (N, 3, H, W) images on any device, which it may change, their `ImageDraws`, and `scale`
+    if it has a parameter of that name. It returns the same shape: values in [0, 1], or grey levels in 0..255
+    if it got uint8 or returns uint8; what lies outside is clamped. A large batch comes in parts.
+
+    Args:
+        name: a word that no other augmentation has.
+        dtype: of the images that the function gets, whatever the caller has: `torch.float32` in [0, 1],
+            `torch.uint8`, or None for the caller's.
+
+    Returns:
+        A decorator, which returns the function as it is.
+
+    Raises:
+        InputError: a name that is no word, or is taken.
+
+    Example:
+        >>> @register_augmentation("darker")
+        ... def darker(images, draws):
+        ...     return images * draws.uniform(1, 1, 1, low=0.5)
+    """
+
+    def register(function: Function) -> Function:
+        takes_scale = "scale" in inspect.signature(function).parameters
+        AUGMENTATIONS.register(name, update_wrapper(partial(_run, function, dtype, takes_scale), function))
+        return function
+
+    return register
+
+
+def _run(
+    function: Callable[..., Tensor],
+    dtype: torch.dtype | None,
+    takes_scale: bool,
+    images: Tensor,
+    draws: ImageDraws,
+    scale: str,
+) -> Tensor:
+    """Return what a registered function makes of the images, in their dtype."""
+    given = images.contiguous()
+    if dtype is not None:
+        given = to_bytes(given) if dtype == torch.uint8 else to_floats(given)
+    if given is images:
+        given = given.clone()
+    result = function(given, draws, scale=scale) if takes_scale else function(given, draws)
+    if not isinstance(result, Tensor) or result.shape != images.shape:
+        got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        raise InputError(
+            f"augmentation {draws.name!r} returned {got}; return a tensor of shape {tuple(images.shape)}"
+        )
+    levels = torch.uint8 in (given.dtype, result.dtype)
+    if images.dtype == torch.uint8:
+        if result.dtype == torch.uint8:
+            return result
+        return to_levels((result if levels else result * 255).round().clamp_(0, 255))
+    result = result.to(torch.float32) / 255.0 if levels else result
+    return result.clamp(0.0, 1.0).to(images.dtype)
+
+
+register_augmentation("none", dtype=None)(lambda images, draws: images)
+
+
+def to_levels(x: Tensor) -> Tensor:
+    """Return x in 0..255 as uint8, fraction dropped; by way of int32, at half of the time on a CPU."""
+    return x.int().to(torch.uint8)
+
+
+def augment_batch(
+    images: Tensor,
+    name: str,
+    *,
+    index: Tensor | Sequence[int] | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    view: int = 0,
+    scale: str = "imagenet",
+) -> Tensor:
+    """Augment a batch of images, each by random numbers of its own, whatever else is in the batch.
+
+    Args:
+        images: (N, 3, H, W) RGB, cropped and not yet normalised, uint8 or floating point in [0, 1], on any
+            device; H, W >= 8.
+        name: one of `AUGMENTATIONS`.
+        index: (N,) integers, best on the CPU: which images these are. None: new ones from torch's default
+            generator; no other global random state is read or changed.
+        seed, epoch, view: integers that the random numbers depend on, see `ImageDraws`.
+        scale: which settings: "cifar" (for images of about 32 px) or "imagenet" (224).
+
+    Returns:
+        The same shape, dtype and device. All but `none` and `prime` work on 8 bits, whatever the dtype.
+
+    Raises:
+        InputError: for an argument that is not as above.
+
+    Example:
+        >>> augment_batch(torch.rand(2, 3, 32, 32), "prime", index=[0, 1], scale="cifar").shape
+        torch.Size([2, 3, 32, 32])
+    """
+    augment = AUGMENTATIONS.find(name)
+    choice("scale", scale, SCALES)
+    check_images(images, smallest_px=8, verb="augment")
+    which = identities(index, len(images), torch.device("cpu"))
+    draws = ImageDraws(which, name, seed=seed, epoch=epoch, view=view, device=images.device)
+    return images.clone() if name == "none" or len(images) == 0 else _in_parts(images, augment, draws, scale)
+
+
+def _in_parts(
+    images: Tensor, augment: Callable[[Tensor, ImageDraws, str], Tensor], draws: ImageDraws, scale: str
+) -> Tensor:
+    on_cpu = images.device.type == "cpu"
+    pixels = _PIXELS_PER_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
+    step = max(1, pixels // (images.shape[2] * images.shape[3]))
+    parts = [slice(start, start + step) for start in range(0, len(images), step)]
+    # What names no device here is on the host, whatever `torch.set_default_device` says.
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False), tables_on_the_host():
+        results = [augment(images[part], replace(draws, index=draws.index[part]), scale) for part in parts]
+    return results[0] if len(results) == 1 else torch.cat(results)

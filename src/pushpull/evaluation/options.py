@@ -1,0 +1,310 @@
+"""What is asked of an evaluation: one class, from which the command line, Python and results take it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
+from pushpull.corruptions.arguments import (
+    SMALLEST_PX,
+    checked_jpeg_quality,
+    checked_seed,
+    checked_severity,
+)
+from pushpull.corruptions.benchmark import GROUPS
+from pushpull.corruptions.registry import REGISTRY
+from pushpull.data import Preprocessing
+from pushpull.data.published_arrays import SEVERITIES
+from pushpull.errors import InputError, choice, integer
+
+SCALE_BY_SIZE = {32: "cifar", 64: "tiny", 224: "imagenet"}
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is measured, and how.
+
+    Args:
+        corrupted: The folder of a published corrupted set (ImageNet-C, CIFAR-10-C, ... or what
+            `pushpull corrupt` wrote): its images are taken instead of corrupting those of the data.
+        corruptions: Names of corruptions, families (noise, blur, weather, digital), benchmark (the 15), extra
+            (the 4 others), all, or none. By default benchmark; of a set on disk what of it is there, or all
+            that is there if nothing of it is.
+        severities: Some of 1 2 3 4 5. By default all.
+        scale: The corruptions' constants: imagenet, cifar or tiny. By default by the size of the images.
+        seed: Of the corruptions' random numbers.
+        jpeg_quality: 1 to 100: corrupted images go through JPEG of this quality, as those of ImageNet-C went
+            (85). By default they do not.
+        mean: Red, green and blue mean that the model expects its images, in [0, 1], to be normalised with. By
+            default what the model brings, else 0 0 0.
+        std: Likewise the standard deviations. By default what the model brings, else 1 1 1.
+        limit: Evaluate at most so many images, the same share of every class, always the same ones.
+        batch_size: Images at a time; does not change results.
+        workers: Processes that decode images which do not fit in memory.
+        device: For example cpu or cuda; auto: cuda where there is one. By default auto on the command line,
+            in Python where the model is.
+        channels_last: Give the network channels-last images: faster on some devices.
+        precision: fp32, or bf16 or fp16 for the network alone: faster on a GPU, numbers differ slightly.
+        compile: Compile the network first (torch.compile): a minute, then faster.
+        output: Folder for results.json, or a .json file; written after every condition, and continued where
+            it stops if everything that decides the numbers agrees. By default, in Python, no file; on the
+            command line the run folder, else runs/evaluate-NAME.
+        overwrite: Replace the results that are there.
+        label: What tables call the model. By default its name, stem and seed.
+        quiet: Show no progress bar.
+
+    Raises:
+        InputError: a value out of range, or options that contradict each other.
+
+    >>> EvaluationOptions(corruptions=["fog"], severities=(1, 5)).precision
+    'fp32'
+    """
+
+    corrupted: str | None = None
+    corruptions: Sequence[str] | None = None
+    severities: tuple[int, ...] = SEVERITIES
+    scale: str | None = None
+    seed: int = 0
+    jpeg_quality: int | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    limit: int | None = None
+    batch_size: int = 256
+    workers: int = 0
+    device: str | None = None
+    channels_last: bool = False
+    precision: str = "fp32"
+    compile: bool = False
+    output: str | None = None
+    overwrite: bool = False
+    label: str | None = None
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        choice("precision", self.precision, PRECISIONS)
+        if (self.mean is None) != (self.std is None):
+            raise InputError("--mean and --std go together: three numbers each, or neither")
+        checked_jpeg_quality(self.jpeg_quality)
+        object.__setattr__(self, "seed", checked_seed(self.seed))
+        for name, least in (("batch_size", 1), ("workers", 0)):
+            value = integer(name, getattr(self, name), "give a whole number")
+            if value < least:
+                raise InputError(f"{name}={value}: need at least {least}")
+            object.__setattr__(self, name, value)
+        if self.corrupted is None:
+            self.conditions()
+        elif self.jpeg_quality is not None or self.seed:
+            option = "jpeg_quality" if self.jpeg_quality is not None else "seed"
+            raise InputError(
+                f"{option}={getattr(self, option)} changes nothing in images on disk; leave one out"
+            )
+
+    @classmethod
+    def made_of(cls, options: EvaluationOptions | None, changes: Mapping[str, Any]) -> EvaluationOptions:
+        """Return `options`, or the defaults, with `changes`; an unknown name is an `InputError`."""
+        names = [field.name for field in fields(cls)]
+        for name in changes:
+            choice("option of evaluate", name, names)
+        given = {name: getattr(options, name) for name in names} if options is not None else {}
+        return cls(**{**given, **changes})
+
+    def conditions(
+        self, on_disk: Mapping[str, Sequence[int]] | None = None, *, clean: bool = True
+    ) -> list[tuple[str | None, int | None]]:
+        """Return the conditions that are asked for; see `condition_list`."""
+        return condition_list(self.corruptions, self.severities, on_disk, clean=clean)
+
+    @property
+    def computing(self) -> str:
+        """What results say of how the network computed: "fp32", "bf16, compiled"."""
+        return f"{self.precision}, compiled" if self.compile else self.precision
+
+    def network(self, model: nn.Module) -> Callable[[Tensor], Any]:
+        """Return what is called with a batch in place of the model."""
+        run: Callable[[Tensor], Any] = torch.compile(model) if self.compile else model
+        dtype = PRECISIONS[self.precision]
+        found = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+        takes = found.pop() if len(found) == 1 else torch.float32  # where they differ
+
+        def call(x: Tensor) -> Any:
+            x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
+            with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
+                return run(x.to(takes))
+
+        return call
+
+    def preprocessing(self, own: Preprocessing | None, model: nn.Module) -> Preprocessing:
+        """Return what is done to images before the network: as asked, else `own`, else only [0, 1]."""
+        if own is not None and not isinstance(own, Preprocessing):
+            raise InputError(
+                f"preprocessing={own!r} is not one; give pushpull.Preprocessing(mean, std, size)"
+            )
+        if self.mean is not None and self.std is not None:
+            return Preprocessing(tuple(self.mean), tuple(self.std))  # type: ignore[arg-type]
+        if own is not None:
+            return own
+        # It brings torchvision and timm, which a network that comes with its preprocessing does not need.
+        from pushpull.models import model_preprocessing
+
+        return model_preprocessing(model) or Preprocessing()
+
+    def chosen_device(self, model: nn.Module) -> torch.device:
+        """Return the device to run on: as asked, else where the model is.
+
+        Raises:
+            InputError: no such device here, or none given for a model that is spread over several.
+        """
+        homes = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+        if len(homes) > 1:
+            raise InputError(
+                f"the model is spread over {', '.join(sorted(map(str, homes)))}; move it to one device"
+            )
+        if self.device is None:
+            return next(iter(homes), torch.device("cpu"))
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            wanted = torch.device(self.device)
+            torch.empty(0, device=wanted)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            said = f"device={str(self.device)!r} cannot be used here ({reason}); try cpu"
+            raise InputError(said) from error
+        return wanted
+
+
+def condition_list(
+    corruptions: str | Iterable[str] | None,
+    severities: int | Iterable[int],
+    on_disk: Mapping[str, Sequence[int]] | None = None,
+    *,
+    clean: bool = True,
+) -> list[tuple[str | None, int | None]]:
+    """Return the conditions in order: the clean one (None, None), then every corruption at every severity.
+
+    Args:
+        corruptions: names, of corruptions or of groups: "benchmark" (the fifteen), "extra" (the four others),
+            "all", or a family; a string may hold several, separated by commas. Empty, or "none": the clean
+            images only.
+            None: the fifteen; of a set on disk those of the fifteen that it has, all that it has if none.
+        severities: of 1..5.
+        on_disk: what a set on disk has, corruption -> severities; None: any corruption can be made.
+        clean: whether there are clean images.
+
+    Raises:
+        InputError: an unknown corruption, a severity outside 1..5, or a condition that is not on disk.
+    """
+    benchmark = (*CORRUPTIONS, *EXTRA_CORRUPTIONS)
+    known = (*benchmark, *(name for name in REGISTRY if name not in benchmark))  # the user's own come last
+    others = tuple(name for name in on_disk or () if name not in known)
+    groups = dict(GROUPS)
+    if on_disk is not None:
+        groups["all"] = tuple(on_disk)
+        there = tuple(name for name in CORRUPTIONS if name in on_disk)
+        corruptions = (there or tuple(on_disk)) if corruptions is None else corruptions
+    allowed = (*(known if on_disk is None else on_disk), *groups)
+    names: dict[str, None] = {}
+    words = list(_words(CORRUPTIONS if corruptions is None else corruptions))
+    for word in words if words != ["none"] else ():
+        names.update(dict.fromkeys(groups.get(choice("corruption", word, allowed), (word,))))
+    listed = severities if isinstance(severities, Iterable) else (severities,)
+    levels = sorted({checked_severity(level) for level in listed})
+    if names and not levels:
+        raise InputError("severities is empty; give some of 1..5, or no corruptions")
+    ordered = [name for name in (*known, *others) if name in names]
+    if on_disk is not None:
+        _check_on_disk(ordered, levels, on_disk)
+    pairs: list[tuple[str | None, int | None]] = [(name, level) for name in ordered for level in levels]
+    return [(None, None), *pairs] if clean else pairs
+
+
+def _check_on_disk(names: Sequence[str], levels: Sequence[int], on_disk: Mapping[str, Sequence[int]]) -> None:
+    """Raise where a set on disk lacks a corruption or a severity, with all that it lacks."""
+    absent = [name for name in names if name not in on_disk]
+    if absent:
+        raise InputError(
+            f"the set on disk has no {', '.join(absent)}; fetch that part, or choose among "
+            f"{', '.join(on_disk)} (--corruptions)"
+        )
+    lacking = {
+        name: missing for name in names if (missing := [str(s) for s in levels if s not in on_disk[name]])
+    }
+    if lacking:
+        text = "; ".join(f"{name} has no severity {', '.join(missing)}" for name, missing in lacking.items())
+        raise InputError(
+            f"the set on disk is not complete: {text}; fetch these, or choose others (--severities)"
+        )
+
+
+def _words(corruptions: str | Iterable[str]) -> Iterator[Any]:
+    """Yield names one by one; what is no string is passed on, to be refused by its name."""
+    several = isinstance(corruptions, Iterable) and not isinstance(corruptions, str)
+    every: Iterable[object] = corruptions if several else (corruptions,)
+    for text in every:
+        if isinstance(text, str):
+            yield from filter(None, map(str.strip, text.split(",")))
+        else:
+            yield text
+
+
+def severity_scale(scale: str | None, size: tuple[int, int], *, corrupted: bool) -> str:
+    """Return the scale of the corruptions' constants: as given, else by the size of the images.
+
+    Args:
+        scale: "cifar", "tiny", "imagenet", or None.
+        size: (height, width) of the images in px.
+        corrupted: False: nothing will be corrupted, so every size will do, and the scale may be "none".
+
+    Raises:
+        InputError: an unknown scale, none given for images that are not 32x32, 64x64 or 224x224, or images
+            too small to be corrupted.
+    """
+    if corrupted and min(size) < SMALLEST_PX:
+        raise InputError(
+            f"images of {size[0]}x{size[1]} are too small to be corrupted; "
+            f"give at least {SMALLEST_PX}x{SMALLEST_PX}, or no corruptions"
+        )
+    if scale is not None:
+        return choice("scale", scale, SCALE_BY_SIZE.values())
+    if size[0] == size[1] and size[0] in SCALE_BY_SIZE:
+        return SCALE_BY_SIZE[size[0]]
+    if not corrupted:
+        return "none"
+    known = ", ".join(f"{name} ({side}x{side})" for side, name in SCALE_BY_SIZE.items())
+    raise InputError(
+        f"images of {size[0]}x{size[1]} are of none of the sizes that the corruptions have constants for; "
+        f"choose by scale (--scale), one of {known}"
+    )
+
+
+def published_scale(scale: str | None, size: tuple[int, int]) -> str:
+    """Return whose constants a set on disk has: as given, else by the size of its images, else "none"."""
+    if scale is not None:
+        return choice("scale", scale, SCALE_BY_SIZE.values())
+    return SCALE_BY_SIZE.get(size[0], "none") if size[0] == size[1] else "none"
+
+
+@contextmanager
+def lent_to_evaluation(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Have the model in eval mode on `device`, then restore every module's train flag and the device."""
+    flags = [(module, module.training) for module in model.modules()]
+    home = EvaluationOptions().chosen_device(model)
+    try:
+        model.eval().to(device)
+        yield
+    finally:
+        model.to(home)
+        for module, flag in flags:
+            module.training = flag
+
+
+def device_text(device: torch.device) -> str:
+    """Return the device's type, and its name where there is one: "cpu", "cuda (NVIDIA H100)"."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

@@ -1,0 +1,208 @@
+"""What two results must share before their errors may stand in one column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from pushpull.errors import InputError
+from pushpull.evaluation.results import Condition, Results
+from pushpull.reports.columns import ordered, severities_text, title
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The data and the corruptions that a result was measured with; equal settings may be compared.
+
+    `counts` holds the number of images by corruption and severity, `clean_images` that of the clean pass
+    (None where clean images were not measured), `data` the data's SHA-256 where the result has
+    it, else its name. `set_name` and `files` (a digest per corruption) tell a set on disk. The network's own
+    preprocessing is not part of it.
+    """
+
+    label: str
+    data: str
+    split: str
+    images: int
+    limit: int | None
+    image_size: tuple[int, ...] | None
+    framing: tuple[tuple[str, int | None], ...] | None
+    classes: tuple[str, ...]
+    skipped: tuple[str, ...]
+    scale: str
+    corruption_seed: int | None
+    source: str
+    frost_textures: str
+    clean_images: int | None
+    counts: Mapping[str, Mapping[int, int]]
+    jpeg_quality: int | None = None
+    set_name: str | None = None
+    files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """The corruptions that were measured, in the benchmark's order."""
+        return tuple(self.counts)
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """The severities that were measured, the same for every corruption."""
+        return tuple(next(iter(self.counts.values())))
+
+    @property
+    def is_imagenet(self) -> bool:
+        """Whether dividing by AlexNet's errors means anything."""
+        return self.scale == "imagenet" and len(self.classes) == 1000
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Name and text of what a table's reader must know: data, images, scale, seed, textures, source."""
+        images = f"{self.images} ({self.split} split)"
+        if self.limit is not None:
+            images += f", limited to {self.limit}"
+        if self.skipped:
+            images += f", {len(self.skipped)} unreadable skipped"
+        size = "" if self.image_size is None else f", {' x '.join(map(str, self.image_size))} pixels"
+        seed = "none" if self.corruption_seed is None else str(self.corruption_seed)
+        jpeg = "" if self.jpeg_quality is None else f", then JPEG of quality {self.jpeg_quality}"
+        on_disk = "" if self.set_name is None else f" ({self.set_name})"
+        return [
+            ("Data", self.label),
+            ("Images", images + size),
+            ("Classes", str(len(self.classes))),
+            ("Corruptions", f"{len(self.counts)}, {severities_text(self.severities)}"),
+            ("Severity scale", self.scale),
+            ("Corruption seed", seed),
+            ("Corrupted images", f"{self.source}{on_disk}{jpeg}"),
+            ("Frost textures", self.frost_textures),
+        ]
+
+
+def setting_of(results: Results, source: str) -> Setting:
+    """The setting of one result; `source` names it in errors.
+
+    Raises:
+        InputError: the result is not complete, holds no corruption, or corruptions at different severities.
+    """
+    again = " ".join(filter(None, ("pushpull evaluate", results.model["source"])))
+    if not results.complete:
+        raise InputError(
+            f"{source} is not complete ({len(results.corrupted)} corruptions measured so far); "
+            f"continue it with: {again}"
+        )
+    if not results.corrupted:
+        raise InputError(f"{source} holds no corrupted condition to compare; measure with: {again}")
+    data, corruption = results.data, results.corruption
+    size, framing = data["image_size"], data.get("framing")
+    return Setting(
+        label=data["label"],
+        # A folder is the same data whether it was named from here or from there.
+        data=data.get("sha256") or str(data["name"]).rstrip("/").rsplit("/", 1)[-1],
+        split=data["split"],
+        images=data["images"],
+        limit=data["limit"],
+        image_size=None if size is None else tuple(size),
+        framing=None if framing is None else tuple(sorted(framing.items())),
+        classes=tuple(map(str, data["classes"])),
+        skipped=tuple(sorted(data["skipped"])),
+        scale=corruption["scale"],
+        corruption_seed=corruption["seed"],
+        source=corruption["source"],
+        frost_textures=corruption["frost_textures"],
+        clean_images=None if results.clean is None else results.clean.images,
+        counts=_counts(results.corrupted, source),
+        jpeg_quality=corruption.get("jpeg_quality"),
+        set_name=corruption.get("name"),
+        files=tuple(
+            item for item in sorted(corruption.get("files", {}).items()) if item[0] in results.corrupted
+        ),
+    )
+
+
+def _counts(corrupted: Mapping[str, Mapping[int, Condition]], source: str) -> dict[str, dict[int, int]]:
+    counts = {
+        name: {severity: condition.images for severity, condition in sorted(corrupted[name].items())}
+        for name in ordered(list(corrupted))
+    }
+    severities = {name: tuple(by_severity) for name, by_severity in counts.items()}
+    if len(set(severities.values())) > 1:
+        found = "; ".join(
+            f"{title(name)}: {', '.join(map(str, value))}" for name, value in severities.items()
+        )
+        raise InputError(
+            f"{source} has not all corruptions at the same severities ({found}); "
+            "measure the missing ones with: pushpull evaluate"
+        )
+    return counts
+
+
+def require_same(reference: Setting, reference_name: str, other: Setting, other_name: str) -> None:
+    """Raise `InputError` that names the first difference between two settings, if there is one.
+
+    Images of a set on disk and images corrupted in memory may be compared, however either were made.
+    """
+    mixed = {reference.source, other.source} == {"in memory", "on disk"}
+    for field in fields(Setting):
+        if mixed and field.name in _HOW_MADE:
+            continue
+        first, second = getattr(reference, field.name), getattr(other, field.name)
+        if first != second:
+            name = _NAMES.get(field.name, field.name.replace("_", " "))
+            left, right = _brief(first, second), _brief(second, first)
+            raise InputError(
+                f"{other_name} cannot be compared with {reference_name}: {name} is {right} there and {left} "
+                "here",
+                remedy="evaluate both with the same data and corruption settings (pushpull evaluate)",
+            )
+
+
+def common_setting(named: Iterable[tuple[str, Results]]) -> Setting:
+    """The setting that all results share; others are refused, the first difference named.
+
+    Args:
+        named: what errors call each result, and the result; at least one.
+    """
+    seen: list[tuple[str, Setting]] = []
+    for name, result in named:
+        setting = setting_of(result, name)
+        # Not against the first alone: two runs in memory must agree though a set on disk came first.
+        for earlier_name, earlier in seen:
+            require_same(earlier, earlier_name, setting, name)
+        seen.append((name, setting))
+    common = seen[0][1]
+    for _, setting in seen[1:]:
+        common = both(common, setting)
+    return common
+
+
+def both(reference: Setting, other: Setting) -> Setting:
+    """Return one setting for two that may be compared, with the sources of both."""
+    if other.source in reference.source:
+        return reference
+    made, on_disk = (reference, other) if other.source == "on disk" else (other, reference)
+    return replace(made, source="in memory and on disk", set_name=on_disk.set_name, files=on_disk.files)
+
+
+_HOW_MADE = ("source", "corruption_seed", "frost_textures", "jpeg_quality", "set_name", "files")
+_NAMES = {
+    "label": "data label",
+    "images": "number of images",
+    "skipped": "the list of skipped images",
+    "scale": "severity scale",
+    "source": "source of the corrupted images",
+    "clean_images": "number of clean images",
+    "set_name": "name of the set on disk",
+    "files": "list of the set's files",
+    "counts": "the set of corruptions and severities",
+}
+
+
+def _brief(value: Any, against: Any) -> str:
+    """A value short enough for one line; of long lists, what `against` lacks."""
+    if isinstance(value, Mapping) and isinstance(against, Mapping):
+        own = [name for name in value if name not in against]
+        severities = ", ".join(map(str, next(iter(value.values()))))
+        return f"{len(value)} corruptions{f' (with {own[0]})' if own else ''} at severity {severities}"
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
+        return f"{len(value)} names"
+    return repr(value)

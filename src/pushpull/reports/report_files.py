@@ -1,0 +1,189 @@
+"""Everything that a comparison leaves on disk, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushpull.files import write_json, write_text
+from pushpull.reports.columns import LEVEL, Estimate
+from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, seeds_text
+from pushpull.reports.layout import runs_text
+from pushpull.reports.markup import latex, markdown, table_markdown
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+TABLE_SCHEMA = "pushpull-table/1"
+
+
+def write_report(
+    comparison: Comparison, folder: Path | str, samples: Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Write page, tables and figures into `folder`, each file whole or not at all.
+
+    index.html, comparison.md, comparison.tex (booktabs), comparison.csv (one row per model), results_long.csv
+    (Task, Dataset, Metric, Value, Model), comparison.json, error_by_severity.png and .svg, differences.png
+    and .svg.
+
+    Args:
+        comparison: what to report.
+        folder: made if it is not there.
+        samples: corruption -> (5, 3, H, W) uint8 images, one image at severity 1 to 5, shown on the page.
+
+    Returns:
+        The files, index.html first.
+
+    Raises:
+        InputError: the folder cannot be written, or `samples` are not such images.
+    """
+    # Matplotlib takes half a second to load: only who writes figures waits for it.
+    from pushpull.reports.figures import differences, error_by_severity, save
+    from pushpull.reports.page import page
+
+    folder = Path(folder)
+    figures = {"error_by_severity": error_by_severity(comparison), "differences": differences(comparison)}
+    html = page(comparison, figures, samples)
+    return [
+        write_text(folder / "index.html", html),
+        write_text(folder / "comparison.md", markdown(comparison)),
+        write_text(folder / "comparison.tex", latex(comparison)),
+        write_text(folder / "comparison.csv", wide_csv(comparison)),
+        write_text(folder / "results_long.csv", long_csv(comparison)),
+        write_json(folder / "comparison.json", comparison.to_json()),
+        *(
+            save(figure, folder / f"{name}.{kind}")
+            for name, figure in figures.items()
+            for kind in ("png", "svg")
+        ),
+    ]
+
+
+def write_table(comparison: Comparison | None, folder: Path | str, about: Mapping[str, Any]) -> list[Path]:
+    """Write a table of rows and their twins: table.md, table.csv, table.json, table.tex, and its figure.
+
+    Each file is written whole or not at all; an earlier table's is replaced, or removed where this one has
+    none.
+
+    Args:
+        comparison: its figures, of `compare_twins`; None: nothing is measured.
+        folder: made if it is not there.
+        about: what table.json says beside the figures: title, facts, notes, command, missing, problems,
+            unasked, complete, recipes.
+
+    Returns:
+        The files, table.md first.
+    """
+    folder = Path(folder)
+    paths = [
+        write_text(folder / "table.md", table_markdown(comparison, about)),
+        write_text(folder / "table.csv", table_csv(comparison)),
+        write_json(folder / "table.json", table_json(comparison, about)),
+    ]
+    tex, *drawn = (folder / f"table.{kind}" for kind in ("tex", "png", "svg"))
+    if comparison is not None:
+        paths.append(write_text(tex, latex(comparison)))
+    if comparison is not None and any(row.against for row in comparison.rows):
+        from pushpull.reports.figures import differences, save
+
+        figure = differences(comparison)
+        paths += [save(figure, path) for path in drawn]
+    for path in (tex, *drawn):
+        if path not in paths:
+            path.unlink(missing_ok=True)
+    return paths
+
+
+def wide_csv(comparison: Comparison) -> str:
+    """One row per model: what was measured, then each figure and its `_std` (empty for a single run).
+
+    Errors are fractions in [0, 1] and mCE columns ratios (1 is the reference network), unlike printed tables;
+    only `net_reduction_percent` is in percent.
+    """
+    setting = comparison.setting
+    lines = []
+    for row in comparison.rows:
+        line: dict[str, object] = {
+            "model": row.label,
+            "baseline": "yes" if row.is_baseline else "no",
+            "runs": len(row.seeds),
+            "seeds": seeds_text(row.seeds),
+            "data": setting.label,
+            "split": setting.split,
+            "images": setting.images,
+            "scale": setting.scale,
+            "corruption_seed": setting.corruption_seed,
+            "corrupted_images": setting.source,
+            "frost_textures": setting.frost_textures,
+            "severities": " ".join(map(str, setting.severities)),
+        }
+        for column in comparison.columns:
+            estimate = row.values.get(column.key)  # a row of a table may lack R_net
+            line[column.key] = None if estimate is None else estimate.mean
+            line[f"{column.key}_std"] = None if estimate is None else estimate.std
+        lines.append(line)
+    return _csv(lines)
+
+
+def long_csv(comparison: Comparison) -> str:
+    """One row per figure in the columns Task, Dataset, Metric, Value, Model.
+
+    The metric's name carries its convention and unit; values are means over the model's seeds.
+    """
+    clean = comparison.setting.label
+    lines = []
+    for row in comparison.rows:
+        model = f"{row.label}, mean of {runs_text(row)}" if len(row.seeds) > 1 else row.label
+        for column in (column for column in comparison.columns if column.key in row.values):
+            on_clean = column.key == "clean_error"
+            task = "Image Classification" if on_clean else "Domain Generalization"
+            data = clean if on_clean else f"{clean}-C"
+            metric = f"{column.metric}, {column.unit}"
+            mean = row.values[column.key].mean
+            lines.append({"Task": task, "Dataset": data, "Metric": metric, "Value": mean, "Model": model})
+    return _csv(lines)
+
+
+def table_csv(comparison: Comparison | None) -> str:
+    """`Comparison.to_dataframe` as CSV, std and interval empty for a single seed; None: the head alone."""
+    return ",".join(FRAME_COLUMNS) + "\n" if comparison is None else _csv(comparison.to_dataframe())
+
+
+def table_json(comparison: Comparison | None, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON values: what was measured, every figure with its interval, the recipe of each row."""
+    found: dict[str, Any] = {"schema": TABLE_SCHEMA, **about, "level": LEVEL, "rows": []}
+    if comparison is None:
+        return found
+    for row in comparison.rows:
+        found["rows"].append(
+            {
+                "name": row.label,
+                "seeds": row.seeds,
+                "values": _with_half_widths(row.values),
+                "twin": row.against,
+                "paired_seeds": row.paired_seeds,
+                "differences": _with_half_widths(row.differences),
+                "baseline_seeds": row.baseline_seeds,
+            }
+        )
+    return found | {
+        "setting": asdict(comparison.setting),
+        "note": comparison.note,
+        "baseline": next((row.label for row in comparison.rows if row.is_baseline), None),
+        "columns": [asdict(column) for column in comparison.columns],
+    }
+
+
+def _with_half_widths(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | int | None]]:
+    return {
+        key: {**asdict(estimate), "half_width": estimate.half_width()} for key, estimate in estimates.items()
+    }
+
+
+def _csv(lines: list[dict[str, object]] | DataFrame) -> str:
+    """Six decimals: finer than one image in a million."""
+    import pandas  # a third of a second
+
+    return pandas.DataFrame(lines).to_csv(index=False, float_format="%.6f", lineterminator="\n")
