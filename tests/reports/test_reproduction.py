@@ -59,14 +59,25 @@ def test_a_finished_run_of_another_recipe_is_not_deleted(copied, table):
     assert before == {name: (folder / name).read_bytes() for name in before}
 
 
-def test_lost_weights_are_trained_again(copied, whole, table, capsys):
+def test_weights_lost_before_they_were_measured_are_trained_again(copied, whole, table, capsys):
     folder = copied / "runs" / "baseline" / "seed0"
     (folder / "model.safetensors").unlink()
+    (folder / "results.json").unlink()
     reproduce(table, rows=["baseline"], output=str(copied), quiet=True)
     printed = capsys.readouterr().out
     assert "baseline seed 0: model.safetensors is gone: trained again from the start" in printed
     assert "remain" not in printed
     assert_same_run(folder, whole / "runs" / "baseline" / "seed0")
+
+
+def test_a_measured_run_needs_no_weights_any_more(copied, table, capsys):
+    folder = copied / "runs" / "baseline" / "seed0"
+    (folder / "model.safetensors").unlink()
+    before = (folder / "results.json").read_bytes()
+    reproduce(table, rows=["baseline"], output=str(copied), quiet=True)
+    assert "trained again" not in capsys.readouterr().out
+    assert not (folder / "model.safetensors").exists()
+    assert (folder / "results.json").read_bytes() == before
 
 
 def test_another_limit_is_refused_with_what_helps_here(copied, table, capsys):

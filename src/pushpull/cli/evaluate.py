@@ -129,7 +129,7 @@ def _summary(results: Results) -> str:
         quality = corruption.get("jpeg_quality")
         jpeg = "" if quality is None else f", JPEG quality {quality}"
         how = f", {corruption['scale']} scale, seed {corruption['seed']}{jpeg}"
-    lines = [f"{results.label} on {data['label']}: error in percent, {data['images']} images{how}"]
+    lines = [f"{results.model['label']} on {data['label']}: error in percent, {data['images']} images{how}"]
     if data.get("logits"):
         lines.append(f"  logits of the data's {len(data['classes'])} classes: {data['logits']}")
     if results.clean is not None:

@@ -130,12 +130,7 @@ class Outputs:
     def __init__(self, classes: Sequence[str] | None, model_classes: Sequence[str] | None = None) -> None:
         self._classes, self._model_classes = classes, model_classes
         self._positions: Tensor | None = None
-        self.subset_of: int | None = None
-
-    @property
-    def text(self) -> str | None:
-        """What the results say: "subset of 1000", or None where all outputs are used."""
-        return None if self.subset_of is None else f"subset of {self.subset_of}"
+        self.text: str | None = None  # what the results say: "subset of 1000"; None: all outputs are used
 
     def take(self, output: Any, images: int, highest_label: int) -> Tensor:
         """Return (images, data's classes) logits of what a network returned for so many images.
@@ -149,7 +144,17 @@ class Outputs:
             InputError: it is something else, or the numbers differ and the classes cannot be found among the
                 outputs.
         """
-        logits = self._chosen(_checked(output, images))
+        if not isinstance(output, Tensor):
+            raise InputError(
+                f"the model returned a {type(output).__name__}, not a tensor of logits (N, classes); "
+                "wrap it in a module that returns only the logits"
+            )
+        if output.ndim != 2 or output.shape[0] != images or not output.is_floating_point():
+            shape = f"shape {tuple(output.shape)}, {output.dtype}"
+            raise InputError(
+                f"the model returned {shape} for {images} images; need float logits ({images}, classes)"
+            )
+        logits = self._chosen(output)
         if logits.shape[1] <= highest_label:
             raise InputError(
                 f"the model has {logits.shape[1]} outputs, the data the label {highest_label}; "
@@ -164,7 +169,7 @@ class Outputs:
             outputs = logits.shape[1]
             found = self._found(outputs) if outputs != len(self._classes) else self._reordered()
             self._positions = torch.tensor(found, device=logits.device)
-            self.subset_of = outputs if outputs != len(self._classes) else None
+            self.text = f"subset of {outputs}" if outputs != len(self._classes) else None
         return logits.index_select(1, self._positions)
 
     def _reordered(self) -> list[int]:
@@ -211,18 +216,3 @@ class Outputs:
                 "are named as some of the model's (by wnids for 1000 outputs of ImageNet)"
             )
         return found
-
-
-def _checked(output: Any, images: int) -> Tensor:
-    """Return a network's output if it is (images, any number) floating-point logits, else raise."""
-    if not isinstance(output, Tensor):
-        raise InputError(
-            f"the model returned a {type(output).__name__}, not a tensor of logits (N, classes); "
-            "wrap it in a module that returns only the logits"
-        )
-    if output.ndim != 2 or output.shape[0] != images or not output.is_floating_point():
-        shape = f"shape {tuple(output.shape)}, {output.dtype}"
-        raise InputError(
-            f"the model returned {shape} for {images} images; need float logits ({images}, classes)"
-        )
-    return output

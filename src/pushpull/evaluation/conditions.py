@@ -19,7 +19,12 @@ from pushpull.data.published import PublishedSet, open_published
 from pushpull.errors import InputError
 from pushpull.evaluation.classes import check_counts, matched_by_name, matched_by_row
 from pushpull.evaluation.images import EvalData, EvalImages, eval_images, images_of_set, limited
-from pushpull.evaluation.options import EvaluationOptions, published_scale, severity_scale
+from pushpull.evaluation.options import (
+    EvaluationOptions,
+    condition_list,
+    published_scale,
+    severity_scale,
+)
 from pushpull.evaluation.ranks import from_all_ranks, rank, world_size
 
 # The rest of a GPU's free memory is for the network and for what a corruption needs on the way.
@@ -32,7 +37,7 @@ class Conditions(Protocol):
     """The images of every condition; (None, None) is the clean one."""
 
     part: ImageSplit
-    """This rank's images of the condition that was read last."""
+    """This rank's images of the condition that was read last; it knows which could not be read."""
 
     def info(self) -> dict[str, Any]:
         """What the results say of the corrupted images."""
@@ -42,9 +47,6 @@ class Conditions(Protocol):
 
     def corrupted(self, batch: Batch, pair: Pair) -> Tensor:
         """Return the batch's images as the condition wants them: (n, 3, H, W) uint8."""
-
-    def skipped(self) -> list[str]:
-        """Names of this rank's images that could not be read."""
 
 
 class InMemory:
@@ -116,10 +118,6 @@ class InMemory:
             jpeg_quality=self.options.jpeg_quality,
         )
 
-    def skipped(self) -> list[str]:
-        """Return those of the clean images."""
-        return list(self.part.skipped)
-
 
 class OnDisk:
     """A published set.
@@ -146,7 +144,6 @@ class OnDisk:
         self.published, self.images, self.clean, self.options = published, images, clean, options
         self.scale, self.names = scale, names
         self.part = images.split
-        self._skipped: list[str] = []
 
     def info(self) -> dict[str, Any]:
         """Return where the set is, how it is laid out, and a digest of each corruption's files."""
@@ -176,7 +173,6 @@ class OnDisk:
         limit_gib = None if isinstance(split.source, TensorSource) else 0.0
         size, workers = self.options.batch_size, self.options.workers
         yield from eval_batches(split, AS_IS, size, workers, memory_limit_gib=limit_gib)
-        self._skipped.extend(split.skipped)
 
     def _matched(self, split: ImageSplit) -> ImageSplit:
         """Return a condition's images with the labels of the evaluation, after the limit.
@@ -197,10 +193,6 @@ class OnDisk:
         """Return the images as they were read."""
         return batch.images
 
-    def skipped(self) -> list[str]:
-        """Return those of the clean images and of the conditions read so far."""
-        return [*(self.clean.skipped() if self.clean else ()), *self._skipped]
-
 
 def open_conditions(
     options: EvaluationOptions, data: EvalData | None, framing: Framing | None, device: torch.device
@@ -214,7 +206,7 @@ def open_conditions(
         return _on_disk(options, open_published(options.corrupted), data, framing, device)
     if data is None:
         raise InputError("data is missing; give a data set, or a corrupted set on disk (corrupted)")
-    wanted = options.conditions()
+    wanted = condition_list(options.corruptions, options.severities)
     images = eval_images(data, limit=options.limit, framing=framing)
     scale = severity_scale(options.scale, images.size, corrupted=len(wanted) > 1)
     frost = any(name == "frost" for name, _ in wanted)
@@ -228,7 +220,8 @@ def _on_disk(
     framing: Framing | None,
     device: torch.device,
 ) -> tuple[list[Pair], EvalImages, Conditions]:
-    wanted = options.conditions(published.severities, clean=data is not None)
+    asked, there = (options.corruptions, options.severities), published.severities
+    wanted = condition_list(*asked, there, clean=data is not None)
     pairs = [(name, severity) for name, severity in wanted if name is not None and severity is not None]
     if not pairs and data is None:
         raise InputError(f"no corruption of {published.root} was asked for, and no clean data given")
@@ -276,7 +269,5 @@ def check_skipped(part: ImageSplit, share: float) -> None:
     Raises:
         InputError: too many.
     """
-    if world_size() == 1:
-        return
     counts, names = zip(*from_all_ranks((len(part), list(part.skipped))), strict=True)
     SkipLimit(f"the {part.name} split", sum(counts), share).check(list(chain.from_iterable(names)))

@@ -84,7 +84,7 @@ def continued(fresh: Results, path: Path, *, overwrite: bool) -> Results:
         data["logits"] = found.data["logits"]
     corruption = {**fresh.corruption}
     if "files" in fresh.corruption:
-        corruption["files"] = _files(found) | _files(fresh)
+        corruption["files"] = found.corruption.get("files", {}) | fresh.corruption["files"]
     return replace(
         fresh,
         data=data,
@@ -115,13 +115,10 @@ def _differences(found: Results, fresh: Results) -> Iterator[str]:
     if found.precision != fresh.precision:
         yield f"precision is {found.precision} there, {fresh.precision} now"
     # Corruptions may be fetched one after another: only of those in both must the files agree.
-    for name in sorted(_files(found).keys() & _files(fresh).keys()):
-        if _files(found)[name] != _files(fresh)[name]:
+    there, now = (results.corruption.get("files", {}) for results in (found, fresh))
+    for name in sorted(there.keys() & now.keys()):
+        if there[name] != now[name]:
             yield f"the files of {name} are others"
-
-
-def _files(results: Results) -> dict[str, str]:
-    return results.corruption.get("files", {})
 
 
 def _short(value: Any) -> str:

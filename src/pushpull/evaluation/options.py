@@ -99,7 +99,7 @@ class EvaluationOptions:
                 raise InputError(f"{name}={value}: need at least {least}")
             object.__setattr__(self, name, value)
         if self.corrupted is None:
-            self.conditions()
+            condition_list(self.corruptions, self.severities)
         elif self.jpeg_quality is not None or self.seed:
             option = "jpeg_quality" if self.jpeg_quality is not None else "seed"
             raise InputError(
@@ -114,17 +114,6 @@ class EvaluationOptions:
             choice("option of evaluate", name, names)
         given = {name: getattr(options, name) for name in names} if options is not None else {}
         return cls(**{**given, **changes})
-
-    def conditions(
-        self, on_disk: Mapping[str, Sequence[int]] | None = None, *, clean: bool = True
-    ) -> list[tuple[str | None, int | None]]:
-        """Return the conditions that are asked for; see `condition_list`."""
-        return condition_list(self.corruptions, self.severities, on_disk, clean=clean)
-
-    @property
-    def computing(self) -> str:
-        """What results say of how the network computed: "fp32", "bf16, compiled"."""
-        return f"{self.precision}, compiled" if self.compile else self.precision
 
     def network(self, model: nn.Module) -> Callable[[Tensor], Any]:
         """Return what is called with a batch in place of the model."""

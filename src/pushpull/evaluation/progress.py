@@ -8,45 +8,38 @@ from typing import Any
 
 
 class Progress:
-    """One bar for all conditions; without `rich` it shows nothing.
+    """One bar for all conditions.
 
     Args:
-        rich: the library's display, or None.
+        rich: the library's display, with one task.
         images: how many a condition has.
     """
 
-    def __init__(self, rich: Any, task: Any, images: int) -> None:
-        self.rich, self.task, self.images, self.done = rich, task, images, 0
+    def __init__(self, rich: Any, images: int) -> None:
+        self.rich, self.task, self.images, self.done = rich, rich.tasks[0].id, images, 0
 
     def begin(self, title: str) -> None:
         """Say which condition begins."""
-        if self.rich:
-            self.rich.update(self.task, description=title)
+        self.rich.update(self.task, description=title)
 
     def advance(self, images: int) -> None:
         """Count images that are done."""
-        if self.rich:
-            self.rich.advance(self.task, images)
+        self.rich.advance(self.task, images)
 
     def finish(self) -> None:
         """Count the condition: unreadable images were not counted, and the bar still ends full."""
         self.done += 1
-        if self.rich:
-            self.rich.update(self.task, done=self.done, completed=self.done * self.images)
+        self.rich.update(self.task, done=self.done, completed=self.done * self.images)
 
 
 @contextmanager
-def progress_bar(conditions: int, images: int, *, enabled: bool) -> Iterator[Progress]:
+def progress_bar(conditions: int, images: int) -> Iterator[Progress]:
     """Show conditions done, images per second and the time left on standard error.
 
     Args:
         conditions: how many there are to do.
         images: how many each has.
-        enabled: False: show nothing.
     """
-    if not enabled or conditions == 0:
-        yield Progress(None, None, images)
-        return
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -65,5 +58,5 @@ def progress_bar(conditions: int, images: int, *, enabled: bool) -> Iterator[Pro
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=Console(stderr=True)) as rich:
-        task = rich.add_task("", total=conditions * images, done=0, conditions=conditions)
-        yield Progress(rich, task, images)
+        rich.add_task("", total=conditions * images, done=0, conditions=conditions)
+        yield Progress(rich, images)

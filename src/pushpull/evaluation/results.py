@@ -192,9 +192,10 @@ class Results:
         for section, declared in _SECTIONS.items():
             _check(value[section], declared, f"{origin}: {section}")
         corrupted: dict[str, dict[int, Condition]] = {}
-        for name in _mapping(value["corrupted"], f"{origin}: corrupted"):
+        _check(value["corrupted"], {}, f"{origin}: corrupted")
+        for name, by in value["corrupted"].items():
             where = f"{origin}: {name}"
-            by = _mapping(value["corrupted"][name], where)
+            _check(by, {}, where)
             corrupted[name] = {_severity(key, where): _condition(record, where) for key, record in by.items()}
         clean = _condition(value["clean"], f"{origin}: clean") if value["clean"] is not None else None
         fields = {name: value[name] for name in (*_SECTIONS, *_PLAIN, "precision") if name in value}
@@ -231,19 +232,12 @@ def results_path(path: Path | str) -> Path:
     return path if path.suffix == ".json" else path / RESULTS
 
 
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(
-            f"{where}: {type(value).__name__} where a table belongs; delete the file and evaluate again"
-        )
-    return value
-
-
 def _check(record: Any, declared: Mapping[str, Any], where: str) -> None:
     """Raise `InputError` for a key that is missing, or the first value that is not of its declared type."""
-    missing = [
-        key for key in sorted(declared) if not key.endswith("?") and key not in _mapping(record, where)
-    ]
+    if not isinstance(record, Mapping):
+        kind = type(record).__name__
+        raise InputError(f"{where}: {kind} where a table belongs; delete the file and evaluate again")
+    missing = [key for key in sorted(declared) if not key.endswith("?") and key not in record]
     if missing:
         raise InputError(f"{where}: {', '.join(missing)} missing; delete the file and evaluate again")
     for key, hint in declared.items():

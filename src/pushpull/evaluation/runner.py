@@ -6,6 +6,7 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -82,8 +83,8 @@ def evaluate(
     if data is None and options.corrupted is None:
         data = network.data
     wanted, images, conditions = open_conditions(options, data, framing, device)
-    run = _Run(network, images, conditions, options, device)
-    run.preprocessing = options.preprocessing(preprocessing or network.preprocessing, network.model)
+    fitting = options.preprocessing(preprocessing or network.preprocessing, network.model)
+    run = _Run(network, images, conditions, options, device, fitting)
     fresh = run.fresh_results()
     results = from_first_rank(
         lambda: fresh if path is None else continued(fresh, path, overwrite=options.overwrite)
@@ -138,8 +139,6 @@ def writable_results_path(output: Path | str) -> Path:
 class _Run:
     """Everything that all conditions of one evaluation share."""
 
-    preprocessing: Preprocessing
-
     def __init__(
         self,
         network: Network,
@@ -147,16 +146,27 @@ class _Run:
         conditions: Conditions,
         options: EvaluationOptions,
         device: torch.device,
+        preprocessing: Preprocessing,
     ) -> None:
         self.network, self.images, self.conditions = network, images, conditions
-        self.options, self.device = options, device
+        self.options, self.device, self.preprocessing = options, device, preprocessing
         self.outputs = Outputs(None if images.classes is None else images.split.classes, network.classes)
         self.highest_label = int(images.split.labels.max())
 
     def fresh_results(self) -> Results:
         """Return results without any condition."""
+        network, options = self.network, self.options
+        parts = [network.name, network.stem, None if network.seed is None else f"seed {network.seed}"]
         return Results(
-            model=_model_info(self.network, self.options.label),
+            model={
+                "label": options.label or network.label or " ".join(filter(None, parts)),
+                "name": network.name,
+                "stem": network.stem,
+                "source": network.source,
+                "parameters": sum(parameter.numel() for parameter in network.model.parameters()),
+                "seed": network.seed,
+                "weights_sha256": model_digest(network.model),
+            },
             data=self.images.info,
             preprocessing=self.preprocessing.to_dict(),
             corruption=self.conditions.info(),
@@ -166,7 +176,7 @@ class _Run:
             clean=None,
             corrupted={},
             complete=False,
-            precision=self.options.computing,
+            precision=f"{options.precision}, compiled" if options.compile else options.precision,
         )
 
     def complete(
@@ -186,30 +196,43 @@ class _Run:
             return results
 
         missing = [pair for pair in wanted if results.condition(*pair) is None]
-        bar_of = progress_bar(len(missing), len(self.images.split) // world_size(), enabled=show)
+        count = len(self.images.split) // world_size()
+        bar_of = progress_bar(len(missing), count) if show and missing else nullcontext()
         with lent_to_evaluation(self.network.model, self.device), bar_of as bar:
             call = self.options.network(self.network.model)
             for pair in missing:
                 if stop is not None and from_first_rank(stop):
                     return results
                 condition = self._measure(pair, call, bar)
-                results = save(self._noting_data(results.with_condition(*pair, condition), condition))
+                data = {**results.data, **self._told_by(results, condition)}
+                results = save(replace(results.with_condition(*pair, condition), data=data))
         return save(replace(results, complete=True))
 
-    def _measure(self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress) -> Condition:
+    def _told_by(self, results: Results, condition: Condition) -> Info:
+        """Return what only reading the images and running the model has told of the data."""
+        skipped = chain(results.data["skipped"], *from_all_ranks(list(self.conditions.part.skipped)))
+        told: Info = {"skipped": sorted(set(skipped)), "logits": self.outputs.text}
+        if self.images.classes is None:
+            told["classes"] = [str(number) for number in range(len(condition.class_errors))]
+        return told
+
+    def _measure(self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress | None) -> Condition:
         title = "clean" if pair[0] is None else f"{pair[0]} {pair[1]}"
-        bar.begin(title)
+        if bar:
+            bar.begin(title)
         began = time.perf_counter()
         tally = on_all_ranks(lambda: self._pass(pair, call, bar))
-        check_skipped(self.conditions.part, self.images.split.unreadable_limit)
+        if world_size() > 1:
+            check_skipped(self.conditions.part, self.images.split.unreadable_limit)
         condition, broken = tally.condition(max(from_all_ranks(time.perf_counter() - began)))
         if broken:
             share = f"{broken} of {condition.images} images"
             warnings.warn(f"{title}: NaN logits for {share}, counted as wrong", RuntimeWarning, stacklevel=2)
-        bar.finish()
+        if bar:
+            bar.finish()
         return condition
 
-    def _pass(self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress) -> Tally:
+    def _pass(self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress | None) -> Tally:
         """Return the counts of this rank's images."""
         tally: Tally | None = None
 
@@ -221,29 +244,8 @@ class _Run:
                 logits = self.outputs.take(call(images), len(images), self.highest_label)
                 tally = tally or Tally(logits.shape[1], logits.device)
                 tally.add(logits, labels.to(logits.device))
-            bar.advance(len(logits))
+            if bar:
+                bar.advance(len(logits))
         if tally is None:
             raise InputError(f"{self.images.info['label']}: no image could be read; give readable images")
         return tally
-
-    def _noting_data(self, results: Results, condition: Condition) -> Results:
-        """Return `results` with what only reading the images and running the model has told."""
-        skipped = chain(results.data["skipped"], *from_all_ranks(self.conditions.skipped()))
-        data = {**results.data, "skipped": sorted(set(skipped)), "logits": self.outputs.text}
-        if self.images.classes is None:
-            data["classes"] = [str(number) for number in range(len(condition.class_errors))]
-        return replace(results, data=data)
-
-
-def _model_info(network: Network, label: str | None) -> Info:
-    name, stem, seed = network.name, network.stem, network.seed
-    parts = [name, *([stem] if stem else []), *([f"seed {seed}"] if seed is not None else [])]
-    return {
-        "label": label or network.label or " ".join(parts),
-        "name": name,
-        "stem": stem,
-        "source": network.source,
-        "parameters": sum(parameter.numel() for parameter in network.model.parameters()),
-        "seed": seed,
-        "weights_sha256": model_digest(network.model),
-    }
