@@ -39,11 +39,7 @@ _PASS_BITS = 2  # kept between the passes along rows and columns
 @register_corruption(
     "jpeg_compression",
     family="digital",
-    severities={
-        "imagenet": (25, 18, 15, 10, 7),
-        "cifar": (80, 65, 58, 50, 40),
-        "tiny": (65, 58, 50, 40, 25),
-    },
+    severities={"imagenet": (25, 18, 15, 10, 7), "cifar": (80, 65, 58, 50, 40), "tiny": (65, 58, 50, 40, 25)},
     sample=nothing_random,
     on_bytes=True,
 )
