@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pushpull.corruptions import SEVERITIES, jpeg, jpeg_tensors
+from pushpull.corruptions import SEVERITIES, jpeg
 
 
 def picture(seed, height, width):
@@ -49,12 +49,12 @@ def test_jpeg_is_pillows_default(scale, severity):
 )
 def test_tensors_give_libjpegs_bits(seed, height, width, quality):
     image = picture(seed, height, width)
-    ours = jpeg_tensors.jpeg(as_levels(image), quality)[0].permute(1, 2, 0)
+    ours = jpeg.through_tensors(as_levels(image), quality)[0].permute(1, 2, 0)
     np.testing.assert_array_equal(ours, through_pillow(image, quality))
 
 
 def test_tensors_take_batches():
     images = [picture(seed, 40, 56) for seed in range(3)]
-    ours = jpeg_tensors.jpeg(torch.cat([as_levels(image) for image in images]), 15)
+    ours = jpeg.through_tensors(torch.cat([as_levels(image) for image in images]), 15)
     for image, result in zip(images, ours, strict=True):
         np.testing.assert_array_equal(result.permute(1, 2, 0), through_pillow(image, 15))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from pushpull.corruptions import frost_download, frost_procedural, textures, weather
+from pushpull.corruptions import frost_procedural, textures, weather
 from pushpull.corruptions.weather import Frost
 from pushpull.errors import InputError, MissingFileError
 
@@ -87,7 +87,7 @@ def test_what_is_downloaded_is_used_at_once(no_photographs, monkeypatch, tmp_pat
 def test_the_benchmark_s_photographs_have_one_name_wherever_they_are(no_photographs, monkeypatch, tmp_path):
     named, cache = write_photographs(tmp_path / "named"), write_photographs(tmp_path / "pushpull" / "frost")
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(named.iterdir())}
-    monkeypatch.setattr(frost_download, "SHA256", sums)
+    monkeypatch.setattr(textures, "SHA256", sums)
     assert textures.frost_texture_source() == "benchmark photographs"
     monkeypatch.setenv(textures.ENVIRONMENT_VARIABLE, str(named))
     assert textures.frost_texture_source() == "benchmark photographs"

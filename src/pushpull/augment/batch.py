@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from pushpull.corruptions.arguments import check_images, checked_seed, identities
+from pushpull.corruptions.engine import check_images, checked_seed, identities
 from pushpull.corruptions.grey import to_bytes, to_floats
 from pushpull.errors import InputError, choice, integer
 from pushpull.files.registry import Registry

@@ -7,8 +7,8 @@ from typing import final
 from torch import Tensor
 
 from pushpull.augment.batch import AUGMENTATIONS, SCALES, augment_batch
-from pushpull.corruptions.arguments import checked_seed
-from pushpull.corruptions.batch_transform import BatchTransform, options
+from pushpull.corruptions.engine import checked_seed
+from pushpull.corruptions.transforms import BatchTransform, options
 from pushpull.errors import choice, integer
 
 

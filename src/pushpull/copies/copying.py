@@ -20,7 +20,7 @@ from pushpull.copies.manifest import (
 from pushpull.copies.names import check_folders, class_folders, image_names
 from pushpull.copies.plan import CopyPlan, default_shard
 from pushpull.copies.processes import run_tasks
-from pushpull.corruptions.arguments import checked_jpeg_quality, checked_seed
+from pushpull.corruptions.engine import checked_jpeg_quality, checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import DataConfig, DataSplits, Framing, SkipLimit, UnreadableImageError, load_data
 from pushpull.errors import InputError, choice, integer

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from pushpull.corruptions import EXTRA_CORRUPTIONS, REGISTRY, corrupt
-from pushpull.corruptions.arguments import checked_seed
+from pushpull.corruptions.engine import checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Framing
 from pushpull.data.decode import open_rgb, to_tensor

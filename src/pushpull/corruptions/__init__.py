@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pushpull.corruptions.benchmark import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES, SEVERITIES
 from pushpull.corruptions.engine import apply_corruption, corrupt, sample_corruption
-from pushpull.corruptions.frost_download import fetch_frost
 from pushpull.corruptions.registry import REGISTRY, Corruption, register_corruption
+from pushpull.corruptions.textures import fetch_frost
 
 if TYPE_CHECKING:
     from pushpull.corruptions.transforms import Corrupt, CorruptedDataset, RandomCorruption

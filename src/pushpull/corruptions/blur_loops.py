@@ -8,7 +8,7 @@ import numpy as np
 
 from pushpull.corruptions.constants import FOLD_BITS, MOTION_BITS, MOTION_FORGIVEN, STEPS
 from pushpull.corruptions.grey_loops import from_double
-from pushpull.random.compiled import inlined, kernel
+from pushpull.random.native import inlined, kernel
 
 _STEPS = 255.0 * STEPS
 _MOTION_STEP = 2.0**-MOTION_BITS / STEPS

@@ -8,7 +8,7 @@ import numpy as np
 
 from pushpull.corruptions.constants import MEAN_GRID
 from pushpull.corruptions.grey_loops import from_double, in_double
-from pushpull.random.compiled import inlined, kernel
+from pushpull.random.native import inlined, kernel
 
 
 @kernel

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pushpull.corruptions.constants import TAP_BITS, TAPS_PER_PASS, VALUE_GRID
-from pushpull.random.compiled import inlined, kernel
+from pushpull.random.native import inlined, kernel
 
 _TAP_STEP = 2.0**-TAP_BITS
 _RESULT_STEP = 2.0**-TAP_BITS / VALUE_GRID

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pushpull.corruptions.constants import FIXED_POINT_BITS
-from pushpull.random.compiled import inlined, kernel
+from pushpull.random.native import inlined, kernel
 
 _ROUNDING = 1 << (FIXED_POINT_BITS - 1)
 _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pushpull.corruptions.constants import BELOW, FORGIVEN
-from pushpull.random.compiled import inlined, kernel
+from pushpull.random.native import inlined, kernel
 
 _FORGIVEN = np.float32(FORGIVEN)
 _FORGIVEN64 = np.float64(FORGIVEN)

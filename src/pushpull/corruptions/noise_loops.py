@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pushpull.corruptions.constants import ALIAS_BITS, KEEP_BITS, LEVEL_SLACK
-from pushpull.random.compiled import kernel
+from pushpull.random.native import kernel
 
 _WHITE = np.float32(255.0)
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)

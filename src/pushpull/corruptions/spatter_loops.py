@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pushpull.random.compiled import kernel
+from pushpull.random.native import kernel
 
 _ZERO, _ONE, _TWO, _NINE = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(9.0)
 _WHITE = np.float32(255.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pushpull.random.compiled import kernel
+from pushpull.random.native import kernel
 
 _ONE, _QUARTER, _HALF, _LEVELS = np.float32(1.0), np.float32(0.25), np.float32(0.5), np.float32(255.0)
 _STEEP = np.float32(1.5)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
-from pushpull.corruptions.arguments import (
+from pushpull.corruptions.benchmark import GROUPS
+from pushpull.corruptions.engine import (
     SMALLEST_PX,
     checked_jpeg_quality,
     checked_seed,
     checked_severity,
 )
-from pushpull.corruptions.benchmark import GROUPS
 from pushpull.corruptions.registry import REGISTRY
 from pushpull.data import Preprocessing
 from pushpull.data.published_arrays import SEVERITIES

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pushpull.random.compiled import inlined, kernel
+from pushpull.random.native import inlined, kernel
 from pushpull.random.words import BITS, FIRST_SEGMENT, MAGNITUDE, ODD, PART_BITS
 
 _ODD = np.int32(ODD)

@@ -5,20 +5,28 @@ An accelerator, never another result: each kernel does the exact operations of t
 Without numba, with `PUSHPULL_NATIVE=0`, for gradients and on other devices the tensors are used.
 
 A kernel is `kernel(start, stop, *arrays)` and does the images start .. stop - 1. It is compiled at its first
-call and kept on disk.
+call, without the interpreter's lock, and kept on disk. No `fastmath`: it would reorder sums and fuse products
+with them, and so change bits.
+
+numba knows a kept kernel again by the date of its file, but a kernel also holds constants of other modules,
+and all files of a wheel have one date. So kernels are kept in a folder named by a digest of the sources.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
+import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +34,13 @@ import torch
 from torch import Tensor
 
 from pushpull.errors import one_line
+from pushpull.files import own_cache
 
 ENVIRONMENT_VARIABLE = "PUSHPULL_NATIVE"
 
 Kernel = Callable[..., None]
+
+_DECLARING = threading.Lock()  # numba's setting is the whole process'
 
 
 @cache
@@ -126,3 +137,53 @@ def tables_on_the_host() -> AbstractContextManager[Any]:
     # Not get_default_device, which fails in torch 2.6 after set_default_device(None). The context only where
     # it is needed: it slows every operation down.
     return torch.device("cpu") if torch.empty(0).device.type != "cpu" else nullcontext()
+
+
+@cache
+def _folder() -> str | None:
+    """Return the folder for kernels of these very sources, which exists; None where there can be none.
+
+    None for a user without a home: a kept kernel is code, and anyone may write to the temporary folder.
+    """
+    import numba
+
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256(numba.__version__.encode())
+    sources = [*package.glob("random/*.py"), *package.glob("corruptions/*.py")]
+    for path in sorted(sources):
+        digest.update(path.read_bytes())
+    config: Any = numba.config
+    chosen, home = config.CACHE_DIR, own_cache()
+    kept = Path(chosen) if chosen else home and home / "kernels"
+    if kept is None:
+        return None
+    folder = kept / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return None
+    return str(folder)
+
+
+def kernel(function: Callable[..., Any], **how: Any) -> Any:
+    """Compile a kernel at its first call."""
+    import numba
+
+    config: Any = numba.config
+    how = {"nogil": True, "error_model": "numpy", **how}
+    with _DECLARING:
+        folder = _folder()
+        # numba would look for another folder, such as the sources' own, where only dates tell kernels apart.
+        if folder is None:
+            return numba.njit(**how)(function)
+        given, config.CACHE_DIR = config.CACHE_DIR, folder  # where it is kept is decided here
+        try:
+            return numba.njit(cache=True, **how)(function)
+        finally:
+            config.CACHE_DIR = given
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a part of kernels into each of them."""
+    return kernel(function, inline="always")

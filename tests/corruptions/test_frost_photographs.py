@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from pushpull.corruptions import fetch_frost, frost_download
+from pushpull.corruptions import fetch_frost, textures
 from pushpull.errors import InputError
 
 
@@ -18,11 +18,11 @@ def source(no_photographs, monkeypatch, tmp_path):
     """A folder in the repository's place, whose files have the expected checksums."""
     folder = tmp_path / "repository"
     folder.mkdir()
-    for name in frost_download.SHA256:
+    for name in textures.SHA256:
         (folder / name).write_bytes(f"the picture {name}".encode())
-    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in frost_download.SHA256}
-    monkeypatch.setattr(frost_download, "SHA256", sums)
-    monkeypatch.setattr(frost_download, "ADDRESS", folder.as_uri() + "/")
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in textures.SHA256}
+    monkeypatch.setattr(textures, "SHA256", sums)
+    monkeypatch.setattr(textures, "ADDRESS", folder.as_uri() + "/")
     for variable in ("PUSHPULL_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(variable, raising=False)
     return folder
@@ -31,14 +31,14 @@ def source(no_photographs, monkeypatch, tmp_path):
 @pytest.fixture
 def fresh():
     """A process that has not yet tried."""
-    frost_download.fetch_unasked.cache_clear()
+    textures.fetch_unasked.cache_clear()
     yield
-    frost_download.fetch_unasked.cache_clear()
+    textures.fetch_unasked.cache_clear()
 
 
 def test_all_five_arrive_in_the_cache(source, tmp_path):
     folder = fetch_frost()
-    assert folder == tmp_path / "pushpull" / "frost" == frost_download.cache_folder()
+    assert folder == tmp_path / "pushpull" / "frost" == textures.cache_folder()
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(path.name for path in source.iterdir())
     assert all((folder / name).read_bytes() == (source / name).read_bytes() for name in names)
@@ -46,7 +46,7 @@ def test_all_five_arrive_in_the_cache(source, tmp_path):
 
 def test_what_is_there_is_not_fetched_again(source, monkeypatch):
     folder = fetch_frost()
-    monkeypatch.setattr(frost_download, "ADDRESS", "file:///nowhere/")
+    monkeypatch.setattr(textures, "ADDRESS", "file:///nowhere/")
     assert fetch_frost() == folder
     (folder / "frost3.png").write_bytes(b"damaged")
     with pytest.raises(InputError, match="cannot be had"):
@@ -64,7 +64,7 @@ def test_another_picture_is_refused_and_nothing_written(source):
     (source / "frost4.jpg").write_bytes(b"another picture")
     with pytest.raises(InputError, match=r"frost4\.jpg is not the benchmark's photograph"):
         fetch_frost()
-    assert not frost_download.cache_folder().exists()
+    assert not textures.cache_folder().exists()
 
 
 def test_a_missing_file_is_named_in_one_line(source):
@@ -72,7 +72,7 @@ def test_a_missing_file_is_named_in_one_line(source):
     with pytest.raises(InputError, match=r"frost5\.jpg cannot be had") as caught:
         fetch_frost()
     assert "\n" not in str(caught.value)
-    assert not frost_download.cache_folder().exists()
+    assert not textures.cache_folder().exists()
 
 
 def test_a_cache_that_cannot_be_written(source, monkeypatch, tmp_path):
@@ -91,12 +91,12 @@ def test_offline(source, monkeypatch, variable, value, forbids):
             fetch_frost()
     else:
         fetch_frost()
-    assert frost_download.cache_folder().exists() is not forbids
+    assert textures.cache_folder().exists() is not forbids
 
 
 def test_a_silent_network_costs_the_time_given_and_no_more(source, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr(frost_download, "ADDRESS", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        monkeypatch.setattr(textures, "ADDRESS", f"http://127.0.0.1:{silent.getsockname()[1]}/")
         started = time.monotonic()
         with pytest.raises(InputError, match=r"did not send the photographs within 0\.3 s"):
             fetch_frost(0.3)
@@ -106,7 +106,7 @@ def test_a_silent_network_costs_the_time_given_and_no_more(source, monkeypatch):
 def test_a_name_that_hangs_is_given_up(source, monkeypatch):
     """Name resolution obeys no timeout: here it never ends."""
     released = threading.Event()
-    monkeypatch.setattr(frost_download, "_get", lambda *_: released.wait(20))
+    monkeypatch.setattr(textures, "_get", lambda *_: released.wait(20))
     with pytest.raises(InputError, match="did not send"):
         fetch_frost(0.2)
     released.set()
@@ -116,15 +116,13 @@ def test_unasked_it_warns_once_and_says_the_remedy(source, fresh):
     (source / "frost1.png").unlink()
     remedy = re.escape("install the package imagecorruptions, or set PUSHPULL_FROST_DIR")
     with pytest.warns(UserWarning, match=f"procedural.*frost1.png cannot be had.*{remedy}") as caught:
-        frost_download.fetch_unasked()
+        textures.fetch_unasked()
     assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        frost_download.fetch_unasked()
+        textures.fetch_unasked()
 
 
 def test_checksums_are_of_sha_256():
-    assert list(frost_download.SHA256) == [
-        *("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
-    ]
-    assert all(re.fullmatch("[0-9a-f]{64}", value) for value in frost_download.SHA256.values())
+    assert list(textures.SHA256) == [*("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")]
+    assert all(re.fullmatch("[0-9a-f]{64}", value) for value in textures.SHA256.values())
