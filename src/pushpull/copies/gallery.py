@@ -15,7 +15,8 @@ from pushpull.corruptions import EXTRA_CORRUPTIONS, REGISTRY, corrupt
 from pushpull.corruptions.arguments import checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Framing
-from pushpull.data.decode import open_rgb, to_tensor
+from pushpull.data.decode import open_rgb
+from pushpull.data.preprocessing import to_tensor
 from pushpull.errors import InputError, MissingFileError, integer
 from pushpull.evaluation.options import condition_list, severity_scale
 from pushpull.evaluation.results import SEVERITIES

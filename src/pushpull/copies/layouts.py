@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pushpull.copies.plan import CopyPlan, Decoded
 from pushpull.data import UnreadableImageError
-from pushpull.data.published_arrays import SEVERITIES
+from pushpull.data.published import SEVERITIES
 from pushpull.errors import InputError
 from pushpull.files import atomic_path
 

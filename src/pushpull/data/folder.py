@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 
-from pushpull.data.images import ImageSplit, TableSource
-from pushpull.data.sources import SPLITS, RawData, split_called
+from pushpull.data.images import ImageSplit, RawData, TableSource
 from pushpull.errors import InputError
+
+# What files, folders and the hub call the splits; the pattern takes the first name that fits.
+_ALIASES = {"train": "training|train", "validation": "validation|valid|val|dev", "test": "testing|test"}
+SPLITS = tuple(_ALIASES)
+_PREFIX = re.compile("|".join(f"(?P<{split}>{names})" for split, names in _ALIASES.items()), re.IGNORECASE)
 
 _EXTENSIONS = frozenset(
     f".{name}"
@@ -18,6 +23,14 @@ _EXTENSIONS = frozenset(
 )
 _IMAGES = "images"
 LAYOUT = "train/, val/ and test/ with a folder of images for each class, or only folders of classes"
+
+
+def split_called(name: str) -> str | None:
+    """Return which split a folder or file of this name holds: "val-00000-of-00002" is "validation"."""
+    match = _PREFIX.match(name)
+    if match is None or name[match.end() : match.end() + 1].isalpha():
+        return None
+    return match.lastgroup
 
 
 def load_folder(root: Path) -> RawData:

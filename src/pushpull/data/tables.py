@@ -12,8 +12,8 @@ from jaxtyping import Int64
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from pushpull.data.images import ImageSplit, TableSource
-from pushpull.data.sources import SPLITS, UNLABELLED, RawData, split_called
+from pushpull.data.folder import SPLITS, split_called
+from pushpull.data.images import UNLABELLED, ImageSplit, RawData, TableSource
 from pushpull.errors import InputError
 
 # Up to this size the files are read into memory; above, `load_dataset` makes its memory-mapped copy in its
