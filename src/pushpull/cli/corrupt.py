@@ -48,10 +48,8 @@ def corrupt_command(
     """
     framing = None if resize is None and crop is None else Framing(resize, crop)
     if gallery:
-        _refuse("with --gallery, which draws one image", _of(options, _OF_COPIES))
-        both = _of(options, _OF_BOTH) | {"framing": framing, "tile_px": tile}
-        given = {name: value for name, value in both.items() if value is not None}
-        print(f"Written to {write_gallery(source, destination, **given).resolve()}")
+        path = _gallery(source, destination, options, framing=framing, tile_px=tile)
+        print(f"Written to {path.resolve()}")
         return
     _refuse("without --gallery", {"tile": tile})
     if source is None or destination is None:
@@ -62,8 +60,12 @@ def corrupt_command(
     print(f"{_summary(record)}\nComplete in {place}; {MANIFEST} says what it is")
 
 
-def _of(options: CopyOptions, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in names}
+def _gallery(source: str | None, destination: str | None, options: CopyOptions, **others: Any) -> Path:
+    """Draw it by what was given; what only a copy has is refused."""
+    _refuse("with --gallery, which draws one image", {name: getattr(options, name) for name in _OF_COPIES})
+    wanted = others | {name: getattr(options, name) for name in _OF_BOTH}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return write_gallery(source, destination, **given)
 
 
 def _refuse(why: str, options: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from pushpull.copies.manifest import (
     save_manifest,
 )
 from pushpull.copies.names import check_folders, class_folders, image_names
-from pushpull.copies.plan import CopyPlan, default_shard
+from pushpull.copies.plan import CopyPlan
 from pushpull.copies.processes import run_tasks
 from pushpull.corruptions.arguments import checked_jpeg_quality, checked_seed
 from pushpull.corruptions.textures import frost_texture_source
@@ -30,6 +30,8 @@ from pushpull.evaluation.results import SEVERITIES, Info
 from pushpull.files import LOCK, folder_lock, remove_half_written, writable_folder
 
 ROLES = ("test", "validation", "train")
+_SHARD_PIXELS = 2**26 // 3  # 64 MiB decoded: 445 images of 224 px
+_SHARD_IMAGES = 1000  # of small images
 
 
 @dataclass(frozen=True)
@@ -171,15 +173,22 @@ def _complete(
 ) -> dict[str, Any]:
     """Bring the copy at `root` to its end, from wherever it is."""
     record = new_manifest(plan, info)
-    found = _continued(root, record, overwrite)  # a refusal leaves nothing behind, not even a lock
+    found = found_manifest(root)
+    if found is not None and not overwrite:
+        check_same(found, record, root)  # a refusal leaves nothing behind, not even a lock
     if found is not None and found.get("complete") and not overwrite and not (root / LOCK).exists():
         return found  # nothing is written, so that it may lie where nothing can be
     writable_folder(root)
     root.mkdir(parents=True, exist_ok=True)
     with folder_lock(root):
-        found = _continued(root, record, overwrite)
+        found = found_manifest(root)  # again: another run may have been there in between
+        if found is not None and not overwrite:
+            check_same(found, record, root)
         remove_half_written(root)
-        if found is not None and _starts_over(found, record, overwrite):
+        # With `overwrite` all goes first but a part of this copy, which a kill has left.
+        if found is not None and (
+            found.get("removed") or (overwrite and (found.get("complete") or any(differences(found, record))))
+        ):
             remove_copy(root, found)
             found = None
         if found is not None and found.get("complete"):
@@ -187,21 +196,6 @@ def _complete(
         if found is None:
             save_manifest(root, record)
         return _made(plan, record, root, workers, batch_size, progress)
-
-
-def _continued(root: Path, record: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
-    """Return the manifest at `root`, None where there is none; raise unless it may be gone on with."""
-    found = found_manifest(root)
-    if found is not None and not overwrite:
-        check_same(found, record, root)
-    return found
-
-
-def _starts_over(found: dict[str, Any], record: dict[str, Any], overwrite: bool) -> bool:
-    """Return whether what is there goes first: all but a part of this copy, which a kill has left."""
-    if found.get("removed"):
-        return True
-    return overwrite and (bool(found.get("complete")) or any(differences(found, record)))
 
 
 def _made(
@@ -242,16 +236,7 @@ def _found_unreadable(plan: CopyPlan, root: Path, done: list[Task]) -> Iterator[
 
 @contextmanager
 def _progress_bar(total: int, done: int, *, enabled: bool) -> Iterator[Callable[[int], None]]:
-    """Show images written, images per second and the time left on standard error.
-
-    Args:
-        total: images of all conditions together.
-        done: how many of them an earlier sitting wrote.
-        enabled: False: show nothing.
-
-    Yields:
-        What to call with the number of images written so far.
-    """
+    """Show images written, images per second and the time left; yield what is told how many are written."""
     if not enabled:
         yield lambda written: None
         return
@@ -272,7 +257,7 @@ def _progress_bar(total: int, done: int, *, enabled: bool) -> Iterator[Callable[
 
 def _shard(shard_images: int | None, size: tuple[int, int]) -> int:
     if shard_images is None:
-        return default_shard(size)
+        return max(1, min(_SHARD_IMAGES, _SHARD_PIXELS // (size[0] * size[1])))
     count = integer("shard_images", shard_images, "give a whole number, or none")
     if count < 1:
         raise InputError(f"shard_images={count} is below 1; give a number of images, or none")

@@ -14,16 +14,8 @@ from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Framing, ImageSplit, UnreadableImageError
 from pushpull.errors import InputError
 
-_SHARD_PIXELS = 2**26 // 3  # 64 MiB decoded: 445 images of 224 px
-_SHARD_IMAGES = 1000  # of small images
-
 # The readable images of a shard, (m, 3, H, W) uint8, their places in the split, the others' errors.
 Decoded = tuple[UInt8[Tensor, "m 3 h w"], list[int], list[UnreadableImageError]]
-
-
-def default_shard(size: tuple[int, int]) -> int:
-    """Return how many images of `size` (height, width) px a shard has."""
-    return max(1, min(_SHARD_IMAGES, _SHARD_PIXELS // (size[0] * size[1])))
 
 
 @dataclass(frozen=True)

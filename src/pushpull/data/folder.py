@@ -118,29 +118,22 @@ def class_folders(folder: Path) -> dict[str, list[str]]:
         InputError: a name that is not UTF-8.
     """
     children = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found = {child.name: _images_below(child) for child in children}
-    _check_utf8(path for child in children for path in (str(child), *found[child.name]))
+    found: dict[str, list[str]] = {}
+    for child in children:
+        found[child.name] = sorted(
+            os.path.join(place, name)
+            for place, _, names in os.walk(child, followlinks=True)
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _EXTENSIONS
+        )
+        for path in (str(child), *found[child.name]):
+            try:
+                path.encode()
+            except UnicodeEncodeError:  # Python could only read it with surrogates: no table can hold it
+                raise InputError(
+                    f"{path!a} is not UTF-8, as names of files and classes must be; rename it"
+                ) from None
     return found
-
-
-def _check_utf8(paths: Iterable[str]) -> None:
-    """Raise for a name that Python could only read with surrogates: no table or list can hold it."""
-    for path in paths:
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"{path!a} is not UTF-8, as names of files and classes must be; rename it"
-            ) from None
-
-
-def _images_below(folder: Path) -> list[str]:
-    found = []
-    for place, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _EXTENSIONS:
-                found.append(os.path.join(place, name))
-    return sorted(found)
 
 
 def folder_split(name: str, found: Mapping[str, list[str]], classes: list[str]) -> ImageSplit:

@@ -160,8 +160,8 @@ class DataSplits:
         """Return the "train", "validation" or "test" split; an `InputError` says that there is none."""
         split: ImageSplit | None = getattr(self, purpose)
         if split is None:
-            named = {"train": self.train, "validation": self.validation, "test": self.test}
-            there = [f"{name} ({len(part)} images)" for name, part in named.items() if part is not None]
+            parts = ((name, getattr(self, name)) for name in SPLITS)
+            there = [f"{name} ({len(part)} images)" for name, part in parts if part is not None]
             remedy = {
                 "validation": "give validation_fraction > 0",
                 "train": "give data with a train/ folder or split",
