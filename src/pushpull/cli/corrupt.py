@@ -48,8 +48,7 @@ def corrupt_command(
     """
     framing = None if resize is None and crop is None else Framing(resize, crop)
     if gallery:
-        path = _gallery(source, destination, options, framing=framing, tile_px=tile)
-        print(f"Written to {path.resolve()}")
+        _draw_gallery(source, destination, options, framing=framing, tile_px=tile)
         return
     _refuse("without --gallery", {"tile": tile})
     if source is None or destination is None:
@@ -60,12 +59,12 @@ def corrupt_command(
     print(f"{_summary(record)}\nComplete in {place}; {MANIFEST} says what it is")
 
 
-def _gallery(source: str | None, destination: str | None, options: CopyOptions, **others: Any) -> Path:
+def _draw_gallery(source: str | None, destination: str | None, options: CopyOptions, **others: Any) -> None:
     """Draw it by what was given; what only a copy has is refused."""
     _refuse("with --gallery, which draws one image", {name: getattr(options, name) for name in _OF_COPIES})
     wanted = others | {name: getattr(options, name) for name in _OF_BOTH}
     given = {name: value for name, value in wanted.items() if value is not None}
-    return write_gallery(source, destination, **given)
+    print(f"Written to {write_gallery(source, destination, **given).resolve()}")
 
 
 def _refuse(why: str, options: dict[str, Any]) -> None:

@@ -185,7 +185,7 @@ def _complete(
         if found is not None and not overwrite:
             check_same(found, record, root)
         remove_half_written(root)
-        # With `overwrite` all goes first but a part of this copy, which a kill has left.
+        # What a killed removal has left goes first; with `overwrite` all but a part of this same copy.
         if found is not None and (
             found.get("removed") or (overwrite and (found.get("complete") or any(differences(found, record))))
         ):

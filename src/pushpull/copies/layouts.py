@@ -21,11 +21,11 @@ from torch import Tensor
 
 from pushpull.copies.plan import CopyPlan, Decoded
 from pushpull.data import UnreadableImageError
-from pushpull.data.published import SEVERITIES
+from pushpull.data.published import CLASS_LIST, LABELS, SEVERITIES
 from pushpull.errors import InputError
 from pushpull.files import atomic_path
 
-CLASS_LIST, FILE_LIST = "classes.txt", "files.txt"
+FILE_LIST = "files.txt"
 _ROW_GROUP = 100  # rows: what a reader has to fetch to see one image
 # On corrupted photographs of 224 px level 6 takes 2 to 4 times as long for files 1 to 12 % smaller.
 _PNG_LEVEL = 1
@@ -255,7 +255,7 @@ class NpyLayout(Layout):
 
     def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
         """Write labels.npy, for which every image is decoded once: how many there are decides all files."""
-        if (root / "labels.npy").is_file():
+        if (root / LABELS).is_file():
             return []
         kept: list[int] = []
         skipped: list[UnreadableImageError] = []
@@ -264,7 +264,7 @@ class NpyLayout(Layout):
             kept += positions
             skipped += errors
         labels = np.tile(plan.split.labels[kept].numpy().astype(np.int64), len(SEVERITIES))
-        with written(root / "labels.npy") as temporary, temporary.open("wb") as file:
+        with written(root / LABELS) as temporary, temporary.open("wb") as file:
             np.lib.format.write_array(file, labels, version=(1, 0))
         return skipped
 
@@ -294,7 +294,7 @@ class NpyLayout(Layout):
 
     def _count(self, root: Path) -> int:
         """Return how many readable images there are."""
-        return len(np.load(root / "labels.npy", mmap_mode="r", allow_pickle=False)) // len(SEVERITIES)
+        return len(np.load(root / LABELS, mmap_mode="r", allow_pickle=False)) // len(SEVERITIES)
 
     def files(self, record: dict[str, Any], root: Path) -> Iterator[Path]:
         """Return the arrays."""

@@ -86,7 +86,7 @@ def _members(folder: Path) -> dict[str, list[str]]:
 
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
-    children = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    children = subfolders(root)
     splits = [(split, path) for path in children if (split := split_called(path.name))]
     # A class may be called "train": splits have folders in them, or nothing but splits beside them.
     nested = any(child.is_dir() for _, path in splits for child in path.iterdir())
@@ -104,6 +104,13 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     return {split: folders[split] for split in SPLITS if split in folders}, remarks
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, by name; not those that begin with a dot."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    return [folder / name for name in sorted(names)]
+
+
 def in_class_order(names: Iterable[str]) -> list[str]:
     """Return class names sorted: as text, but "0", "1", ..., "n-1" (as ImageNetV2 has them) as numbers."""
     ordered = sorted(names)
@@ -117,9 +124,8 @@ def class_folders(folder: Path) -> dict[str, list[str]]:
     Raises:
         InputError: a name that is not UTF-8.
     """
-    children = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     found: dict[str, list[str]] = {}
-    for child in children:
+    for child in subfolders(folder):
         found[child.name] = sorted(
             os.path.join(place, name)
             for place, _, names in os.walk(child, followlinks=True)

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import numpy as np
 import torch
 
-from pushpull.data.folder import class_folders, folder_split, in_class_order
+from pushpull.data.folder import class_folders, folder_split, in_class_order, subfolders
 from pushpull.data.images import ImageSplit
 from pushpull.data.subsets import read_class_list
 from pushpull.data.tables import find_parquet, load_parquet
@@ -162,7 +162,7 @@ class PublishedFolders(PublishedSet):
                 files = sorted(map(str, folder.glob("[!.]*.parquet")))
             else:
                 digest.update(repr(sorted(self.counts(name, severity).items())).encode())
-                classes = in_class_order(path.name for path in _subfolders(folder))
+                classes = in_class_order(path.name for path in subfolders(folder))
                 sampled = sorted({0, len(classes) // 2, len(classes) - 1}) if classes else []
                 files = [file for number in sampled for file in _files(folder / classes[number])]
             for file in files:
@@ -251,7 +251,7 @@ class PublishedArrays(PublishedSet):
 
 def _array_folder(root: Path) -> Path | None:
     """Return `root`, or its only subfolder, if .npy files are in it; else None."""
-    below = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    below = subfolders(root)
     for folder in (root, *(below if len(below) == 1 else ())):
         if next(folder.glob(_ARRAYS), None) is not None:
             return folder
@@ -265,7 +265,7 @@ def _corruption_folders(root: Path) -> dict[str, dict[int, Path]]:
     pending = [(root, 0)]
     while pending:
         folder, depth = pending.pop(0)
-        children = _subfolders(folder)
+        children = subfolders(folder)
         levels = _levels(folder, [child for child in children if _NUMBER.fullmatch(child.name)])
         if levels:
             name = _name(folder)
@@ -304,12 +304,6 @@ def _levels(folder: Path, numbered: Sequence[Path]) -> dict[int, Path]:
 def _name(folder: Path) -> str:
     """Return what a folder is called; a link keeps its own name."""
     return Path(os.path.abspath(folder)).name
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    return [folder / name for name in sorted(names)]
 
 
 def _files(folder: Path) -> Iterator[str]:
