@@ -38,7 +38,6 @@ HERE = Path(__file__).resolve().parent
 TABLE = "cifar10-resnet18"
 _TAIL_CHARACTERS = 2000  # of what a part said before it failed
 _END_S = 10.0  # kept for writing what was found
-_DEVICE_TESTS = ("tests/unit/triton", "tests/augment/test_devices.py", "tests/corruptions/test_devices.py")
 _LEAST_S = 5.0  # a stage with less is not begun
 
 
@@ -66,11 +65,17 @@ def _program(name: str, *arguments: str) -> list[str]:
 
 
 def _right(options: argparse.Namespace, folder: Path) -> Iterator[Part]:
-    """Every test for devices: the unit against double precision, corruptions and augmentations too."""
-    tests = _DEVICE_TESTS[1:2] if options.dry_run else _DEVICE_TESTS
-    report = folder / "right.xml"
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
-    yield Part("right", [*pytest, *(str(ROOT / test) for test in tests)], lambda _: _test_report(report))
+    """Every test for devices, the unit's first; a part each, so that one that hangs takes no other along."""
+    unit = ROOT / "tests/unit/triton"
+    others = sorted(str(path) for path in unit.glob("test_*.py") if path.name != "test_cuda.py")
+    tests = {"augmentations": [str(ROOT / "tests/augment/test_devices.py")]}
+    if not options.dry_run:
+        tests |= {"corruptions": [str(ROOT / "tests/corruptions/test_devices.py")], "kernels": others}
+        tests = {"unit": [str(unit / "test_cuda.py")], **tests}
+    for name, files in tests.items():
+        report = folder / f"{name}.xml"
+        pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        yield Part(name, [*pytest, *files], lambda _, report=report: _test_report(report))
 
 
 def _test_report(path: Path) -> dict[str, Any] | None:
@@ -137,21 +142,32 @@ def _training(options: argparse.Namespace, folder: Path) -> Iterator[Part]:
 
 
 def _science(options: argparse.Namespace, folder: Path) -> Iterator[Part]:
-    """A table of ResNet-18 on CIFAR-10 (JPEG q75), continued from its own folder another day."""
-    runs = options.output / "science"
+    """A table of ResNet-18 on CIFAR-10 (JPEG q75), continued from its archive another day."""
+    archive = options.output / "science.zip"
+    for known in (
+        archive,
+        options.data.parent / archive.name,
+    ):  # from a run before, brought along with the data
+        if known.is_file() and not options.runs.exists():
+            with zipfile.ZipFile(known) as packed:
+                packed.extractall(options.runs)
     command = [sys.executable, "-m", "pushpull", "reproduce"]
     if options.dry_run:
         words = ["cifar10-small", "--dry-run", "--data", "digits", "--rows", "baseline"]
     else:
         words = [TABLE, "--data", str(options.data / "cifar10"), "--minutes", str(options.science_minutes)]
-    yield Part("table", [*command, *words, "--output", str(runs), "--quiet"], lambda _: _packed(runs))
+    words += ["--output", str(options.runs), "--quiet"]
+    yield Part("table", [*command, *words], lambda _: _packed(options.runs, archive))
 
 
-def _packed(runs: Path) -> dict[str, Any] | None:
-    """Put the table and the runs' small files into one archive, which travels; return what is in it."""
+def _packed(runs: Path, archive: Path) -> dict[str, Any] | None:
+    """Put the table and the runs' small files into one archive, which travels; return what is in it.
+
+    Weights stay behind: a run that is measured needs none to be a row of the table.
+    """
     if not runs.is_dir():
         return None
-    archive = runs.with_suffix(".zip")
+    archive.parent.mkdir(parents=True, exist_ok=True)
     names = []
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for path in sorted(runs.rglob("*")):
@@ -167,10 +183,10 @@ def _reader(path: Path) -> Callable[[Path], Any]:
 
 
 STAGES = {
-    "right": Stage(75, _right),
-    "unit": Stage(100, _unit),
-    "corruptions": Stage(60, _corruptions),
-    "evaluation": Stage(90, _evaluation),
+    "right": Stage(70, _right),
+    "unit": Stage(90, _unit),
+    "corruptions": Stage(45, _corruptions),
+    "evaluation": Stage(120, _evaluation),
     "training": Stage(80, _training),
     "science": Stage(75, _science),
 }
@@ -244,6 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stage", help=", ".join(STAGES))
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--data", type=Path, default=SHARED / "data", help="folder with cifar10/ and more")
+    parser.add_argument("--runs", type=Path, help="folder of the table's runs; default: beside the output")
     parser.add_argument("--dry-run", action="store_true", help="tiny, on the CPU")
     parser.add_argument("--markdown", type=Path, metavar="DIR", help="fill the pages from DIR; no run")
     options = parser.parse_args(arguments)
@@ -257,6 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.minutes <= 0:
         raise InputError(f"minutes={options.minutes:g} is not positive; 8 is usual")
     options.output, options.data = options.output.resolve(), options.data.resolve()
+    options.runs = (options.runs or options.output.with_name(f"{options.output.name}-runs")).resolve()
     return 1 if run(options) else 0
 
 

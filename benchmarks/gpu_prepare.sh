@@ -17,7 +17,7 @@ mkdir -p .gpu/wheels .gpu/data
 platforms=(--platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64)
 "$python" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
   "${platforms[@]}" --dest .gpu/wheels \
-  datasets dill multiprocess xxhash jsonargparse docstring-parser typeshed-client beartype import-linter
+  datasets dill multiprocess jsonargparse docstring-parser typeshed-client beartype
 
 for name in cifar10 imagenet_sample; do
   if [ -d "$data/$name" ]; then cp -r "$data/$name" .gpu/data/; else echo "no $name in $data: left out"; fi
@@ -29,16 +29,22 @@ if [ "$size_mib" -gt "$most_mib" ]; then
   exit 2
 fi
 
-# The command starts: its arguments are read, its stages and files found, the wheels unpack.
+# The command starts with the wheels in the place of what is installed here: imports, arguments, files.
 site=$(mktemp -d)
 trap 'rm -rf "$site"' EXIT
 for wheel in .gpu/wheels/*.whl; do "$python" -m zipfile -e "$wheel" "$site"; done
-for package in datasets dill multiprocess jsonargparse docstring_parser beartype; do
-  [ -d "$site/$package" ] || { echo "error: no $package in the wheels" >&2; exit 2; }
-done
-PYTHONPATH=src "$python" benchmarks/gpu.py --help >/dev/null
+PYTHONPATH="$site:src" "$python" - "$site" <<'CHECK'
+import importlib, sys
+for name in ("datasets", "dill", "multiprocess", "jsonargparse", "docstring_parser", "beartype"):
+    found = importlib.import_module(name).__file__
+    if not found.startswith(sys.argv[1]):
+        sys.exit(f"error: {name} comes from {found}, not from the wheels")
+import pushpull.cli.parser, pushpull.data, pushpull.training  # all that the stages import
+CHECK
+PYTHONPATH="$site:src" "$python" benchmarks/gpu.py --help >/dev/null
 
-echo ".gpu: $size_mib MiB. Take it along with the working tree, and run there, in the repository's root:"
+echo ".gpu: $size_mib MiB. Take the folder .gpu along with the working tree (git ignores it), and run there, in the"
+echo "repository's root (a science.zip of a run before, put into .gpu/, is continued):"
 echo
 echo "python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target /tmp/site .gpu/wheels/*.whl &&" \
   "PYTHONPATH=/tmp/site:src python3 benchmarks/gpu.py --minutes 8 --data .gpu/data --output \"\${OUT:-/tmp/gpu}\""

@@ -36,12 +36,12 @@ def short(error: str) -> str:
 
 
 def _right(parts: Record) -> str:
-    report = parts.get("right")
-    if report is None:
+    if not parts:
         return ""
-    names = ", ".join(one["test"] for one in report["failed"][:3])
-    failed = f", {len(report['failed'])} failed ({names})" if report["failed"] else ", none failed"
-    return f"{report['passed']} tests passed{failed}, {report['skipped']} skipped"
+    passed, skipped = (sum(part[key] for part in parts.values()) for key in ("passed", "skipped"))
+    wrong = [one["test"] for part in parts.values() for one in part["failed"]]
+    failed = f", {len(wrong)} failed ({', '.join(wrong[:3])})" if wrong else ", none failed"
+    return f"{passed} tests passed{failed}, {skipped} skipped ({', '.join(parts)})"
 
 
 def _unit(parts: Record) -> str:
@@ -178,7 +178,8 @@ def _evaluation_table(parts: Record) -> list[str]:
         ["ImageNet-C (3.75 million images), minutes", f"{minutes:.1f}", _met(minutes <= _MINUTES, _MINUTES)],
     ]
     how = f"{one['model']}, {one['precision']}, compiled, channels_last, batch {one['batch_size']}"
-    return [_rows([f"{how}, {one['images']:,} images", "", "target"], rows)]
+    what = f"{how}, {one['images']:,} images, {one['corruptions']} corruptions x 5 severities"
+    return [_rows([what, "", "target"], rows)]
 
 
 def _training_table(parts: Record) -> list[str]:

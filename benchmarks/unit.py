@@ -2,6 +2,7 @@
 
     python benchmarks/unit.py                                  # everything that this machine can do
     python benchmarks/unit.py --rows layer --avg 0 5           # the layer alone, other poolings
+    python benchmarks/unit.py --rows ways --output ways.json   # beside plain operations, eager and compiled
     python benchmarks/unit.py --markdown docs/speed.md         # no run: the page's table from the record
 
 A layer's contestants take turns in one process: the plain first layer (7x7, stride 2, 64 filters), the
@@ -26,13 +27,13 @@ import torch.nn.functional as F
 from repository import RESULTS, ROOT
 from rich.console import Console
 from timing import once, set_threads, write_record
-from unit_contestants import FORMATS, LAYERS, Setting, layers, networks, stems
+from unit_contestants import FORMATS, LAYERS, Setting, layers, networks, stems, ways
 from unit_tables import fill_page, show
 
 from pushpull.data.decode import usable_cores
 from pushpull.files import read_json
 
-ROWS = ("layer", "stem", "network", "training")
+ROWS = ("layer", "stem", "network", "training", "ways")
 
 
 def limits(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
@@ -83,6 +84,8 @@ def measure(
             add(layers(setting, name, side, found))
         if "stem" in options.rows:
             add(stems(setting, name, found))
+        if "ways" in options.rows:
+            add(ways(setting, name, found))
     for name in options.networks:
         if "network" in options.rows:
             add(networks(setting, name, found, train=False))
@@ -94,7 +97,7 @@ def measure(
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS[:4]))
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
     parser.add_argument("--avg", nargs="+", type=int, default=[3], help="sides of the pull's average pooling")
     parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50"])

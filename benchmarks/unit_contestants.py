@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pushpull import PushPullConv2d, create_model, fuse_stem
+from pushpull.unit.backends import cpu
 from pushpull.unit.backends import triton as kernels
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 PLAIN, PUBLISHED, EAGER, COMPILED, FUSED = "plain", "published form", "ours, eager", "ours, compiled", "fused"
 # On a GPU the unit as it is, eager, is the fused form; the same without the kernels stands beside it.
 OPERATIONS, PLAIN_COMPILED = "ours, plain operations", "plain, compiled"
+OPERATIONS_COMPILED = "ours, plain operations, compiled"
 
 # Ratios to the plain layer or network that are aimed at: (device, what, who) -> how many times, at most.
 TARGETS = {
@@ -94,8 +96,8 @@ class Setting(NamedTuple):
         return self.placed(torch.randn(count, 3, self.size, self.size), memory_format)
 
 
-class WithoutKernels(nn.Module):
-    """A module, run with no kernels of ours: on a GPU its unit is plain operations then."""
+class PlainOperations(nn.Module):
+    """A module whose unit is plain operations: neither kernels on a GPU nor chunks on the CPU."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -103,11 +105,12 @@ class WithoutKernels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the module returns."""
-        devices, kernels.DEVICES = kernels.DEVICES, ()
+        before = kernels.DEVICES, cpu.DEVICES
+        kernels.DEVICES, cpu.DEVICES = (), ()
         try:
             return self.module(x)
         finally:
-            kernels.DEVICES = devices
+            kernels.DEVICES, cpu.DEVICES = before
 
 
 class Published(nn.Module):
@@ -140,7 +143,7 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
         setting.ours: ours,
     }
     if setting.ours == FUSED:
-        modules[OPERATIONS] = WithoutKernels(ours)
+        modules[OPERATIONS] = PlainOperations(ours)
     reasons = _compile(setting, modules, {COMPILED: ours})
     if setting.ours != FUSED:
         reasons[FUSED] = "not measured (no GPU)"
@@ -163,6 +166,36 @@ def layers(setting: Setting, name: str, side: int, limits: dict[str, float]) -> 
         ],
         # What a pass over the whole response costs: the unit of what a slower form does more.
         "pass_ms": 1e3 * min(interleaved({"pass": lambda: F.relu(y)}, repeats=setting.repeats)["pass"]),
+    }
+
+
+def ways(setting: Setting, name: str, limits: dict[str, float]) -> dict[str, Any]:
+    """The unit as it is computed here beside plain operations, eager and compiled: what its code is worth."""
+    geometry = LAYERS[setting.layer]
+    ours = setting.placed(PushPullConv2d(3, 64, *geometry), name)
+    modules: dict[str, Any] = {
+        PLAIN: setting.placed(nn.Conv2d(3, 64, *geometry), name),
+        setting.ours: ours,
+        OPERATIONS: PlainOperations(ours),
+    }
+    reasons = _compile(setting, modules, {OPERATIONS_COMPILED: ours})
+    if OPERATIONS_COMPILED in modules:
+        modules[OPERATIONS_COMPILED] = PlainOperations(modules[OPERATIONS_COMPILED])
+    x = setting.images(setting.batch, name)
+    with torch.no_grad():
+        y = modules[PLAIN](x)
+    cotangent = torch.randn_like(y)
+    forward = _inference(modules, x, setting)
+    steps = {who: _step(module, x, cotangent) for who, module in modules.items()}
+    both = interleaved(steps, repeats=setting.repeats)
+    bounds = _layer_floors(limits, x, y, geometry[0] ** 2)
+    shape = f"{geometry[0]}x{geometry[0]} at {setting.size} px"
+    return {
+        "title": f"ways to compute the unit, {shape}, {name}, avg 3, batch {setting.batch}",
+        "rows": [
+            *_rows(setting, "forward", forward, bounds, reasons),
+            *_rows(setting, "forward + backward", both, bounds, reasons),
+        ],
     }
 
 
@@ -219,8 +252,12 @@ def networks(setting: Setting, name: str, limits: dict[str, float], train: bool)
     x = setting.images(setting.network_batch, "channels_last")
     labels = torch.arange(len(x), device=setting.device)
     modules, calls = {}, {}
-    for who, stem in ((PLAIN, "plain"), (setting.ours, "pp3")):
+    # On the CPU "fused" is the network after fuse_stem; on a GPU the unit's kernels are called so.
+    fuses = setting.ours == EAGER and not train
+    for who, stem in ((PLAIN, "plain"), (setting.ours, "pp3"), *([(FUSED, "pp3")] if fuses else [])):
         modules[who] = setting.placed(create_model(name, stem=stem), "channels_last").train(train)
+        if fuses and who == FUSED:
+            fuse_stem(modules[who])
         calls[who] = _training(modules[who], x, labels) if train else _under_inference(modules[who], x)
     found = interleaved(calls, repeats=setting.repeats)
     with FlopCounterMode(display=False) as counted:
@@ -284,7 +321,8 @@ def _under_inference(module: Any, x: Tensor) -> Callable[[], None]:
 
 def _step(module: Any, x: Tensor, cotangent: Tensor) -> Callable[[], None]:
     """Forward and backward; images need no gradient."""
-    original = getattr(module, "_orig_mod", module)
+    inner = getattr(module, "module", module)
+    original = getattr(inner, "_orig_mod", inner)
     parameters = [p for p in original.parameters() if p.requires_grad]
 
     def call() -> None:

@@ -37,7 +37,7 @@ def test_every_stage_leaves_its_file_and_a_line(dry):
         assert record["parts"]
         assert {"processor", "driver", "versions"} <= set(record["machine"])
         assert len(record["date"]) == 10
-    assert records["right"]["parts"]["right"]["failed"] == []
+    assert records["right"]["parts"]["augmentations"]["failed"] == []
     rows = records["training"]["parts"]["training"]["settings"][0]["rows"]
     assert [row["row"] for row in rows] == ["plain", "PRIME"]
     assert records["evaluation"]["parts"]["resnet50"]["evaluation_images_per_second"] > 0
@@ -45,7 +45,8 @@ def test_every_stage_leaves_its_file_and_a_line(dry):
 
 def test_what_comes_back_is_few_and_small(dry):
     folder, _ = dry
-    files = [path for path in folder.iterdir() if path.is_file()]
+    files = list(folder.rglob("*"))
+    assert all(path.is_file() for path in files)
     assert len(files) <= 8
     assert all(path.stat().st_size < 2**20 for path in files)
     with zipfile.ZipFile(folder / "science.zip") as archive:
@@ -102,7 +103,7 @@ def test_the_tables_take_the_files(dry, gpu, tmp_path):
     tables.fill_pages(tmp_path, tmp_path)
     speed = (docs / "speed.md").read_text()
     assert "a GPU, driver None" in speed
-    assert "13 tests passed, none failed" in speed
+    assert "tests passed, none failed" in speed
     assert "**resnet8 at 32 px, 32 images, batch 16, bf16**" in speed
     tables.fill_pages(tmp_path, folder)  # a dry run's are no figures
     assert (
@@ -130,3 +131,16 @@ def test_the_docs_say_what_is_not_measured_by_the_command():
     for name in ("speed.md", "corruptions.md", "augment.md"):
         text = (ROOT / "docs" / name).read_text()
         assert "python benchmarks/gpu.py --output DIR" in text
+
+
+def test_the_table_goes_on_from_its_archive_without_weights(dry, gpu, tmp_path, monkeypatch):
+    """Another day, another machine: what was measured is not trained again."""
+    folder, _ = dry
+    (tmp_path / "data").mkdir()
+    (tmp_path / "science.zip").write_bytes((folder / "science.zip").read_bytes())
+    monkeypatch.setattr(gpu, "STAGES", {"science": gpu.STAGES["science"]})
+    words = ["--output", str(tmp_path / "out"), "--data", str(tmp_path / "data"), "--dry-run"]
+    assert gpu.main(words) == 0
+    runs = tmp_path / "out-runs"
+    assert list(runs.rglob("results.json"))
+    assert not list(runs.rglob("model.safetensors"))

@@ -9,6 +9,8 @@ from torch import nn
 import pushpull
 from pushpull import InputError, PushPullConv2d, create_model, register_stem
 from pushpull.models import STEMS
+from pushpull.models.config import ModelConfig
+from pushpull.models.network import build_model
 from pushpull.unit.layers import push_pull_twin
 
 CIFAR = {"input_style": "cifar", "num_classes": 7}
@@ -54,6 +56,13 @@ def test_a_stem_of_ones_own_stands_in_any_network() -> None:
         pairs = zip(model.parameters(), plain.parameters(), strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
         assert model.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
+
+
+def test_a_recipe_names_it() -> None:
+    register_stem("smooth")(Smooth)
+    model = build_model(ModelConfig("resnet8", stem="smooth", input_style="cifar", alpha=0.5), 7)
+    assert isinstance(model.conv1, Smooth)
+    assert model.conv1.conv.strength == 0.5
 
 
 def test_a_stem_may_change_the_whole_network() -> None:

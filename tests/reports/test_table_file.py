@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from pushpull.errors import InputError, MissingFileError
+from pushpull.files.plugins import load_plugin
 from pushpull.reports import packaged_table, read_table
 from pushpull.reports.table_file import merged
 from pushpull.training import LossConfig, Recipe
 
+# Registers the stems of the table cifar10-variants.
+load_plugin(Path(__file__).parents[2] / "benchmarks" / "variants.py")
 TABLES = sorted((Path(__file__).parents[2] / "configs" / "tables").glob("*.yaml"))
 PAPER = [
     "baseline",

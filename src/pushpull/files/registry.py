@@ -64,8 +64,9 @@ class Registry(Mapping[str, T], Generic[T]):
         if name not in self._things:
             load_installed_plugins()
             if name not in self._things and name in self.elsewhere:
-                raise InputError(f"{self.kind}={name!r} {self.elsewhere[name]}")
-        return self._things[choice(what or self.kind, name, self._things)]
+                raise InputError(f"{what or self.kind}={name!r} {self.elsewhere[name]}")
+            choice(what or self.kind, name, self._things)
+        return self._things[name]
 
     def move_to_end(self, name: str) -> None:
         """Put a name behind all others."""

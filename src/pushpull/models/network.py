@@ -100,7 +100,7 @@ class NetworkSpec:
         if file is not None and not Path(file).is_file():
             raise MissingFileError(f"{file} does not exist; give a .safetensors or .pth file of weights")
         if self.stem is not None:
-            choice("stem", self.stem, STEMS)
+            STEMS.find(self.stem)
         if self.is_object and (self.stem or self.input_style):
             raise InputError(
                 f"{self.spec} builds its own first layer: leave out --stem and --input_style, or call "

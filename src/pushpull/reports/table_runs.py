@@ -100,8 +100,8 @@ class Run:
         return results if whole and same else None
 
     def done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.trained() and self.whole_results() is not None
+        """Whether nothing is left to do: a run that is measured needs no weights any more."""
+        return is_finished(self.folder, self.recipe, weights=False) and self.whole_results() is not None
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep every other process from this run; `InUseError` where another has it.

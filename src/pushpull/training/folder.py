@@ -21,10 +21,11 @@ from pushpull.training.recipe import Recipe, read_recipe
 _PATHS = ("data.name", "data.classes", "model.weights", "loss.teacher")
 
 
-def is_finished(folder: Path | str, recipe: Recipe) -> bool:
+def is_finished(folder: Path | str, recipe: Recipe, *, weights: bool = True) -> bool:
     """Whether `folder` holds a run of this recipe that went to its end, where the clean error is written."""
     folder = Path(folder)
-    there = all((folder / name).is_file() for name in (RECIPE, WEIGHTS, RESULTS))
+    names = (RECIPE, WEIGHTS, RESULTS) if weights else (RECIPE, RESULTS)
+    there = all((folder / name).is_file() for name in names)
     return there and not _changed(folder, recipe)
 
 
