@@ -7,9 +7,8 @@ from torch.utils.data import DataLoader
 from data.made import image_folder
 from data.test_images import counted, from_table
 from pushpull.data.batches import StreamDataset, collate_readable, eval_batches
-from pushpull.data.decode import to_tensor
 from pushpull.data.load import load_data
-from pushpull.data.preprocessing import Framing
+from pushpull.data.preprocessing import Framing, to_tensor
 from pushpull.errors import InputError
 
 STREAM = {"memory_limit_gib": 0.0}

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from data.made import encoded, noisy_jpeg, picture
-from pushpull.data.decode import UnreadableImageError, image_size, open_rgb, to_tensor
+from pushpull.data.decode import UnreadableImageError, image_size, open_rgb
+from pushpull.data.preprocessing import to_tensor
 from pushpull.errors import InputError
 
 

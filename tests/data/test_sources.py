@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pushpull.data import DataConfig, ImageSplit, load_data, register_data
-from pushpull.data.sources import SOURCES
+from pushpull.data.load import SOURCES
 from pushpull.errors import InputError
 
 

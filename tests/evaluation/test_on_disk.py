@@ -10,6 +10,7 @@ from torch import nn
 from data.made import image_folder
 from data.published import array_set, folder_set, parquet_set
 from pushpull.cli.corrupt import corrupt_command
+from pushpull.copies import CopyOptions
 from pushpull.corruptions import corrupt
 from pushpull.data import ImageSplit, Preprocessing, load_data
 from pushpull.errors import InputError
@@ -83,9 +84,8 @@ def test_what_we_corrupt_and_store_gives_what_we_corrupt_in_memory(tmp_path, spl
 
 
 def test_a_copy_that_pushpull_corrupt_wrote(tmp_path, network):
-    corrupt_command(
-        "digits", str(tmp_path / "set"), format="folder", corruptions=["contrast"], limit=20, quiet=True
-    )
+    options = CopyOptions(format="folder", corruptions=["contrast"], limit=20)
+    corrupt_command("digits", str(tmp_path / "set"), options=options, quiet=True)
     options = {"limit": 20, "corruptions": "contrast"}
     on_disk = run("digits", tmp_path / "set", network, **options)
     assert on_disk.errors() == run("digits", None, network, **options).errors()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pushpull.copies.manifest import (
     save_manifest,
 )
 from pushpull.copies.names import check_folders, class_folders, image_names
-from pushpull.copies.plan import CopyPlan, default_shard
+from pushpull.copies.plan import CopyPlan
 from pushpull.copies.processes import run_tasks
 from pushpull.corruptions.engine import checked_jpeg_quality, checked_seed
 from pushpull.corruptions.textures import frost_texture_source
@@ -30,56 +30,90 @@ from pushpull.evaluation.results import SEVERITIES, Info
 from pushpull.files import LOCK, folder_lock, remove_half_written, writable_folder
 
 ROLES = ("test", "validation", "train")
+_SHARD_PIXELS = 2**26 // 3  # 64 MiB decoded: 445 images of 224 px
+_SHARD_IMAGES = 1000  # of small images
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    """What a corrupted copy has in it, and how it is made.
+
+    Args:
+        format: parquet: the public hub's layout, corruption/severity/test-00000-of-00001.parquet with the
+            columns image, label, index. folder: ImageNet-C's, corruption/severity/class/file. npy:
+            CIFAR-10-C's, NAME.npy (5 n, H, W, 3) uint8, severity by severity, and labels.npy (5 n,) int64. By
+            default parquet.
+        split: test (what evaluate takes), validation or train. By default test.
+        corruptions: Names of corruptions, families (noise, blur, weather, digital), benchmark (the 15), extra
+            (the 4 others) or all. By default benchmark; in a gallery all.
+        severities: Some of 1 2 3 4 5. By default all.
+        scale: The corruptions' constants: imagenet, cifar or tiny. By default by the size of the images.
+        seed: Of the corruptions' random numbers.
+        jpeg_quality: Store JPEG of this quality, 1 to 100 (4:2:0), in .npy files what it decodes to;
+            ImageNet-C has 85. By default PNG, without loss.
+        limit: At most so many images, the same share of every class, always the same ones.
+        shard_images: Images that are decoded at a time: the rows of a parquet file. By default up to 1000, by
+            their size.
+        workers: Processes. By default one for each usable core on the command line, in Python none but this.
+            A script that asks for more than 1 needs the usual `if __name__ == "__main__"`.
+        batch_size: Images at a time, by default 64; does not change results.
+        overwrite: Replace the copy or picture that is there. Of a copy the files that its manifest names are
+            deleted, no others; a part of the same copy is gone on with.
+
+    Raises:
+        InputError: workers or a batch size out of range; all else is checked together with the data.
+    """
+
+    # None where a gallery, which takes some of these, must know what was given.
+    format: str | None = None
+    split: str | None = None
+    corruptions: Sequence[str] | None = None
+    severities: Sequence[int] | None = None
+    scale: str | None = None
+    seed: int = 0
+    jpeg_quality: int | None = None
+    limit: int | None = None
+    shard_images: int | None = None
+    workers: int | None = None
+    batch_size: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        self.processes()
+
+    def processes(self) -> tuple[int, int]:
+        """Return workers and batch size, with their defaults in Python."""
+        remedy = "give a whole number"
+        workers = integer("workers", 0 if self.workers is None else self.workers, remedy)
+        batch_size = integer("batch_size", 64 if self.batch_size is None else self.batch_size, remedy)
+        if workers < 0 or batch_size < 1:
+            raise InputError(f"workers={workers}, batch_size={batch_size}: need at least 0 and 1")
+        return workers, batch_size
 
 
 def write_corrupted(
     data: EvalData,
     destination: Path | str,
+    options: CopyOptions | None = None,
     *,
-    format: str = "parquet",
-    split: str = "test",
-    corruptions: str | Iterable[str] = "benchmark",
-    severities: int | Iterable[int] = SEVERITIES,
-    scale: str | None = None,
-    seed: int = 0,
-    jpeg_quality: int | None = None,
     framing: Framing | None = None,
-    limit: int | None = None,
-    shard_images: int | None = None,
-    workers: int = 0,
-    batch_size: int = 64,
-    overwrite: bool = False,
     progress: bool = False,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Write a corrupted copy of a data set; a killed run is continued by the same call.
 
     Image i of a condition is `corrupt(image, ..., index=[its row in the source split])`. Nothing but the
-    arguments up to `shard_images` decides a byte of any file, with one set of library versions.
+    data, the framing and the options up to `shard_images` decides a byte of any file, with one set of library
+    versions.
 
     Args:
         data: a name, a `DataConfig`, `DataSplits`, an `ImageSplit`, or a tuple of images (uint8,
             (n, 3, H, W)) and labels (n,).
         destination: a folder that is empty, does not exist, or holds this copy or a part of it.
-        format: "parquet": the public hub's layout, corruption/severity/test-00000-of-00001.parquet with the
-            columns image, label, index. "folder": ImageNet-C's, corruption/severity/class/file. "npy":
-            CIFAR-10-C's, NAME.npy (5 n, H, W, 3) uint8, severity by severity, and labels.npy (5 n,) int64.
-        split: "test" (what `evaluate` takes), "validation" or "train", where `data` has splits.
-        corruptions: names of corruptions, families, "benchmark", "extra" or "all".
-        severities: of 1..5.
-        scale: "imagenet", "cifar" or "tiny"; None: by the size of the images.
-        seed: of the corruptions.
-        jpeg_quality: in 1..100: the images are JPEG files of this quality (4:2:0), in .npy files what these
-            decode to; 85 is ImageNet-C's. None: PNG, without loss.
+        options: see `CopyOptions`; each of its fields may be given here by its name instead.
         framing: resize and crop before corruption; None: the data's own.
-        limit: at most so many images, the same share of every class, always the same ones.
-        shard_images: images per shard, which is decoded at a time: the rows of a parquet file. None: by the
-            size of the images, at most 1000.
-        workers: processes; 0 and 1 work in this one. A script that asks for more needs the usual
-            `if __name__ == "__main__"`.
-        batch_size: images at a time.
-        overwrite: replace the copy at `destination`: delete the files that its manifest names, no others. A
-            part of this copy is gone on with.
         progress: show a bar on standard error.
+        changes: fields of `CopyOptions`.
 
     Returns:
         The manifest, as in manifest.json.
@@ -90,35 +124,48 @@ def write_corrupted(
 
     Source: the protocol of Hendrycks & Dietterich, ICLR 2019.
     """
-    processes, at_a_time = _working(workers, batch_size)
+    options = replace(options or CopyOptions(), **changes)
     root = Path(destination).expanduser()
     found_manifest(root)  # a mistake in the destination is found before any image is read
-    conditions = _conditions(corruptions, severities)
-    layout = LAYOUTS[choice("format", format, LAYOUTS)]
-    quality = checked_jpeg_quality(jpeg_quality)
-    word = checked_seed(seed)
+    plan, info = _planned(data, root, options, framing)
+    workers, batch_size = options.processes()
+    return _complete(plan, info, root, workers, batch_size, options.overwrite, progress)
+
+
+def _planned(
+    data: EvalData, root: Path, options: CopyOptions, framing: Framing | None
+) -> tuple[CopyPlan, Info]:
+    """Return what is to be made, and what an evaluation would say of the images."""
+    severities = SEVERITIES if options.severities is None else options.severities
+    listed = condition_list("benchmark" if options.corruptions is None else options.corruptions, severities)
+    conditions = tuple((name, level) for name, level in listed if name is not None and level is not None)
+    if not conditions:
+        raise InputError("corruptions is empty; name some, or benchmark, extra, all")
+    form = choice("format", "parquet" if options.format is None else options.format, LAYOUTS)
+    layout, role = LAYOUTS[form], "test" if options.split is None else options.split
+    quality, seed = checked_jpeg_quality(options.jpeg_quality), checked_seed(options.seed)
     layout.check(conditions)
     _check_outside(data, root)
-    images = eval_images(_chosen_split(data, split), limit=limit, framing=framing)
+    images = eval_images(_chosen_split(data, role), limit=options.limit, framing=framing)
     folders = class_folders(images.split.classes)
-    if format == "folder":
+    if form == "folder":
         check_folders(folders, images.split.classes)
     plan = CopyPlan(
-        layout=format,
+        layout=form,
         split=images.split,
         framing=images.framing,
         size=images.size,
-        role=split,
+        role=role,
         conditions=conditions,
-        scale=severity_scale(scale, images.size, corrupted=True),
-        seed=word,
+        scale=severity_scale(options.scale, images.size, corrupted=True),
+        seed=seed,
         jpeg_quality=quality,
         frost=frost_texture_source() if any(name == "frost" for name, _ in conditions) else None,
-        shard=_shard(shard_images, images.size),
+        shard=_shard(options.shard_images, images.size),
         folders=tuple(folders),
-        names=tuple(image_names(images.split, folders)) if format != "npy" else (),
+        names=tuple(image_names(images.split, folders)) if form != "npy" else (),
     )
-    return _complete(plan, images.info, root, processes, at_a_time, overwrite, progress)
+    return plan, images.info
 
 
 def _complete(
@@ -126,15 +173,22 @@ def _complete(
 ) -> dict[str, Any]:
     """Bring the copy at `root` to its end, from wherever it is."""
     record = new_manifest(plan, info)
-    found = _continued(root, record, overwrite)  # a refusal leaves nothing behind, not even a lock
+    found = found_manifest(root)
+    if found is not None and not overwrite:
+        check_same(found, record, root)  # a refusal leaves nothing behind, not even a lock
     if found is not None and found.get("complete") and not overwrite and not (root / LOCK).exists():
         return found  # nothing is written, so that it may lie where nothing can be
     writable_folder(root)
     root.mkdir(parents=True, exist_ok=True)
     with folder_lock(root):
-        found = _continued(root, record, overwrite)
+        found = found_manifest(root)  # again: another run may have been there in between
+        if found is not None and not overwrite:
+            check_same(found, record, root)
         remove_half_written(root)
-        if found is not None and _starts_over(found, record, overwrite):
+        # What a killed removal has left goes first; with `overwrite` all but a part of this same copy.
+        if found is not None and (
+            found.get("removed") or (overwrite and (found.get("complete") or any(differences(found, record))))
+        ):
             remove_copy(root, found)
             found = None
         if found is not None and found.get("complete"):
@@ -142,21 +196,6 @@ def _complete(
         if found is None:
             save_manifest(root, record)
         return _made(plan, record, root, workers, batch_size, progress)
-
-
-def _continued(root: Path, record: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
-    """Return the manifest at `root`, None where there is none; raise unless it may be gone on with."""
-    found = found_manifest(root)
-    if found is not None and not overwrite:
-        check_same(found, record, root)
-    return found
-
-
-def _starts_over(found: dict[str, Any], record: dict[str, Any], overwrite: bool) -> bool:
-    """Return whether what is there goes first: all but a part of this copy, which a kill has left."""
-    if found.get("removed"):
-        return True
-    return overwrite and (bool(found.get("complete")) or any(differences(found, record)))
 
 
 def _made(
@@ -197,16 +236,7 @@ def _found_unreadable(plan: CopyPlan, root: Path, done: list[Task]) -> Iterator[
 
 @contextmanager
 def _progress_bar(total: int, done: int, *, enabled: bool) -> Iterator[Callable[[int], None]]:
-    """Show images written, images per second and the time left on standard error.
-
-    Args:
-        total: images of all conditions together.
-        done: how many of them an earlier sitting wrote.
-        enabled: False: show nothing.
-
-    Yields:
-        What to call with the number of images written so far.
-    """
+    """Show images written, images per second and the time left; yield what is told how many are written."""
     if not enabled:
         yield lambda written: None
         return
@@ -225,31 +255,13 @@ def _progress_bar(total: int, done: int, *, enabled: bool) -> Iterator[Callable[
         yield show
 
 
-def _working(workers: int, batch_size: int) -> tuple[int, int]:
-    remedy = "give a whole number"
-    processes, size = integer("workers", workers, remedy), integer("batch_size", batch_size, remedy)
-    if processes < 0 or size < 1:
-        raise InputError(f"workers={processes}, batch_size={size}: need at least 0 and 1")
-    return processes, size
-
-
 def _shard(shard_images: int | None, size: tuple[int, int]) -> int:
     if shard_images is None:
-        return default_shard(size)
+        return max(1, min(_SHARD_IMAGES, _SHARD_PIXELS // (size[0] * size[1])))
     count = integer("shard_images", shard_images, "give a whole number, or none")
     if count < 1:
         raise InputError(f"shard_images={count} is below 1; give a number of images, or none")
     return count
-
-
-def _conditions(
-    corruptions: str | Iterable[str], severities: int | Iterable[int]
-) -> tuple[tuple[str, int], ...]:
-    listed = condition_list(corruptions, severities)
-    conditions = tuple((name, level) for name, level in listed if name is not None and level is not None)
-    if not conditions:
-        raise InputError("corruptions is empty; name some, or benchmark, extra, all")
-    return conditions
 
 
 def _check_outside(data: EvalData, root: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
@@ -15,7 +15,8 @@ from pushpull.corruptions import EXTRA_CORRUPTIONS, REGISTRY, corrupt
 from pushpull.corruptions.engine import checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Framing
-from pushpull.data.decode import open_rgb, to_tensor
+from pushpull.data.decode import open_rgb
+from pushpull.data.preprocessing import to_tensor
 from pushpull.errors import InputError, MissingFileError, integer
 from pushpull.evaluation.options import condition_list, severity_scale
 from pushpull.evaluation.results import SEVERITIES
@@ -27,6 +28,7 @@ _SMALLEST_TILE_PX = 40  # below, the labels of two rows touch
 _MOST_PX = 150_000_000  # of the whole picture: all corruptions at tiles of 1120 px
 _GAP, _MARGIN, _BAND, _LABEL, _FAMILY_GAP = 6, 28, 34, 190, 16
 _TITLE, _HEADS = 74, 30
+_LEFT, _TOP = _MARGIN + _BAND + _LABEL, _MARGIN + _TITLE + _HEADS  # of the first image
 _BACKGROUND, _INK, _FAINT = (255, 255, 255), (28, 32, 38), (112, 120, 130)
 _FAMILY_COLOURS = {
     "noise": (96, 84, 160),
@@ -78,48 +80,32 @@ def draw_gallery(
     Raises:
         InputError: an argument that is not as above, an image that is too small or needs a scale.
     """
-    names, levels = _chosen(corruptions, severities)
+    listed = condition_list(corruptions, severities)[1:]
+    if not listed:
+        raise InputError("corruptions is empty; name some, or benchmark, extra, all")
+    names = sorted({str(name) for name, _ in listed}, key=_order)
+    levels = sorted({int(level) for _, level in listed if level is not None})
     image = sample_image() if image is None else image.convert("RGB")
     if framing is None:
         framing = Framing(256, 224) if max(image.size) > _LARGE_PX else Framing()
     clean = to_tensor(framing.apply(image))
     height, width = clean.shape[1:]
-    sheet = _Sheet.of((height, width), names, levels, tile_px)
+    tile, size = _sizes((height, width), names, len(levels) + 1, tile_px)
     scale = severity_scale(scale, (height, width), corrupted=True)
-    word = checked_seed(seed)
-    subtitle = f"{height}x{width} px, {scale} scale, seed {word}"
+    seed = checked_seed(seed)
+    subtitle = f"{height}x{width} px, {scale} scale, seed {seed}"
     subtitle += "" if jpeg_quality is None else f", stored as JPEG of quality {jpeg_quality}"
     subtitle += f", frost: {Path(frost_texture_source()).name}" if "frost" in names else ""
-
-    def corrupted(name: str, level: int) -> UInt8[Tensor, "3 h w"]:
-        one = clean[None]
-        return corrupt(one, name, level, scale=scale, seed=word, index=[0], jpeg_quality=jpeg_quality)[0]
-
-    rows = [(name, [clean, *(corrupted(name, level) for level in levels)]) for name in names]
-    return sheet.drawn(rows, subtitle)
-
-
-def _chosen(corruptions: str | Iterable[str], severities: int | Iterable[int]) -> tuple[list[str], list[int]]:
-    """Return corruptions in the order of the rows, and severities."""
-    listed = condition_list(corruptions, severities)[1:]
-    if not listed:
-        raise InputError("corruptions is empty; name some, or benchmark, extra, all")
-    names = sorted({str(name) for name, _ in listed}, key=_order)
-    return names, sorted({int(level) for _, level in listed if level is not None})
+    how: dict[str, Any] = {"scale": scale, "seed": seed, "index": [0], "jpeg_quality": jpeg_quality}
+    rows = {
+        name: [clean, *(corrupt(clean[None], name, level, **how)[0] for level in levels)] for name in names
+    }
+    heads = ["clean", *(f"severity {level}" for level in levels)]
+    return _drawn(rows, heads, subtitle, tile, size)
 
 
 def write_gallery(
-    source: str | None,
-    destination: str | None,
-    *,
-    overwrite: bool = False,
-    corruptions: str | Iterable[str] = "all",
-    severities: int | Iterable[int] = SEVERITIES,
-    scale: str | None = None,
-    seed: int = 0,
-    jpeg_quality: int | None = None,
-    framing: Framing | None = None,
-    tile_px: int = TILE_PX,
+    source: str | None, destination: str | None, *, overwrite: bool = False, **options: Any
 ) -> Path:
     """Draw the gallery of an image file into a .png or .jpg, and return its path.
 
@@ -127,35 +113,21 @@ def write_gallery(
         source: the image file; "sample" or None: our own image.
         destination: None: the image's name and "-gallery.png", in the current folder.
         overwrite: replace the picture that is there.
-        corruptions, severities, scale, seed, jpeg_quality, framing, tile_px: as for `draw_gallery`.
+        options: as for `draw_gallery`.
 
     Raises:
         InputError: a file that is missing or no image, a picture that is there already, another ending; and
             as `draw_gallery`.
     """
-    path = _picture_path(source, destination, overwrite)
-    picture = draw_gallery(
-        _opened(source),
-        corruptions=corruptions,
-        severities=severities,
-        scale=scale,
-        seed=seed,
-        jpeg_quality=jpeg_quality,
-        framing=framing,
-        tile_px=tile_px,
-    )
-    with atomic_path(path) as temporary:
-        picture.save(temporary, quality=_JPEG_QUALITY, optimize=True)
-    return path
-
-
-def _picture_path(source: str | None, destination: str | None, overwrite: bool) -> Path:
     stem = _OWN if source is None else Path(source).stem
     path = Path(destination or f"{stem}-gallery.png").expanduser()
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError(f"{path} ends in {path.suffix or 'nothing'!r}; a gallery is a .png or .jpg file")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; --overwrite replaces it")
+    picture = draw_gallery(_opened(source), **options)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, quality=_JPEG_QUALITY, optimize=True)
     return path
 
 
@@ -177,100 +149,66 @@ def _order(name: str) -> tuple[int, bool, int]:
     return families.index(REGISTRY[name].family), name in EXTRA_CORRUPTIONS, list(REGISTRY).index(name)
 
 
-@dataclass(frozen=True)
-class _Sheet:
-    """Where everything stands, px.
+def _sizes(
+    image: tuple[int, int], names: list[str], columns: int, tile_px: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return (height, width) of a tile and (width, height) of the sheet, px, for an image of (height, width).
 
-    Args:
-        tile: (height, width) of an image on the sheet.
-        size: (width, height) of the sheet.
-        heads: of the columns.
+    Raises:
+        InputError: tiles too low for their labels, or a sheet too large for memory.
     """
-
-    tile: tuple[int, int]
-    size: tuple[int, int]
-    heads: tuple[str, ...]
-
-    @classmethod
-    def of(cls, image: tuple[int, int], names: list[str], levels: list[int], tile_px: int) -> _Sheet:
-        """Lay out a sheet for an image of (height, width) px.
-
-        Raises:
-            InputError: tiles too low for their labels, or a sheet too large for memory.
-        """
-        height, width = image
-        height_px = integer("tile", tile_px, "give a number of pixels")
-        if height_px < _SMALLEST_TILE_PX:
-            raise InputError(f"tile={height_px} is below {_SMALLEST_TILE_PX}; give a height in pixels")
-        factor = height_px // height if height <= height_px else height_px / height
-        tile = (round(height * factor), round(width * factor))
-        heads = ("clean", *(f"severity {level}" for level in levels))
-        families = len({REGISTRY[name].family for name in names})
-        across = _left() + len(heads) * (tile[1] + _GAP) - _GAP + _MARGIN
-        down = 2 * _MARGIN + _TITLE + _HEADS + len(names) * (tile[0] + _GAP) - _GAP
-        down += (families - 1) * _FAMILY_GAP
-        if across * down > _MOST_PX:
-            raise InputError(
-                f"tile={height_px} would make a picture of {across} x {down} px, above "
-                f"{_MOST_PX // 10**6} megapixels; give a smaller tile (--tile), or fewer corruptions"
-            )
-        return cls(tile, (across, down), heads)
-
-    def drawn(self, rows: list[tuple[str, list[UInt8[Tensor, "3 h w"]]]], subtitle: str) -> Image.Image:
-        """Return the sheet with all rows on it."""
-        sheet = Image.new("RGB", self.size, _BACKGROUND)
-        draw = ImageDraw.Draw(sheet)
-        draw.text((_MARGIN, _MARGIN), "Common image corruptions", fill=_INK, font=_font(30))
-        draw.text((_MARGIN, _MARGIN + 42), subtitle, fill=_FAINT, font=_font(17))
-        top = _MARGIN + _TITLE
-        for column, head in enumerate(self.heads):
-            middle = self._x(column) + self.tile[1] // 2
-            draw.text((middle, top + _HEADS - 10), head, fill=_INK, font=_font(17), anchor="ms")
-        top += _HEADS
-        for family, members in groupby(rows, lambda row: REGISTRY[row[0]].family):
-            group = list(members)
-            height = len(group) * (self.tile[0] + _GAP) - _GAP
-            self._band(sheet, family, top, height)
-            for name, images in group:
-                self._row(sheet, draw, name, images, top)
-                top += self.tile[0] + _GAP
-            top += _FAMILY_GAP
-        return sheet
-
-    def _row(
-        self, sheet: Image.Image, draw: ImageDraw.ImageDraw, name: str, images: list[Tensor], top: int
-    ) -> None:
-        middle = top + self.tile[0] // 2
-        lines = [name.replace("_", " "), *(["not in the mean"] if name in EXTRA_CORRUPTIONS else [])]
-        for number, line in enumerate(lines):
-            place = (_left() - 16, middle + 22 * number - 11 * (len(lines) - 1))
-            draw.text(
-                place, line, fill=_FAINT if number else _INK, font=_font(14 if number else 19), anchor="rm"
-            )
-        for column, image in enumerate(images):
-            sheet.paste(self._tile(image), (self._x(column), top))
-
-    def _tile(self, image: UInt8[Tensor, "3 h w"]) -> Image.Image:
-        picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-        smaller = self.tile[0] < picture.height
-        way = Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST
-        return picture.resize((self.tile[1], self.tile[0]), way)
-
-    def _band(self, sheet: Image.Image, family: str, top: int, height: int) -> None:
-        """Paint the coloured band of a family, with its name from bottom to top."""
-        band = Image.new("RGB", (height, _BAND), _FAMILY_COLOURS[family])
-        place = (height // 2, _BAND // 2)
-        ImageDraw.Draw(band).text(place, family, fill=_BACKGROUND, font=_font(19), anchor="mm")
-        sheet.paste(band.transpose(Image.Transpose.ROTATE_90), (_MARGIN, top))
-
-    def _x(self, column: int) -> int:
-        return _left() + column * (self.tile[1] + _GAP)
+    height, width = image
+    height_px = integer("tile", tile_px, "give a number of pixels")
+    if height_px < _SMALLEST_TILE_PX:
+        raise InputError(f"tile={height_px} is below {_SMALLEST_TILE_PX}; give a height in pixels")
+    factor = height_px // height if height <= height_px else height_px / height
+    tile = (round(height * factor), round(width * factor))
+    families = len({REGISTRY[name].family for name in names})
+    across = _LEFT + columns * (tile[1] + _GAP) - _GAP + _MARGIN
+    down = _TOP + len(names) * (tile[0] + _GAP) - _GAP + (families - 1) * _FAMILY_GAP + _MARGIN
+    if across * down > _MOST_PX:
+        raise InputError(
+            f"tile={height_px} would make a picture of {across} x {down} px, above "
+            f"{_MOST_PX // 10**6} megapixels; give a smaller tile (--tile), or fewer corruptions"
+        )
+    return tile, (across, down)
 
 
-def _left() -> int:
-    """Return where the first column begins."""
-    return _MARGIN + _BAND + _LABEL
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def _drawn(
+    rows: dict[str, list[UInt8[Tensor, "3 h w"]]],
+    heads: list[str],
+    subtitle: str,
+    tile: tuple[int, int],
+    size: tuple[int, int],
+) -> Image.Image:
+    """Return the sheet: names of the corruptions -> images of a row, below the heads of the columns."""
+    sheet = Image.new("RGB", size, _BACKGROUND)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default
+    draw.text((_MARGIN, _MARGIN), "Common image corruptions", fill=_INK, font=font(30))
+    draw.text((_MARGIN, _MARGIN + 42), subtitle, fill=_FAINT, font=font(17))
+    lefts = [_LEFT + column * (tile[1] + _GAP) for column in range(len(heads))]
+    for left, head in zip(lefts, heads, strict=True):
+        draw.text((left + tile[1] // 2, _TOP - 10), head, fill=_INK, font=font(17), anchor="ms")
+    top = _TOP
+    for family, members in groupby(rows, lambda name: REGISTRY[name].family):
+        start = top
+        for name in members:
+            label, middle = name.replace("_", " "), top + tile[0] // 2
+            if name in EXTRA_CORRUPTIONS:
+                place = (_LEFT - 16, middle + 11)
+                draw.text(place, "not in the mean", fill=_FAINT, font=font(14), anchor="rm")
+                middle -= 11
+            draw.text((_LEFT - 16, middle), label, fill=_INK, font=font(19), anchor="rm")
+            for left, image in zip(lefts, rows[name], strict=True):
+                picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+                smaller = tile[0] < picture.height
+                way = Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST
+                sheet.paste(picture.resize((tile[1], tile[0]), way), (left, top))
+            top += tile[0] + _GAP
+        # The family's band, with its name from bottom to top.
+        band = Image.new("RGB", (top - _GAP - start, _BAND), _FAMILY_COLOURS[family])
+        place = (band.width // 2, _BAND // 2)
+        ImageDraw.Draw(band).text(place, family, fill=_BACKGROUND, font=font(19), anchor="mm")
+        sheet.paste(band.transpose(Image.Transpose.ROTATE_90), (_MARGIN, start))
+        top += _FAMILY_GAP
+    return sheet

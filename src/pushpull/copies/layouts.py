@@ -9,10 +9,11 @@ import errno
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,18 +21,18 @@ from torch import Tensor
 
 from pushpull.copies.plan import CopyPlan, Decoded
 from pushpull.data import UnreadableImageError
-from pushpull.data.published_arrays import SEVERITIES
+from pushpull.data.published import CLASS_LIST, LABELS, SEVERITIES
 from pushpull.errors import InputError
 from pushpull.files import atomic_path
 
-CLASS_LIST, FILE_LIST = "classes.txt", "files.txt"
+FILE_LIST = "files.txt"
 _ROW_GROUP = 100  # rows: what a reader has to fetch to see one image
 # On corrupted photographs of 224 px level 6 takes 2 to 4 times as long for files 1 to 12 % smaller.
 _PNG_LEVEL = 1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Decode = Callable[[int], Decoded]
-Corrupted = Callable[[str, int, Decoded], Iterable[Tensor]]  # reports its batches as they are taken
+Corrupted = Callable[[str, int, Tensor, list[int]], Iterable[Tensor]]  # reports its batches as they are taken
 
 
 class Task(NamedTuple):
@@ -46,27 +47,34 @@ class Task(NamedTuple):
         return len(self.severities) * sum(len(plan.positions(shard)) for shard in self.shards)
 
 
-class Layout(Protocol):
+class Layout(ABC):
     """How corrupted images become files."""
 
-    def check(self, conditions: Sequence[tuple[str, int]]) -> None:
+    def check(self, conditions: Sequence[tuple[str, int]]) -> None:  # noqa: B027  # mostly, all can be had
         """Raise `InputError` where (corruption, severity) in this choice cannot be had in this layout."""
 
     def tasks(self, plan: CopyPlan) -> list[Task]:
         """Return all that is to be made, the tasks of a shard one after another."""
+        shards = range(plan.shards)
+        return [Task(name, (severity,), (shard,)) for shard in shards for name, severity in plan.conditions]
 
     def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
         """Write what stands beside the images; return the errors of those that were found unreadable."""
+        return []
 
+    @abstractmethod
     def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
         """Whether a task's files are there."""
 
-    def absent(self, plan: CopyPlan, root: Path, task: Task) -> Iterable[int]:
+    @abstractmethod
+    def absent(self, plan: CopyPlan, root: Path, task: Task) -> Collection[int]:
         """Return the places of images that are not in a task's files, or may not be: unreadable ones."""
 
+    @abstractmethod
     def write(self, plan: CopyPlan, root: Path, task: Task, decode: Decode, corrupted: Corrupted) -> None:
         """Write a task's files that are not there."""
 
+    @abstractmethod
     def files(self, record: dict[str, Any], root: Path) -> Iterable[Path]:
         """Return all files that a copy with this manifest may have, but for the manifest."""
 
@@ -102,15 +110,6 @@ def encoded(image: Tensor, jpeg_quality: int | None) -> bytes:
     return buffer.getvalue()
 
 
-def _suffix(plan: CopyPlan) -> str:
-    return ".png" if plan.jpeg_quality is None else ".jpg"
-
-
-def _tasks_by_shard(plan: CopyPlan) -> list[Task]:
-    shards = range(plan.shards)
-    return [Task(name, (severity,), (shard,)) for shard in shards for name, severity in plan.conditions]
-
-
 def _condition_folder(root: Path, task: Task) -> Path:
     return root / task.corruption / str(task.severities[0])
 
@@ -119,23 +118,16 @@ def _conditions(record: dict[str, Any]) -> Iterator[str]:
     return (f"{name}/{severity}" for name in record["corruptions"] for severity in record["severities"])
 
 
-class FolderLayout:
+class FolderLayout(Layout):
     """ImageNet-C's layout: corruption/severity/class/file.
 
     Beside it classes.txt has the class folders in the order of the labels, as `--classes` takes it, since
     folders in alphabetical order may be another; files.txt has the images' paths below corruption/severity.
     """
 
-    def check(self, conditions: Sequence[tuple[str, int]]) -> None:
-        """Every choice can be had."""
-
-    def tasks(self, plan: CopyPlan) -> list[Task]:
-        """Return a task per shard and condition."""
-        return _tasks_by_shard(plan)
-
     def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
         """Write both lists, and the class folders: of classes without an image too, so that numbers stay."""
-        lists = {CLASS_LIST: plan.folders, FILE_LIST: [f"{name}{_suffix(plan)}" for name in plan.names]}
+        lists = {CLASS_LIST: plan.folders, FILE_LIST: [f"{name}{plan.suffix}" for name in plan.names]}
         for file, lines in lists.items():
             with written(root / file) as temporary:
                 temporary.write_bytes("".join(f"{line}\n" for line in lines).encode())
@@ -156,17 +148,17 @@ class FolderLayout:
     def write(self, plan: CopyPlan, root: Path, task: Task, decode: Decode, corrupted: Corrupted) -> None:
         """Write a file per image."""
         wanted = set(self.absent(plan, root, task))
-        decoded = decode(task.shards[0])
-        kept = [number for number, position in enumerate(decoded.positions) if position in wanted]
-        part = Decoded(decoded.images[kept], [decoded.positions[number] for number in kept], [])
-        positions = iter(part.positions)
-        for batch in corrupted(task.corruption, task.severities[0], part):
+        images, positions, _ = decode(task.shards[0])
+        kept = [number for number, position in enumerate(positions) if position in wanted]
+        left = [positions[number] for number in kept]
+        places = iter(left)
+        for batch in corrupted(task.corruption, task.severities[0], images[kept], left):
             for image in batch:
-                with written(self._path(plan, root, task, next(positions))) as temporary:
+                with written(self._path(plan, root, task, next(places))) as temporary:
                     temporary.write_bytes(encoded(image, plan.jpeg_quality))
 
     def _path(self, plan: CopyPlan, root: Path, task: Task, position: int) -> Path:
-        return _condition_folder(root, task) / f"{plan.names[position]}{_suffix(plan)}"
+        return _condition_folder(root, task) / f"{plan.names[position]}{plan.suffix}"
 
     def files(self, record: dict[str, Any], root: Path) -> Iterator[Path]:
         """Return both lists and what the list of files says."""
@@ -178,19 +170,8 @@ class FolderLayout:
         yield from (root / CLASS_LIST, listed)
 
 
-class ParquetLayout:
+class ParquetLayout(Layout):
     """The public hub's layout, a data set per condition: corruption/severity/test-00000-of-00001.parquet."""
-
-    def check(self, conditions: Sequence[tuple[str, int]]) -> None:
-        """Every choice can be had."""
-
-    def tasks(self, plan: CopyPlan) -> list[Task]:
-        """Return a task per shard and condition."""
-        return _tasks_by_shard(plan)
-
-    def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
-        """Nothing stands beside the images."""
-        return []
 
     def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
         """Whether its file is there."""
@@ -200,26 +181,22 @@ class ParquetLayout:
         """Return the images whose row is not in the file."""
         import pyarrow.parquet as pq
 
-        rows = pq.read_table(self._path(plan, root, task), columns=["index"])["index"].to_pylist()
-        positions = plan.positions(task.shards[0])
-        wanted = dict(
-            zip(plan.split.index[positions.start : positions.stop].tolist(), positions, strict=True)
-        )
-        return {position for row, position in wanted.items() if row not in set(rows)}
+        rows = set(pq.read_table(self._path(plan, root, task), columns=["index"])["index"].to_pylist())
+        return {at for at in plan.positions(task.shards[0]) if int(plan.split.index[at]) not in rows}
 
     def write(self, plan: CopyPlan, root: Path, task: Task, decode: Decode, corrupted: Corrupted) -> None:
         """Write one file: columns image {bytes, path}, label, index (the row in the source split)."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        decoded = decode(task.shards[0])
-        batches = corrupted(task.corruption, task.severities[0], decoded)
+        images, positions, _ = decode(task.shards[0])
+        batches = corrupted(task.corruption, task.severities[0], images, positions)
         content = (encoded(image, plan.jpeg_quality) for batch in batches for image in batch)
-        paths = [f"{plan.names[position].rsplit('/', 1)[1]}{_suffix(plan)}" for position in decoded.positions]
+        paths = [f"{plan.names[position].rsplit('/', 1)[1]}{plan.suffix}" for position in positions]
         columns = {
             "image": [{"bytes": data, "path": path} for data, path in zip(content, paths, strict=True)],
-            "label": plan.split.labels[decoded.positions].tolist(),
-            "index": plan.split.index[decoded.positions].tolist(),
+            "label": plan.split.labels[positions].tolist(),
+            "index": plan.split.index[positions].tolist(),
         }
         with written(self._path(plan, root, task)) as temporary:
             pq.write_table(
@@ -259,7 +236,7 @@ def _schema(classes: list[str]) -> Any:
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
-class NpyLayout:
+class NpyLayout(Layout):
     """CIFAR-10-C's files: NAME.npy, the five severities one after another, and labels.npy."""
 
     def check(self, conditions: Sequence[tuple[str, int]]) -> None:
@@ -278,7 +255,7 @@ class NpyLayout:
 
     def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
         """Write labels.npy, for which every image is decoded once: how many there are decides all files."""
-        if (root / "labels.npy").is_file():
+        if (root / LABELS).is_file():
             return []
         kept: list[int] = []
         skipped: list[UnreadableImageError] = []
@@ -287,7 +264,7 @@ class NpyLayout:
             kept += positions
             skipped += errors
         labels = np.tile(plan.split.labels[kept].numpy().astype(np.int64), len(SEVERITIES))
-        with written(root / "labels.npy") as temporary, temporary.open("wb") as file:
+        with written(root / LABELS) as temporary, temporary.open("wb") as file:
             np.lib.format.write_array(file, labels, version=(1, 0))
         return skipped
 
@@ -308,16 +285,16 @@ class NpyLayout:
             np.lib.format.write_array_header_1_0(file, header)
             start, before = file.tell(), 0
             for shard in task.shards:
-                decoded = decode(shard)
+                images, positions, _ = decode(shard)
                 for number, severity in enumerate(task.severities):
                     file.seek(start + (number * count + before) * height * width * 3)
-                    for batch in corrupted(task.corruption, severity, decoded):
+                    for batch in corrupted(task.corruption, severity, images, positions):
                         file.write(batch.permute(0, 2, 3, 1).contiguous().numpy().reshape(-1).data)
-                before += len(decoded.positions)
+                before += len(positions)
 
     def _count(self, root: Path) -> int:
         """Return how many readable images there are."""
-        return len(np.load(root / "labels.npy", mmap_mode="r", allow_pickle=False)) // len(SEVERITIES)
+        return len(np.load(root / LABELS, mmap_mode="r", allow_pickle=False)) // len(SEVERITIES)
 
     def files(self, record: dict[str, Any], root: Path) -> Iterator[Path]:
         """Return the arrays."""

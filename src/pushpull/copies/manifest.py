@@ -153,14 +153,10 @@ def differences(found: dict[str, Any], fresh: dict[str, Any]) -> Iterator[str]:
             yield "the source's images or their names have changed since"
         elif isinstance(now, dict) and isinstance(there, dict):
             for part in {**there, **now}:
-                yield from _difference(f"{key}.{part}", there.get(part), now.get(part))
-        else:
-            yield from _difference(key, there, now)
-
-
-def _difference(what: str, there: Any, now: Any) -> Iterator[str]:
-    if there != now:
-        yield f"{what} is {_short(there)} there, {_short(now)} now"
+                if there.get(part) != now.get(part):
+                    yield f"{key}.{part} is {_short(there.get(part))} there, {_short(now.get(part))} now"
+        elif there != now:
+            yield f"{key} is {_short(there)} there, {_short(now)} now"
 
 
 def _short(value: Any) -> str:

@@ -67,20 +67,14 @@ def image_names(split: ImageSplit, folders: list[str]) -> list[str]:
     Where an image comes from no file, or two of a class would meet, all are called by their row number.
     """
     labels, rows = split.labels.tolist(), split.index.tolist()
-    stems = [_stem(split, row) for row in rows]
+    file_name = getattr(split.source, "file_name", lambda row: None)
+    stems = [PurePath(file_name(row) or "").stem for row in rows]
     if all(stems):
         names = [f"{folders[label]}/{safe_stem(stem)}" for label, stem in zip(labels, stems, strict=True)]
         if _distinct(names):
             return names
     digits = len(str(max(rows)))
     return [f"{folders[label]}/{row:0{digits}}" for label, row in zip(labels, rows, strict=True)]
-
-
-def _stem(split: ImageSplit, row: int) -> str:
-    """Return the name of the file that a row was read from, without its ending; "" where there is none."""
-    file_name = getattr(split.source, "file_name", None)
-    name = file_name(row) if file_name else None
-    return PurePath(name).stem if name else ""
 
 
 def _distinct(names: list[str]) -> bool:

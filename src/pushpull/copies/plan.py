@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import UInt8
@@ -15,21 +14,8 @@ from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import Framing, ImageSplit, UnreadableImageError
 from pushpull.errors import InputError
 
-_SHARD_PIXELS = 2**26 // 3  # 64 MiB decoded: 445 images of 224 px
-_SHARD_IMAGES = 1000  # of small images
-
-
-def default_shard(size: tuple[int, int]) -> int:
-    """Return how many images of `size` (height, width) px a shard has."""
-    return max(1, min(_SHARD_IMAGES, _SHARD_PIXELS // (size[0] * size[1])))
-
-
-class Decoded(NamedTuple):
-    """The readable images of a shard, (m, 3, H, W) uint8, their places in the split, the others' errors."""
-
-    images: UInt8[Tensor, "m 3 h w"]
-    positions: list[int]
-    skipped: list[UnreadableImageError]
+# The readable images of a shard, (m, 3, H, W) uint8, their places in the split, the others' errors.
+Decoded = tuple[UInt8[Tensor, "m 3 h w"], list[int], list[UnreadableImageError]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +51,11 @@ class CopyPlan:
     names: tuple[str, ...]
 
     @property
+    def suffix(self) -> str:
+        """The ending of the images' files."""
+        return ".png" if self.jpeg_quality is None else ".jpg"
+
+    @property
     def shards(self) -> int:
         """How many shards there are."""
         return -(-len(self.split) // self.shard)
@@ -83,12 +74,17 @@ class CopyPlan:
             except UnreadableImageError as error:
                 skipped.append(error)
         stacked = torch.stack(images) if images else torch.empty(0, 3, *self.size, dtype=torch.uint8)
-        return Decoded(stacked, kept, skipped)
+        return stacked, kept, skipped
 
     def corrupted(
-        self, corruption: str, severity: int, decoded: Decoded, batch_size: int
+        self,
+        corruption: str,
+        severity: int,
+        images: UInt8[Tensor, "m 3 h w"],
+        positions: list[int],
+        batch_size: int,
     ) -> Iterator[UInt8[Tensor, "b 3 h w"]]:
-        """Yield a shard's corrupted images in order, some at a time.
+        """Yield the images at these places of the split corrupted, in order, some at a time.
 
         Raises:
             InputError: frost's pictures come from elsewhere than the plan says.
@@ -98,13 +94,13 @@ class CopyPlan:
                 f"frost's pictures come from {found}, the others of this copy from {self.frost}; "
                 "have one source for all processes"
             )
-        rows = self.split.index[decoded.positions]
+        rows = self.split.index[positions]
         # What becomes a JPEG file is encoded once, when it is written.
         quality = self.jpeg_quality if self.layout == "npy" else None
-        for start in range(0, len(decoded.images), batch_size):
+        for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
             yield corrupt(
-                decoded.images[part],
+                images[part],
                 corruption,
                 severity,
                 scale=self.scale,

@@ -64,11 +64,11 @@ def _run(
     @functools.lru_cache(maxsize=1)
     def decode(shard: int) -> Decoded:
         decoded = plan.decode(shard)
-        skipped.extend(decoded.skipped)
+        skipped.extend(decoded[2])
         return decoded
 
-    def corrupted(name: str, severity: int, decoded: Decoded) -> Iterable[Tensor]:
-        for batch in plan.corrupted(name, severity, decoded, batch_size):
+    def corrupted(name: str, severity: int, images: Tensor, positions: list[int]) -> Iterable[Tensor]:
+        for batch in plan.corrupted(name, severity, images, positions, batch_size):
             yield batch
             report(len(batch))
 

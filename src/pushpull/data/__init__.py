@@ -3,9 +3,8 @@
 from pushpull.data.batches import Batch, Sample, StreamBatch, StreamDataset, collate_readable, eval_batches
 from pushpull.data.decode import SkipLimit, UnreadableImageError
 from pushpull.data.images import ImageSplit, ResidentImages
-from pushpull.data.load import DataConfig, DataSplits, load_data
+from pushpull.data.load import DataConfig, DataSplits, load_data, register_data
 from pushpull.data.preprocessing import Framing, Preprocessing
-from pushpull.data.sources import register_data
 
 __all__ = [
     "Batch",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -87,24 +88,6 @@ class StreamDataset(Dataset[Any]):
         return Sample(image, int(self.split.labels[position]), index)
 
 
-class _FramedDataset(Dataset[Any]):
-    """A split framed to `size`. Errors are items: an exception would leave a worker as a page of text."""
-
-    def __init__(self, split: ImageSplit, framing: Framing, size: tuple[int, int]) -> None:
-        self.plugins = Plugins()  # first: the split may be of a class that one defines
-        self.split, self.framing, self.size = split, framing, size
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, position: int) -> Sample | InputError:
-        try:
-            image = self.split.framed(position, self.framing, self.size)
-        except InputError as error:
-            return error
-        return Sample(image, int(self.split.labels[position]), int(self.split.index[position]))
-
-
 def collate_readable(samples: Sequence[Sample | InputError]) -> StreamBatch:
     """Return the readable samples as one batch, in their order, and the errors of the others."""
     errors = [sample for sample in samples if isinstance(sample, InputError)]
@@ -145,12 +128,10 @@ def eval_batches(
     """
     if batch_size < 1 or workers < 0:
         raise InputError(f"batch_size={batch_size}, workers={workers}: give batch_size >= 1 and workers >= 0")
-    fits = split.fits(framing, memory_limit_gib)
-    batches = (
-        _resident_batches(split, framing, batch_size)
-        if fits
-        else _streamed(split, framing, batch_size, workers)
-    )
+    if split.fits(framing, memory_limit_gib):
+        batches = _resident_batches(split, framing, batch_size)
+    else:
+        batches = _streamed(split, framing, batch_size, workers)
     return (batch.to(device) for batch in batches)
 
 
@@ -163,27 +144,22 @@ def _resident_batches(split: ImageSplit, framing: Framing, batch_size: int) -> I
 
 def _streamed(split: ImageSplit, framing: Framing, batch_size: int, workers: int) -> Iterator[Batch]:
     limit = SkipLimit(f"the {split.name} split", len(split), split.unreadable_limit)
-    data = _FramedDataset(split, framing, split.framed_size(framing))
-    for batch in _by_processes(data, batch_size, workers) if workers else _by_threads(data, batch_size):
+    data = StreamDataset(split, partial(split.frame, framing=framing, size=split.framed_size(framing)))
+    batches: Iterable[StreamBatch] = _by_threads(data, batch_size)
+    if workers:
+        # Without its own generator a loader draws its workers' seed from the global one.
+        own = torch.Generator()
+        batches = DataLoader(
+            data, batch_size, num_workers=workers, collate_fn=collate_readable, generator=own
+        )
+    for batch in batches:
         limit.admit(batch.errors)
         split.note_skipped(batch.unreadable)
         if len(batch.labels):
             yield Batch(batch.images, batch.labels, batch.index)
 
 
-def _by_processes(data: _FramedDataset, batch_size: int, workers: int) -> Iterator[StreamBatch]:
-    loader: DataLoader[Any] = DataLoader(
-        data,
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=collate_readable,
-        # Without its own generator a loader draws its workers' seed from the global one.
-        generator=torch.Generator(),
-    )
-    yield from loader
-
-
-def _by_threads(data: _FramedDataset, batch_size: int) -> Iterator[StreamBatch]:
+def _by_threads(data: StreamDataset, batch_size: int) -> Iterator[StreamBatch]:
     """Decode in threads, a batch ahead of the one that is used: decoders let other threads run."""
     with ThreadPoolExecutor(max_workers=decoding_threads()) as pool:
         ahead: deque[list[Future[Sample | InputError]]] = deque()

@@ -11,10 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
 from pushpull.errors import InputError
 
@@ -38,9 +35,12 @@ class UnreadableImageError(InputError):
 
 
 @contextmanager
-def _decoding(name: str) -> Iterator[None]:
+def _opened(content: bytes | Path, name: str) -> Iterator[Image.Image]:
     try:
-        yield
+        if not content:
+            raise UnreadableImageError(name, "zero bytes")
+        with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as image:
+            yield image
     except (MemoryError, InputError):
         raise
     except Exception as error:
@@ -48,14 +48,6 @@ def _decoding(name: str) -> Iterator[None]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         # The buffer's address would make the same message differ from run to run.
         raise UnreadableImageError(name, reason.split(" <_io")[0]) from error
-
-
-def _open(content: bytes | Path, name: str) -> Image.Image:
-    if isinstance(content, Path):
-        return Image.open(content)
-    if not content:
-        raise UnreadableImageError(name, "zero bytes")
-    return Image.open(io.BytesIO(content))
 
 
 def open_rgb(content: bytes | Path, name: str) -> Image.Image:
@@ -68,14 +60,14 @@ def open_rgb(content: bytes | Path, name: str) -> Image.Image:
     Raises:
         UnreadableImageError: missing, empty, truncated, not an image, or a mode that has no RGB form.
     """
-    with _decoding(name), _open(content, name) as image:
+    with _opened(content, name) as image:
         image.load()
         return to_rgb(image)
 
 
 def image_size(content: bytes | Path, name: str) -> tuple[int, int]:
     """Return (height, width) in px from the header alone; raises as `open_rgb`."""
-    with _decoding(name), _open(content, name) as image:
+    with _opened(content, name) as image:
         return image.height, image.width
 
 
@@ -94,11 +86,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # PIL warns about the direct way; the colours are the same
     return image.convert("RGB")
-
-
-def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
-    """Return an RGB image as (3, H, W) uint8."""
-    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous()
 
 
 class SkipLimit:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 
-from pushpull.data.images import ImageSplit, TableSource
-from pushpull.data.sources import SPLITS, RawData, split_called
+from pushpull.data.images import ImageSplit, RawData, TableSource
 from pushpull.errors import InputError
+
+# What files, folders and the hub call the splits; the pattern takes the first name that fits.
+_ALIASES = {"train": "training|train", "validation": "validation|valid|val|dev", "test": "testing|test"}
+SPLITS = tuple(_ALIASES)
+_PREFIX = re.compile("|".join(f"(?P<{split}>{names})" for split, names in _ALIASES.items()), re.IGNORECASE)
 
 _EXTENSIONS = frozenset(
     f".{name}"
@@ -18,6 +23,14 @@ _EXTENSIONS = frozenset(
 )
 _IMAGES = "images"
 LAYOUT = "train/, val/ and test/ with a folder of images for each class, or only folders of classes"
+
+
+def split_called(name: str) -> str | None:
+    """Return which split a folder or file of this name holds: "val-00000-of-00002" is "validation"."""
+    match = _PREFIX.match(name)
+    if match is None or name[match.end() : match.end() + 1].isalpha():
+        return None
+    return match.lastgroup
 
 
 def load_folder(root: Path) -> RawData:
@@ -73,7 +86,7 @@ def _members(folder: Path) -> dict[str, list[str]]:
 
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
-    children = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    children = subfolders(root)
     splits = [(split, path) for path in children if (split := split_called(path.name))]
     # A class may be called "train": splits have folders in them, or nothing but splits beside them.
     nested = any(child.is_dir() for _, path in splits for child in path.iterdir())
@@ -91,6 +104,13 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     return {split: folders[split] for split in SPLITS if split in folders}, remarks
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, by name; not those that begin with a dot."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    return [folder / name for name in sorted(names)]
+
+
 def in_class_order(names: Iterable[str]) -> list[str]:
     """Return class names sorted: as text, but "0", "1", ..., "n-1" (as ImageNetV2 has them) as numbers."""
     ordered = sorted(names)
@@ -104,30 +124,22 @@ def class_folders(folder: Path) -> dict[str, list[str]]:
     Raises:
         InputError: a name that is not UTF-8.
     """
-    children = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found = {child.name: _images_below(child) for child in children}
-    _check_utf8(path for child in children for path in (str(child), *found[child.name]))
+    found: dict[str, list[str]] = {}
+    for child in subfolders(folder):
+        found[child.name] = sorted(
+            os.path.join(place, name)
+            for place, _, names in os.walk(child, followlinks=True)
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _EXTENSIONS
+        )
+        for path in (str(child), *found[child.name]):
+            try:
+                path.encode()
+            except UnicodeEncodeError:  # Python could only read it with surrogates: no table can hold it
+                raise InputError(
+                    f"{path!a} is not UTF-8, as names of files and classes must be; rename it"
+                ) from None
     return found
-
-
-def _check_utf8(paths: Iterable[str]) -> None:
-    """Raise for a name that Python could only read with surrogates: no table or list can hold it."""
-    for path in paths:
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"{path!a} is not UTF-8, as names of files and classes must be; rename it"
-            ) from None
-
-
-def _images_below(folder: Path) -> list[str]:
-    found = []
-    for place, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _EXTENSIONS:
-                found.append(os.path.join(place, name))
-    return sorted(found)
 
 
 def folder_split(name: str, found: Mapping[str, list[str]], classes: list[str]) -> ImageSplit:

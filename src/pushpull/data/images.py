@@ -15,21 +15,14 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from pushpull.data.decode import (
-    SkipLimit,
-    UnreadableImageError,
-    decoding_threads,
-    image_size,
-    open_rgb,
-    to_tensor,
-)
-from pushpull.data.preprocessing import Framing
+from pushpull.data.decode import SkipLimit, UnreadableImageError, decoding_threads, image_size, open_rgb
+from pushpull.data.preprocessing import Framing, to_tensor
 from pushpull.errors import InputError
 
 AS_IS = Framing()
 _CHUNK = 64  # images per task: long enough that a thread's start does not count
 _QUIET_SECONDS = 2.0  # a progress bar that flashes by helps nobody
-
+UNLABELLED = -1
 
 _Task = Future[list[tuple[int, UnreadableImageError]]]
 
@@ -219,14 +212,20 @@ class ImageSplit:
             UnreadableImageError: it cannot be decoded.
             InputError: it is smaller than the crop, or its framed (height, width) in px is not `size`.
         """
-        image = self.image(position)
+        row = int(self.index[position])
+        return self.frame(self.source.open(row), row, framing, size)
+
+    def frame(
+        self, image: Image.Image, row: int, framing: Framing, size: tuple[int, int]
+    ) -> UInt8[Tensor, "3 h w"]:
+        """Return the image of a row of the source, framed; see `framed`."""
         if framing.output_size((image.height, image.width)) != size:
             raise InputError(
-                f"{self.image_name(position)} is {image.height} x {image.width} px, "
+                f"{self.source.name(row)} is {image.height} x {image.width} px, "
                 f"the first is {size[0]} x {size[1]} once framed, but all must agree; replace or remove it "
                 "(from Python, clean images may be given a framing such as Framing(256, 224))"
             )
-        return to_tensor(framing.apply(image, lambda: self.image_name(position)))
+        return to_tensor(framing.apply(image, lambda: self.source.name(row)))
 
     def framed_size(self, framing: Framing) -> tuple[int, int]:
         """Return (height, width) in px of the first readable image once framed: all must have it."""
@@ -267,8 +266,8 @@ class ImageSplit:
                 chosen = images if whole else images[self.index]
                 self._resident[framing] = ResidentImages(chosen, self.labels, self.index, [])
             else:
-                self._resident[framing] = decode_resident(self, framing)
-            self.note_skipped(self._resident[framing].skipped)
+                self._resident[framing] = _decoded(self, framing)
+                self.note_skipped(self._resident[framing].skipped)
         return self._resident[framing]
 
     def note_skipped(self, names: Sequence[str]) -> None:
@@ -276,8 +275,24 @@ class ImageSplit:
         self.skipped.extend(name for name in names if name not in self.skipped)
 
 
-def decode_resident(split: ImageSplit, framing: Framing) -> ResidentImages:
-    """Decode and frame every image of `split`; see `ImageSplit.resident`."""
+@dataclass
+class RawData:
+    """A data set before any choice is made: labels may be `UNLABELLED` (-1).
+
+    Args:
+        classes: names of the labels.
+        splits: "train", "validation", "test", those that there are.
+        remarks: what was decided on the way, one sentence each.
+        note: a warning that belongs to every figure on this data.
+    """
+
+    classes: list[str]
+    splits: dict[str, ImageSplit]
+    remarks: list[str] = field(default_factory=list)
+    note: str | None = None
+
+
+def _decoded(split: ImageSplit, framing: Framing) -> ResidentImages:
     count = len(split)
     size = split.framed_size(framing) if count else (0, 0)
     images = torch.empty(count, 3, *size, dtype=torch.uint8)
@@ -302,20 +317,14 @@ def decode_resident(split: ImageSplit, framing: Framing) -> ResidentImages:
                 lost.extend(position for position, _ in failures)
         finally:
             pool.shutdown(cancel_futures=True)
-    kept = _close_gaps(images, lost)
-    return ResidentImages(images[: len(kept)], split.labels[kept], split.index[kept], limit.names)
-
-
-def _close_gaps(images: Tensor, lost: list[int]) -> Int64[Tensor, " kept"]:
-    """Move images down over the lost ones, in place (a copy would double the memory); return those kept."""
-    keep = torch.ones(len(images), dtype=torch.bool)
+    keep = torch.ones(count, dtype=torch.bool)
     keep[lost] = False
     kept = keep.nonzero()[:, 0]
-    if lost:
-        for new, old in enumerate(kept.tolist()):
-            if new != old:
-                images[new] = images[old]
-    return kept
+    # Moved down over the lost ones in place: a copy would double the memory.
+    for new, old in enumerate(kept.tolist() if lost else ()):
+        if new != old:
+            images[new] = images[old]
+    return ResidentImages(images[: len(kept)], split.labels[kept], split.index[kept], limit.names)
 
 
 def _with_progress(tasks: list[_Task], title: str) -> Iterator[_Task]:

@@ -3,23 +3,79 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from PIL import Image
 
 from pushpull.data.decode import UnreadableImageError
-from pushpull.data.folder import LAYOUT, load_folder
-from pushpull.data.images import AS_IS, ImageSplit
+from pushpull.data.folder import LAYOUT, SPLITS, load_folder
+from pushpull.data.images import AS_IS, UNLABELLED, ImageSplit, RawData
 from pushpull.data.preprocessing import Framing
-from pushpull.data.sources import SOURCES, UNLABELLED, RawData, registered
 from pushpull.data.subsets import class_numbers, only_classes, read_class_list, stratified
 from pushpull.data.tables import find_parquet, is_hub_name, load_hub, load_parquet
-from pushpull.errors import InputError, MissingFileError
+from pushpull.errors import InputError, MissingFileError, choice
 from pushpull.files.plugins import load_installed_plugins
+from pushpull.files.registry import Registry
 
 IMAGENET_FRAMING = Framing(256, 224)
 _PROBED_IMAGES = 2048  # headers read a split to see whether sizes agree: a second, not a pass over ImageNet
+
+NOTE = "demonstration, not evidence"
+SIDE_PX = 32
+TEST_FRACTION = 0.2
+TEST_SEED = 0  # fixed: the test images are the same whatever the configuration
+
+SOURCES: Registry[Callable[[], Any]] = Registry("data set")
+Source = TypeVar("Source", bound=Callable[[], Any])
+
+
+def register_data(name: str) -> Callable[[Source], Source]:
+    """Make a function a data source of the name: in `load_data`, recipes, tables and on the command line.
+
+    The function takes nothing and returns a mapping of "train", "validation" and "test", those that there
+    are, to (images, labels): (n, 3, H, W) uint8 and (n,) integers, or to an `ImageSplit`. "classes" may have
+    the names of the labels, "note" a warning that belongs to every figure on the data. Without a validation
+    split one is held out of the training images, as of other data.
+
+    Raises:
+        InputError: a name that is no word, or is taken.
+
+    >>> @register_data("noise_images")
+    ... def noise_images():
+    ...     return {"test": (torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8), torch.arange(8) % 2)}
+    """
+
+    def decorate(source: Source) -> Source:
+        SOURCES.register(name, source)
+        return source
+
+    return decorate
+
+
+@register_data("digits")
+def load_digits() -> RawData:
+    """Return 1797 digits of the UCI optical recognition set (8x8, 17 grey levels), enlarged (bicubic).
+
+    `index` is scikit-learn's row. The test split is a fixed fifth, stratified.
+    """
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    grey, numbers = sklearn_digits(return_X_y=True)
+    levels = (grey.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
+    large = [Image.fromarray(one).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC) for one in levels]
+    images = torch.from_numpy(np.stack([np.asarray(one) for one in large]))[:, None].expand(-1, 3, -1, -1)
+    labels = torch.from_numpy(numbers).to(torch.int64)
+    everything = ImageSplit.from_tensors(
+        images.contiguous(), labels, [str(digit) for digit in range(10)], name="digits"
+    )
+    rest, test = stratified(everything, TEST_FRACTION, seed=TEST_SEED, purpose="digits test")
+    test.name, rest.name = "test", "train"
+    return RawData(everything.classes, {"train": rest, "test": test}, [], NOTE)
 
 
 @dataclass(frozen=True)
@@ -104,8 +160,8 @@ class DataSplits:
         """Return the "train", "validation" or "test" split; an `InputError` says that there is none."""
         split: ImageSplit | None = getattr(self, purpose)
         if split is None:
-            named = {"train": self.train, "validation": self.validation, "test": self.test}
-            there = [f"{name} ({len(part)} images)" for name, part in named.items() if part is not None]
+            parts = ((name, getattr(self, name)) for name in SPLITS)
+            there = [f"{name} ({len(part)} images)" for name, part in parts if part is not None]
             remedy = {
                 "validation": "give validation_fraction > 0",
                 "train": "give data with a train/ folder or split",
@@ -134,23 +190,22 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
             layout, unknown classes, labels missing where they are needed.
     """
     config = DataConfig(name=config) if isinstance(config, str) else config
-    raw = _find(config.name)
-    splits = _labelled(raw, config.name)
-    if config.classes is not None:
-        splits = _of_classes(splits, config.classes, raw.classes, config.name)
-    for split in splits.values():
-        split.unreadable_limit, split.memory_limit_gib = config.unreadable_limit, config.memory_limit_gib
+    raw = _found(config.name)
+    splits = _labelled(raw, config)
     train, validation, test = _roles(splits, config)
+    framing = _default_framing([split for split in (train, validation, test) if split is not None])
     some = test or validation or train
     assert some is not None
-    framing = _default_framing([split for split in (train, validation, test) if split is not None])
+    label = config.label or Path(config.name).expanduser().resolve().name
+    if len(some.classes) < len(raw.classes) and not config.label:
+        label = f"{label}, {len(some.classes)} of {len(raw.classes)} classes"
     return DataSplits(
         train=train,
         validation=validation,
         test=test,
         classes=some.classes,
         note=raw.note,
-        label=_label(config, raw, some.classes),
+        label=f"{label} ({raw.note})" if raw.note else label,
         framing=framing,
         image_size=some.framed_size(framing),
         remarks=raw.remarks,
@@ -158,10 +213,13 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
     )
 
 
-def _find(name: str) -> RawData:
-    if name in SOURCES:
-        return registered(name)
+def _found(name: str) -> RawData:
     path = Path(name).expanduser()
+    if name not in SOURCES and not path.exists() and not is_hub_name(name):
+        load_installed_plugins()
+    if name in SOURCES:
+        found = SOURCES[name]()
+        return found if isinstance(found, RawData) else _of_mapping(found, name)
     if path.is_dir():
         files = find_parquet(path)
         return load_parquet(files, str(path)) if files else load_folder(path)
@@ -169,17 +227,47 @@ def _find(name: str) -> RawData:
         raise InputError(f"{name!r} is a file; give the folder that holds it")
     if is_hub_name(name):
         return load_hub(name)
-    load_installed_plugins()
-    if name in SOURCES:
-        return registered(name)
     names = ", ".join(map(repr, SOURCES))
     allowed = f"{names}, a folder of parquet files, an image folder ({LAYOUT}), or owner/name of the hub"
     error = MissingFileError if "/" in name else InputError
     raise error(f"data set {name!r} does not exist; give {allowed}")
 
 
-def _labelled(raw: RawData, name: str) -> dict[str, ImageSplit]:
-    """Return the splits that have labels; none in a test split is normal (ImageNet's)."""
+def _of_mapping(found: Any, name: str) -> RawData:
+    """Return what a registered source gave, checked against what `register_data` says."""
+    if not isinstance(found, Mapping):
+        raise InputError(f"data set {name!r} returns a {type(found).__name__}; return a mapping of splits")
+    for key in found:
+        choice(f"split of data set {name!r}", key, (*SPLITS, "classes", "note"))
+    parts = {split: found[split] for split in SPLITS if found.get(split) is not None}
+    pairs = [part for part in parts.values() if isinstance(part, tuple | list) and len(part) == 2]
+    highest = max((int(torch.as_tensor(labels).max()) for _, labels in pairs if len(labels)), default=-1)
+    classes = found.get("classes") or [str(number) for number in range(highest + 1)]
+    splits = {split: _as_split(part, split, classes, name) for split, part in parts.items()}
+    if not splits:
+        raise InputError(f"data set {name!r} has no split; return one of {', '.join(SPLITS)}")
+    classes = next(iter(splits.values())).classes
+    if any(split.classes != classes for split in splits.values()):
+        raise InputError(f"the splits of data set {name!r} have different classes; give one list for all")
+    return RawData(list(classes), splits, [], found.get("note"))
+
+
+def _as_split(part: Any, split: str, classes: Sequence[str], name: str) -> ImageSplit:
+    if isinstance(part, ImageSplit):
+        return part
+    if not isinstance(part, tuple | list) or len(part) != 2:
+        raise InputError(f"the {split} split of data set {name!r} is no (images, labels); return such a pair")
+    try:
+        return ImageSplit.from_tensors(torch.as_tensor(part[0]), part[1], classes, name=split)
+    except InputError as error:
+        raise InputError(f"the {split} split of data set {name!r}: {error}") from error
+
+
+def _labelled(raw: RawData, config: DataConfig) -> dict[str, ImageSplit]:
+    """Return the splits that have labels, of the classes that are asked for.
+
+    None in a test split is normal (ImageNet's).
+    """
     splits = {}
     for role, split in raw.splits.items():
         missing = int((split.labels == UNLABELLED).sum())
@@ -187,27 +275,23 @@ def _labelled(raw: RawData, name: str) -> dict[str, ImageSplit]:
             raw.remarks.append("the test split is unlabelled: not used")
         elif missing:
             raise InputError(
-                f"{missing} of {len(split)} images of the {role} split of {name!r} have no label"
+                f"{missing} of {len(split)} images of the {role} split of {config.name!r} have no label"
             )
         else:
             splits[role] = split
     if not splits:
-        raise InputError(f"{name!r} has no labelled image; give data with labels")
+        raise InputError(f"{config.name!r} has no labelled image; give data with labels")
+    if config.classes is not None:
+        numbers = class_numbers(read_class_list(config.classes), raw.classes)
+        splits = {role: only_classes(split, numbers) for role, split in splits.items()}
+    for role, split in splits.items():
+        if config.classes is not None and not len(split):
+            raise InputError(
+                f"the {role} split of {config.name!r} has no image of the classes in {config.classes!r}; "
+                "name others"
+            )
+        split.unreadable_limit, split.memory_limit_gib = config.unreadable_limit, config.memory_limit_gib
     return splits
-
-
-def _of_classes(
-    splits: dict[str, ImageSplit], file: str, classes: list[str], name: str
-) -> dict[str, ImageSplit]:
-    """Return the splits with the classes alone that a file lists."""
-    numbers = class_numbers(read_class_list(file), classes)
-    chosen = {role: only_classes(split, numbers) for role, split in splits.items()}
-    bare = [role for role, split in chosen.items() if not len(split)]
-    if bare:
-        raise InputError(
-            f"the {bare[0]} split of {name!r} has no image of the classes in {file!r}; name others"
-        )
-    return chosen
 
 
 def _roles(
@@ -242,11 +326,3 @@ def _default_framing(splits: list[ImageSplit]) -> Framing:
             if len(sizes) > 1:
                 return IMAGENET_FRAMING
     return AS_IS
-
-
-def _label(config: DataConfig, raw: RawData, classes: list[str]) -> str:
-    """Return the name for tables: the given one or the last part of a path or hub name, with the note."""
-    name = config.label or Path(config.name).expanduser().resolve().name
-    if len(classes) < len(raw.classes) and not config.label:
-        name = f"{name}, {len(classes)} of {len(raw.classes)} classes"
-    return f"{name} ({raw.note})" if raw.note else name

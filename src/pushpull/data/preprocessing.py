@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -54,14 +55,12 @@ class Framing:
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return (height, width) in px of an image of (height, width) `size` once it is framed."""
-        return (self.crop, self.crop) if self.crop is not None else self._resized(size)
-
-    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
-        height, width = size
+        if self.crop is not None:
+            return self.crop, self.crop
         if self.resize is None:
-            return height, width
+            return size
         longer = int(self.resize * max(size) / min(size))
-        return (longer, self.resize) if height >= width else (self.resize, longer)
+        return (longer, self.resize) if size[0] >= size[1] else (self.resize, longer)
 
     def apply(self, image: Image.Image, name: Callable[[], str] = lambda: "the image") -> Image.Image:
         """Return `image` resized and cropped.
@@ -69,7 +68,7 @@ class Framing:
         Raises:
             InputError: it is below the crop, or would have more than 50 megapixels resized; called `name()`.
         """
-        height, width = self._resized((image.height, image.width))
+        height, width = Framing(self.resize).output_size((image.height, image.width))
         if (height, width) != (image.height, image.width):
             if height * width > _MOST_PX:
                 raise InputError(
@@ -88,14 +87,9 @@ class Framing:
         return image.crop((left, top, left + self.crop, top + self.crop))
 
 
-def _three(what: str, values: Any) -> tuple[float, float, float]:
-    try:
-        first, second, third = (float(value) for value in values)
-    except (TypeError, ValueError):
-        raise InputError(f"{what}={values!r} is not three numbers; give one a channel (R, G, B)") from None
-    if not all(math.isfinite(value) for value in (first, second, third)):
-        raise InputError(f"{what}={values!r} has a value that is not finite; give three finite numbers")
-    return first, second, third
+def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """Return an RGB image as (3, H, W) uint8."""
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous()
 
 
 @dataclass(frozen=True)
@@ -118,9 +112,19 @@ class Preprocessing:
     size: tuple[int, int] | int | None = None
 
     def __post_init__(self) -> None:
-        # Lists come from YAML and JSON; tuples make equal settings compare equal.
-        object.__setattr__(self, "mean", _three("mean", self.mean))
-        object.__setattr__(self, "std", _three("std", self.std))
+        for what in ("mean", "std"):
+            given: Any = getattr(self, what)
+            try:
+                first, second, third = (float(value) for value in given)
+            except (TypeError, ValueError):
+                said = f"{what}={given!r} is not three numbers; give one a channel (R, G, B)"
+                raise InputError(said) from None
+            if not all(map(math.isfinite, (first, second, third))):
+                raise InputError(
+                    f"{what}={given!r} has a value that is not finite; give three finite numbers"
+                )
+            # Lists come from YAML and JSON; tuples make equal settings compare equal.
+            object.__setattr__(self, what, (first, second, third))
         if min(self.std) <= 0:
             raise InputError(
                 f"std={self.std!r} has a value that is not positive; give three positive numbers"

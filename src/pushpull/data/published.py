@@ -5,57 +5,71 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tokenize
+import zipfile
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote
 
-from pushpull.data.folder import class_folders, folder_split, in_class_order
+import numpy as np
+import torch
+
+from pushpull.data.folder import class_folders, folder_split, in_class_order, subfolders
 from pushpull.data.images import ImageSplit
-from pushpull.data.published_arrays import LABELS, SEVERITIES, find_arrays, open_arrays
 from pushpull.data.subsets import read_class_list
 from pushpull.data.tables import find_parquet, load_parquet
-from pushpull.errors import InputError, MissingFileError
+from pushpull.errors import InputError, MissingFileError, one_line
 
 LAYOUTS = (
     "CORRUPTION/SEVERITY/CLASS/file as ImageNet-C, CORRUPTION/SEVERITY/test-*.parquet, or CORRUPTION.npy and "
     "labels.npy as CIFAR-10-C"
 )
 CLASS_LIST = "classes.txt"
+LABELS = "labels.npy"
+SEVERITIES = (1, 2, 3, 4, 5)
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 # root/archive/family/corruption: what unpacking ImageNet-C's archives side by side gives.
 _DEPTH = 3
 _HEAD_BYTES = 2**20
+_SAMPLED_ROWS = 64
+# A name that begins with a dot is the shadow that macOS writes beside a file.
+_ARRAYS = "[!.]*.npy"
+# numpy's header parser and its memory map let all of these out for a damaged file.
+_DAMAGED = (
+    *(OSError, ValueError, TypeError, EOFError, OverflowError, MemoryError, RecursionError, SyntaxError),
+    *(tokenize.TokenError, zipfile.BadZipFile),
+)
 
 
-class PublishedSet(Protocol):
-    """Corrupted images on disk: for each corruption and severity there is a split."""
+class PublishedSet(ABC):
+    """Corrupted images on disk: for each corruption and severity there is a split.
 
-    @property
-    def root(self) -> Path:
-        """The folder that was named."""
+    Attributes:
+        root: the folder that was named.
+        layout: "image folders", "parquet" or "npy".
+        severities: corruption -> the severities of 1..5 that are there.
+        numbered: whether labels are plain numbers, so that only the order of rows ties them to the clean
+            data.
+    """
 
-    @property
-    def layout(self) -> str:
-        """ "image folders", "parquet" or "npy"."""
+    root: Path
+    layout: str
+    severities: Mapping[str, tuple[int, ...]]
+    numbered: bool
 
-    @property
-    def severities(self) -> Mapping[str, tuple[int, ...]]:
-        """Corruption -> the severities of 1..5 that are there."""
-
-    @property
-    def numbered(self) -> bool:
-        """Whether labels are plain numbers, so that only the order of rows ties them to the clean data."""
-
+    @abstractmethod
     def split(self, name: str, severity: int) -> ImageSplit:
         """Return the images of one condition; raises `InputError` where there are none."""
 
-    def counts(self, name: str, severity: int) -> Mapping[str, int]:
-        """Return class -> images of one condition; empty where it is there as a whole or not at all."""
-
+    @abstractmethod
     def digest(self, name: str) -> str:
         """Return what tells one corruption's files from those of another set."""
+
+    def counts(self, name: str, severity: int) -> Mapping[str, int]:
+        """Return class -> images of one condition; empty where it is there as a whole or not at all."""
+        return {}
 
 
 def open_published(path: Path | str) -> PublishedSet:
@@ -74,11 +88,11 @@ def open_published(path: Path | str) -> PublishedSet:
     root = Path(path).expanduser()
     if not str(path) or not root.is_dir():
         raise MissingFileError(f"corrupted={str(path)!r} is not a folder; give one with {LAYOUTS}")
-    arrays = find_arrays(root)
+    arrays = _array_folder(root)
     # A stray .npy file makes no array set of folders.
     places = {} if arrays is not None and (arrays / LABELS).is_file() else _corruption_folders(root)
     if arrays is not None and not places:
-        return open_arrays(root, arrays)
+        return PublishedArrays(root, arrays)
     first = next((folder for by_severity in places.values() for folder in by_severity.values()), None)
     if first is None:
         number = _NUMBER.fullmatch(_name(root))
@@ -87,8 +101,7 @@ def open_published(path: Path | str) -> PublishedSet:
     return PublishedFolders(root, places, "parquet" if _holds_parquet(first) else "image folders")
 
 
-@dataclass(frozen=True)
-class PublishedFolders:
+class PublishedFolders(PublishedSet):
     """A set with a folder a corruption and severity: class folders of images, or parquet files.
 
     Args:
@@ -97,16 +110,12 @@ class PublishedFolders:
         layout: "image folders" or "parquet".
     """
 
-    root: Path
-    places: Mapping[str, Mapping[int, Path]]
-    layout: str
-    numbered: bool = False
-    _counts: dict[Path, dict[str, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    numbered = False
 
-    @property
-    def severities(self) -> Mapping[str, tuple[int, ...]]:
-        """Corruption -> the severities that are there."""
-        return {name: tuple(sorted(by_severity)) for name, by_severity in self.places.items()}
+    def __init__(self, root: Path, places: Mapping[str, Mapping[int, Path]], layout: str) -> None:
+        self.root, self.places, self.layout = root, places, layout
+        self.severities = {name: tuple(sorted(by_severity)) for name, by_severity in places.items()}
+        self._counts: dict[Path, dict[str, int]] = {}
 
     def split(self, name: str, severity: int) -> ImageSplit:
         """Return the images of one condition.
@@ -153,16 +162,100 @@ class PublishedFolders:
                 files = sorted(map(str, folder.glob("[!.]*.parquet")))
             else:
                 digest.update(repr(sorted(self.counts(name, severity).items())).encode())
-                classes = in_class_order(path.name for path in _subfolders(folder))
-                files = [
-                    file for number in _sampled(len(classes)) for file in _files(folder / classes[number])
-                ]
+                classes = in_class_order(path.name for path in subfolders(folder))
+                sampled = sorted({0, len(classes) // 2, len(classes) - 1}) if classes else []
+                files = [file for number in sampled for file in _files(folder / classes[number])]
             for file in files:
-                digest.update(f"{severity} {os.path.relpath(file, folder)} {_bytes(file)}\n".encode())
+                # A link to nothing counts as unreadable when its turn comes.
+                size = os.path.getsize(file) if os.path.exists(file) else -1
+                digest.update(f"{severity} {os.path.relpath(file, folder)} {size}\n".encode())
             if files and os.path.isfile(files[0]):
                 with open(files[0], "rb") as stream:
                     digest.update(stream.read(_HEAD_BYTES))
         return digest.hexdigest()[:32]
+
+
+class PublishedArrays(PublishedSet):
+    """A set with one array a corruption: (5 n, H, W, 3) uint8, all images at severity 1, then at 2, ...
+
+    Args:
+        root: the folder that was named.
+        folder: the one with the .npy files.
+
+    Raises:
+        MissingFileError: no labels.npy.
+        InputError: no array beside it, or labels of another type, shape or range.
+    """
+
+    layout, numbered = "npy", True
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        if not (folder / LABELS).is_file():
+            raise MissingFileError(f"{folder / LABELS} does not exist; fetch it beside the other .npy files")
+        files = {path.stem: path for path in sorted(folder.glob(_ARRAYS)) if path.name != LABELS}
+        if not files:
+            raise InputError(f"{folder} has {LABELS} alone; fetch the arrays of the corruptions too")
+        labels = _load(folder / LABELS)
+        if labels.ndim != 1 or labels.dtype.kind not in "iu" or not labels.size or labels.min() < 0:
+            raise InputError(
+                f"{folder / LABELS} is {labels.shape} {labels.dtype}; give (n,) or (5 n,) integers from 0"
+            )
+        labels = labels.astype(np.int64)
+        images = _images_an_array(files, len(labels))
+        if images != 5 * len(labels) and (images != len(labels) or images % 5):
+            raise InputError(
+                f"{folder / LABELS} has {len(labels)} labels for {images} images; need one an image, "
+                "5 severities of the same number"
+            )
+        self.root, self.files = root, files
+        self.severities = dict.fromkeys(files, SEVERITIES)  # an array always holds all
+        self.labels = labels.reshape(5, -1) if images == len(labels) else np.stack([labels] * 5)
+
+    def split(self, name: str, severity: int) -> ImageSplit:
+        """Return the images of one condition; only these are read.
+
+        Raises:
+            InputError: an array of another type or shape, or not as many images as labels.
+        """
+        count = self.labels.shape[1]
+        rows = slice((severity - 1) * count, severity * count)
+        images = np.ascontiguousarray(self._mapped(name)[rows].transpose(0, 3, 1, 2))
+        labels = torch.from_numpy(self.labels[severity - 1].copy())
+        return ImageSplit.from_tensors(
+            torch.from_numpy(images), labels, name=f"{self.files[name]} {severity}"
+        )
+
+    def digest(self, name: str) -> str:
+        """Digest of the labels, the array's shape and some of its images, evenly spread."""
+        array = self._mapped(name)
+        step = max(1, len(array) // _SAMPLED_ROWS)
+        digest = hashlib.sha256(f"{array.shape}".encode())
+        digest.update(self.labels.tobytes())
+        digest.update(np.ascontiguousarray(array[::step]).tobytes())
+        return digest.hexdigest()[:32]
+
+    def _mapped(self, name: str) -> np.ndarray:
+        file = self.files[name]
+        array = _load(file)
+        if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8:
+            raise InputError(
+                f"{file} is {array.shape} {array.dtype}; give (5 n, height, width, 3) uint8 as CIFAR-10-C has"
+            )
+        if len(array) != self.labels.size:
+            raise InputError(
+                f"{file} has {len(array)} images, {LABELS} labels for 5 x {self.labels.shape[1]}; "
+                "fetch both again, or take away the file if it is no corruption"
+            )
+        return array
+
+
+def _array_folder(root: Path) -> Path | None:
+    """Return `root`, or its only subfolder, if .npy files are in it; else None."""
+    below = subfolders(root)
+    for folder in (root, *(below if len(below) == 1 else ())):
+        if next(folder.glob(_ARRAYS), None) is not None:
+            return folder
+    return None
 
 
 def _corruption_folders(root: Path) -> dict[str, dict[int, Path]]:
@@ -172,7 +265,7 @@ def _corruption_folders(root: Path) -> dict[str, dict[int, Path]]:
     pending = [(root, 0)]
     while pending:
         folder, depth = pending.pop(0)
-        children = _subfolders(folder)
+        children = subfolders(folder)
         levels = _levels(folder, [child for child in children if _NUMBER.fullmatch(child.name)])
         if levels:
             name = _name(folder)
@@ -181,7 +274,11 @@ def _corruption_folders(root: Path) -> dict[str, dict[int, Path]]:
                     f"{root} has {name} twice ({places[name]} and {folder}); give one set's folder"
                 )
             places[name] = folder
-            found[name] = {level: path for level, path in levels.items() if _filled(path)}
+            found[name] = {
+                level: path
+                for level, path in levels.items()
+                if any(not child.name.startswith(".") for child in path.iterdir())
+            }
         if depth < _DEPTH:
             pending += [(child, depth + 1) for child in children if child not in levels.values()]
     return dict(sorted(found.items()))
@@ -209,29 +306,10 @@ def _name(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    return [folder / name for name in sorted(names)]
-
-
-def _filled(folder: Path) -> bool:
-    return any(not path.name.startswith(".") for path in folder.iterdir())
-
-
 def _files(folder: Path) -> Iterator[str]:
     for place, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         yield from (os.path.join(place, name) for name in sorted(names) if not name.startswith("."))
-
-
-def _bytes(file: str) -> int:
-    """Return a file's size, -1 for a link to nothing: that counts as unreadable when its turn comes."""
-    return os.path.getsize(file) if os.path.exists(file) else -1
-
-
-def _sampled(count: int) -> list[int]:
-    return sorted({0, count // 2, count - 1}) if count else []
 
 
 def _holds_parquet(folder: Path) -> bool:
@@ -246,3 +324,38 @@ def _parquet_split(folder: Path) -> ImageSplit:
     if int(split.labels.min()) < 0:
         raise InputError(f"{folder} has images without a label; give a labelled set")
     return split
+
+
+def _images_an_array(files: Mapping[str, Path], labels: int) -> int:
+    """Return how many images most arrays have that fit the labels: both n and 5 n labels are in use.
+
+    Not of the first file alone: it may be damaged, or no corruption (clean.npy). A file that does not agree
+    is refused when it is asked for.
+
+    Raises:
+        InputError: none can be read.
+    """
+    lengths: Counter[int] = Counter()
+    broken: list[InputError] = []
+    for file in files.values():
+        try:
+            lengths[len(_load(file))] += 1
+        except InputError as error:
+            broken.append(error)
+    if not lengths:
+        raise broken[0]
+    fitting = Counter({length: lengths[length] for length in (labels, 5 * labels) if lengths[length]})
+    return (fitting or lengths).most_common(1)[0][0]
+
+
+def _load(file: Path) -> np.ndarray:
+    """Map an array: only what is used of it is read."""
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except _DAMAGED as error:
+        raise InputError(
+            f"{file} is not a readable .npy array ({one_line(error)}); fetch it again"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.ndim == 0:
+        raise InputError(f"{file} holds no array of several rows; fetch it again")
+    return array

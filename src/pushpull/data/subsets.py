@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor
 
 from pushpull.data.images import ImageSplit
 from pushpull.errors import InputError, MissingFileError
@@ -30,26 +28,19 @@ def stratified(
     A hash of (seed, purpose, index) orders the images and the lowest are taken: a larger share contains a
     smaller one, and leaving classes out changes nothing in the others.
     """
-    keys = torch.tensor([_hash(f"{seed} {purpose} {row}") for row in split.index.tolist()], dtype=torch.int64)
+    texts = (f"{seed} {purpose} {row}".encode() for row in split.index.tolist())
+    # 63 bits that are the same on every machine and version, which no random generator promises.
+    hashes = [int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1 for text in texts]
+    keys = torch.tensor(hashes, dtype=torch.int64)
     taken = torch.zeros(len(split), dtype=torch.bool)
-    for members in _by_class(split):
+    by_class = torch.argsort(split.labels, stable=True)
+    for members in by_class.split(torch.bincount(split.labels, minlength=len(split.classes)).tolist()):
         count = len(members)
         most = max(count - 1, 0) if leave_one else count
         wanted = min(max(1, int(share * count + 0.5)), most) if share > 0 else 0
         order = torch.argsort(keys[members], stable=True)
         taken[members[order[:wanted]]] = True
     return split.subset((~taken).nonzero()[:, 0]), split.subset(taken.nonzero()[:, 0])
-
-
-def _hash(text: str) -> int:
-    """Return 63 bits that are the same on every machine and version, which no random generator promises."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
-
-
-def _by_class(split: ImageSplit) -> list[Int64[Tensor, " members"]]:
-    """Return each class's positions, ascending."""
-    order = torch.argsort(split.labels, stable=True)
-    return list(order.split(torch.bincount(split.labels, minlength=len(split.classes)).tolist()))
 
 
 def read_class_list(path: str | Path) -> list[str]:
@@ -115,18 +106,15 @@ def matched_classes(wanted: Sequence[str], classes: Sequence[str]) -> list[int |
     Two names mean the same class if they are equal or begin with the same wnid. Of 1000 classes without
     wnids the order is taken to be ImageNet-1k's where the other side has wnids.
     """
-    there, asked = _keys(classes), _keys(wanted)
+    there, asked = (
+        [match[0] if (match := _WNID.match(name)) else name for name in names] for names in (classes, wanted)
+    )
     if any(map(_WNID.fullmatch, asked)) and not any(map(_WNID.fullmatch, there)):
         there = imagenet_wnids(len(there)) or there
     elif any(map(_WNID.fullmatch, there)) and not any(map(_WNID.fullmatch, asked)):
         asked = imagenet_wnids(len(asked)) or asked
     places = {name: number for number, name in enumerate(there)}
     return [places.get(name) for name in asked]
-
-
-def _keys(names: Sequence[str]) -> list[str]:
-    """Return each name's wnid, or the name where it has none."""
-    return [match[0] if (match := _WNID.match(name)) else name for name in names]
 
 
 def imagenet_wnids(count: int) -> list[str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from jaxtyping import Int64
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from pushpull.data.images import ImageSplit, TableSource
-from pushpull.data.sources import SPLITS, UNLABELLED, RawData, split_called
+from pushpull.data.folder import SPLITS, split_called
+from pushpull.data.images import UNLABELLED, ImageSplit, RawData, TableSource
 from pushpull.errors import InputError
 
 # Up to this size the files are read into memory; above, `load_dataset` makes its memory-mapped copy in its
@@ -203,20 +204,16 @@ def _holds_images(table: Any, name: str, feature: Any) -> bool:
 
     if isinstance(feature, ImageFeature):
         return True
-    if not (isinstance(feature, dict) and "bytes" in feature) and "binary" not in str(
-        getattr(feature, "dtype", "")
-    ):
+    in_struct = isinstance(feature, dict) and "bytes" in feature
+    if not in_struct and "binary" not in str(getattr(feature, "dtype", "")):
         return False
     rows = table.select_columns([name]).with_format("arrow")[:_PROBED_ROWS].column(name).to_pylist()
-    return any(_is_image(row["bytes"] if isinstance(row, dict) else row) for row in rows)
-
-
-def _is_image(content: bytes | None) -> bool:
-    try:
-        Image.open(io.BytesIO(content or b"")).close()
-    except (UnidentifiedImageError, OSError, ValueError):
-        return False
-    return True
+    for row in rows:
+        content = row["bytes"] if isinstance(row, dict) else row
+        with suppress(UnidentifiedImageError, OSError, ValueError):
+            Image.open(io.BytesIO(content or b"")).close()
+            return True
+    return False
 
 
 def _label_column(table: Any, origin: str) -> tuple[str, str | None]:
@@ -239,9 +236,8 @@ def _label_column(table: Any, origin: str) -> tuple[str, str | None]:
         )
     sizes = {name: len(table.unique(name)) for name in integers}
     chosen = max(sizes, key=lambda name: sizes[name])
-    return chosen, f"labels from {chosen!r}, the finest of {', '.join(integers)}" if len(
-        integers
-    ) > 1 else None
+    remark = f"labels from {chosen!r}, the finest of {', '.join(integers)}"
+    return chosen, remark if len(integers) > 1 else None
 
 
 def _labels(table: Any, column: str, origin: str) -> Int64[Tensor, " n"]:

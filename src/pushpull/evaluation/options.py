@@ -20,7 +20,7 @@ from pushpull.corruptions.engine import (
 )
 from pushpull.corruptions.registry import REGISTRY
 from pushpull.data import Preprocessing
-from pushpull.data.published_arrays import SEVERITIES
+from pushpull.data.published import SEVERITIES
 from pushpull.errors import InputError, choice, integer
 
 SCALE_BY_SIZE = {32: "cifar", 64: "tiny", 224: "imagenet"}

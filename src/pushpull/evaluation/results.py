@@ -9,7 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-from pushpull.data.published_arrays import SEVERITIES as SEVERITIES
+from pushpull.data.published import SEVERITIES as SEVERITIES
 from pushpull.errors import InputError, MissingFileError
 from pushpull.files import read_json, write_json
 from pushpull.files.names import RESULTS
