@@ -5,7 +5,7 @@ import pytest
 _REGISTRIES = {
     "pushpull.augment": "AUGMENTATIONS",
     "pushpull.corruptions": "REGISTRY",
-    "pushpull.data.sources": "SOURCES",
+    "pushpull.data.load": "SOURCES",
     "pushpull.models": "STEMS",
 }
 
