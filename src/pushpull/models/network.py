@@ -246,13 +246,7 @@ def load_run(folder: Path | str) -> Network:
     preprocessing, seed = recipe.get("preprocessing"), recipe.get("seed", 0)
     if type(seed) is not int:
         raise InputError(f"{path}: seed={seed!r} must be int")
-    metadata = read_metadata(folder / WEIGHTS)
-    try:
-        classes = json.loads(metadata["classes"])
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"{folder / WEIGHTS} does not name its classes; it is not from `pushpull train`"
-        ) from error
+    classes = _trained_classes(folder / WEIGHTS)
     with torch.random.fork_rng():  # the values that are drawn here are replaced at once
         model = build_model(replace(config, pretrained=False, weights=None), len(classes))
     load_weights(model, folder / WEIGHTS)
@@ -271,6 +265,14 @@ def load_run(folder: Path | str) -> Network:
         input_style=config.input_style,
         data=from_dict(DataConfig, recipe.get("data", {}), f"{path}: data"),
     )
+
+
+def _trained_classes(path: Path) -> list[str]:
+    try:
+        classes: list[str] = json.loads(read_metadata(path)["classes"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path} does not name its classes; it is not from `pushpull train`") from error
+    return classes
 
 
 def build_model(config: ModelConfig, classes: int) -> nn.Module:

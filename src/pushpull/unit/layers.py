@@ -141,13 +141,7 @@ class PushPullConv2d(Inhibited):
         weight_eps: float | None = None,
     ) -> None:
         super().__init__()
-        channels = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
-        for what, value in channels.items():
-            if not is_integer(value, 1):
-                raise InputError(f"{what}={value!r} must be a positive integer")
-            if is_integer(groups, 1) and value % groups:
-                raise InputError(f"{what}={value} must be divisible by groups={groups}")
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.in_channels, self.out_channels, self.groups = _checked(in_channels, out_channels, groups)
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.stride, self.dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
         self.padding = (
@@ -304,6 +298,15 @@ def check_replaceable(unit: nn.Module, name: str) -> str:
     if not dtype.is_floating_point:
         raise InputError(f"{name!r} has weights of type {dtype}; the unit rectifies, so they must be real")
     return kind
+
+
+def _checked(in_channels: int, out_channels: int, groups: int) -> tuple[int, int, int]:
+    for what, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
+        if not is_integer(value, 1):
+            raise InputError(f"{what}={value!r} must be a positive integer")
+        if is_integer(groups, 1) and value % groups:
+            raise InputError(f"{what}={value} must be divisible by groups={groups}")
+    return in_channels, out_channels, groups
 
 
 def _named(padding: str, stride: tuple[int, int]) -> str:
