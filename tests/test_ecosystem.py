@@ -10,11 +10,14 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parametrize, prune
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
+from pushpull import parameter_groups
 from pushpull.unit.layers import PushPullConv2d
 from support import assert_near, random_tensor
 
@@ -156,3 +159,41 @@ def test_a_plain_convolution_takes_the_weights_back() -> None:
     flat.load_state_dict({"weight": opposed, "bias": conv.bias}, strict=True)
     conv.load_state_dict(flat.state_dict())
     assert_near(flat(images()), conv(images()))
+
+
+class Half(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 2
+
+
+@pytest.mark.parametrize("name", ["weight", "alpha"])
+def test_pruning_and_parametrizations_act_on_weight_and_strength(name: str) -> None:
+    x, pruned, halved = images(), network(), network()
+    prune.l1_unstructured(pruned[0], name, 0.5)
+    parametrize.register_parametrization(halved[0], name, Half())
+    for model in (pruned, halved):
+        expected = network()
+        with torch.no_grad():
+            getattr(expected[0], name).copy_(getattr(model[0], name))
+        torch.testing.assert_close(model(x), expected(x))
+        groups = parameter_groups(model, 0.1)
+        assert [len(group["params"]) for group in groups if group["weight_decay"] == 0] == [1]
+        assert all(gradient.isfinite().all() for gradient in step(model, x).values())
+    prune.remove(pruned[0], name)
+    assert [n for n, _ in pruned[0].named_parameters()].count(name) == 1
+
+
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.filterwarnings("ignore:FSDP is switching")
+@pytest.mark.parametrize("kind", ["fsdp2", "fsdp1", "fsdp1 with the original parameters"])
+def test_sharded_networks_train_their_strength(kind: str) -> None:
+    x, whole, sharded = images(), network(), network()
+    if kind == "fsdp2":
+        fully_shard(sharded)
+    else:
+        options = {"use_orig_params": "original" in kind, "device_id": torch.device("cpu")}
+        sharded = FullyShardedDataParallel(sharded, **options)
+    torch.testing.assert_close(sharded(x), whole(x))
+    sharded(x).square().sum().backward()
+    total = sum(float(p.grad.sum()) for p in sharded.parameters() if p.grad is not None)
+    assert total == pytest.approx(sum(float(g.sum()) for g in step(whole, x).values()), rel=1e-3)

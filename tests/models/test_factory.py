@@ -1,6 +1,6 @@
 """create_model: every way to name a network, and every way to get the name wrong."""
 
-from types import SimpleNamespace
+from collections.abc import Callable
 
 import pytest
 import timm
@@ -11,6 +11,7 @@ from torch import nn
 from pushpull import InputError, PushPullConv2d, create_model
 from pushpull.data.preprocessing import Preprocessing
 from pushpull.models import MODELS, libraries, model_preprocessing, resnet18
+from pushpull.models.network import assumed_preprocessing
 
 
 def test_own_networks() -> None:
@@ -102,7 +103,7 @@ def test_pretrained_torchvision_networks_keep_their_preprocessing_and_get_a_new_
     assert requested == [torchvision.models.MobileNet_V3_Small_Weights.IMAGENET1K_V1]
     assert model.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 4)
     expected = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (224, 224))
-    assert model_preprocessing(model) == expected
+    assert model_preprocessing(model, published=True) == expected
 
 
 def test_replace_heads() -> None:
@@ -114,6 +115,47 @@ def test_replace_heads() -> None:
         libraries.replace_heads(model, 11, 2)
 
 
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (224, 224))
+
+
+def test_a_configuration_counts_only_for_weights_it_can_belong_to() -> None:
+    with torch.device("meta"):
+        whole, ten = timm.create_model("resnet18"), timm.create_model("resnet18", num_classes=10)
+    assert assumed_preprocessing(whole) == (IMAGENET, "of its configuration (assumed)")
+    assert model_preprocessing(ten) is None
+    assert model_preprocessing(ten, published=True) == IMAGENET
+    with pytest.warns(UserWarning, match=r"ResNet has 10 outputs.*images as they are, in \[0, 1\]"):
+        found, why = assumed_preprocessing(ten)
+    assert (found, why) == (Preprocessing(), "none known: images as they are, in [0, 1] (assumed)")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        nn.DataParallel,
+        torch.optim.swa_utils.AveragedModel,
+        timm.utils.ModelEmaV3,
+        torch.compile,
+        lambda m: nn.DataParallel(torch.compile(m)),
+    ],
+)
+def test_wrappers_do_not_hide_the_preprocessing(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    assert model_preprocessing(wrap(timm.create_model("resnet10t"))) == Preprocessing(
+        (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (176, 176)
+    )
+
+
+def test_a_wrapper_that_carries_the_configuration_may_normalise_itself() -> None:
+    class Normalised(nn.Module):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+            self.pretrained_cfg = net.pretrained_cfg
+
+    with pytest.warns(UserWarning, match="Normalised wraps a network and carries its configuration"):
+        assert assumed_preprocessing(Normalised(timm.create_model("resnet18")))[0] == IMAGENET
+
+
 def test_preprocessing_is_that_of_published_weights() -> None:
     with torch.device("meta"):
         inception = timm.create_model("tf_efficientnet_b1.ap_in1k")
@@ -123,5 +165,6 @@ def test_preprocessing_is_that_of_published_weights() -> None:
     expected = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), (240, 240))
     assert model_preprocessing(inception) == expected
     config = {"mean": (0.5, 0.5, 0.5), "std": [0.25, 0.25, 0.25], "input_size": (3, 8, 9), "url": "somewhere"}
-    named = SimpleNamespace(pretrained_cfg=config)
+    named = nn.Module()
+    named.pretrained_cfg = config
     assert model_preprocessing(named) == Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), (8, 9))

@@ -1,8 +1,10 @@
 """Weights from files: all or nothing."""
 
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -33,6 +35,17 @@ WRITERS: dict[str, tuple[str, Callable[[State, Path], None]]] = {
     "compiled": (
         "w.safetensors",
         lambda state, path: save_file({f"_orig_mod.module.{k}": v for k, v in state.items()}, path),
+    ),
+    "lightning": (
+        "w.ckpt",
+        lambda state, path: torch.save({"state_dict": {f"model.{k}": v for k, v in state.items()}}, path),
+    ),
+    "archive": ("w.pth.tar", lambda state, path: torch.save({"state_dict": state, "best_acc1": 3.0}, path)),
+    "arguments": (
+        "w.pth",
+        lambda state, path: torch.save(
+            {"model_state_dict": state, "args": Namespace(lr=1), "acc": np.float64(0.5), "at": path}, path
+        ),
     ),
     "old": (
         "w.pth",
@@ -72,11 +85,11 @@ def broken(path: Path, content: object) -> Path:
         ("w.safetensors", b"not weights at all", "could not be read as weights"),
         ("w.safetensors", b"", "could not be read as weights"),
         ("w.pth", b"PK\x03\x04 cut off", "could not be read as weights"),
-        ("w.pth", Danger(), "could not be read as weights"),
+        ("w.pth", Danger(), "holds objects of builtins.eval, which are not loaded"),
         ("w.pth", [1, 2], "holds no state dict"),
         ("w.pth", {}, "holds no state dict"),
         ("w.pth", {"epoch": 3}, "holds no state dict"),
-        ("w.npz", b"1234", "is not a .safetensors, .pth or .pt file"),
+        ("w.npz", b"1234", "is not a file of weights: .safetensors, .pth"),
     ],
 )
 def test_broken_files(name: str, content: object, message: str, tmp_path: Path) -> None:
@@ -139,3 +152,44 @@ def test_a_plain_networks_weights_fit_its_twin_but_not_one_that_trains_alpha(tmp
     load_weights(network(1, "pp5"), path)
     with pytest.raises(InputError, match=r"lacks conv1\.alpha"):
         load_weights(network(1, "pp5_alpha"), path)
+
+
+def test_what_cannot_be_loaded_is_named_and_not_run(tmp_path: Path) -> None:
+    torch.save(network(0), tmp_path / "whole.pth")
+    with pytest.raises(
+        InputError, match=r"whole.pth holds objects of pushpull.models.*save the weights"
+    ) as caught:
+        load_weights(network(1), tmp_path / "whole.pth")
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def as_in_the_paper(state: State, strength: Tensor) -> State:
+    renamed = {"conv1.push_conv.weight" if k == "conv1.weight" else k: v for k, v in state.items()}
+    renamed.pop("conv1.alpha", None)
+    return {**renamed, "conv1.pull_inhibition_strength": strength}
+
+
+@pytest.mark.parametrize("strength", [torch.tensor(0.7), torch.tensor([0.7]), torch.full((16,), 0.7)])
+def test_checkpoints_of_the_papers_code(strength: Tensor, tmp_path: Path) -> None:
+    source, target = network(0, "pp3_alpha"), network(1, "pp3_alpha")
+    torch.save(as_in_the_paper(source.state_dict(), strength), tmp_path / "w.pth")
+    load_weights(target, tmp_path / "w.pth")
+    expected = {**source.state_dict(), "conv1.alpha": torch.full((16,), 0.7)}
+    assert same(target.state_dict(), expected)
+
+
+def test_a_strength_of_the_papers_code_beside_a_fixed_one(tmp_path: Path) -> None:
+    source, target = network(0), network(1)
+    torch.save(as_in_the_paper(source.state_dict(), torch.ones(1)), tmp_path / "one.pth")
+    load_weights(target, tmp_path / "one.pth")
+    assert same(source.state_dict(), target.state_dict())
+    torch.save(as_in_the_paper(source.state_dict(), torch.tensor(0.5)), tmp_path / "half.pth")
+    with pytest.raises(InputError, match=r"strength \[0.5\], here it is fixed at 1.0"):
+        load_weights(target, tmp_path / "half.pth")
+
+
+def test_prefixes_that_the_network_itself_has_stay(tmp_path: Path) -> None:
+    wrapped = nn.ModuleDict({"model": nn.Linear(2, 2)})
+    torch.save(wrapped.state_dict(), tmp_path / "w.pth")
+    assert load_weights(nn.ModuleDict({"model": nn.Linear(2, 2)}), tmp_path / "w.pth")

@@ -3,10 +3,13 @@
 import copy
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
+import torchvision
 from timm.layers.cond_conv2d import CondConv2d
 from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops import DeformConv2d
 
 from pushpull import InputError, PushPullConv2d, replace_first_conv
@@ -366,3 +369,35 @@ def test_the_result_is_an_ordinary_model() -> None:
     assert torch.equal(twin.eval()(IMAGE), model.eval()(IMAGE))
     with pytest.raises(InputError, match="already"):
         replace_first_conv(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("repvgg_a0", "stem.conv_kxk.conv"), ("mobileone_s0", "stem.conv_kxk.0.conv")]
+)
+def test_of_parallel_convolutions_the_largest_kernel_is_meant_and_stays(name: str, place: str) -> None:
+    model = timm.create_model(name).eval()
+    assert replace_first_conv(model).name == place
+    x = torch.rand(2, 3, 64, 64)
+    with pytest.warns(UserWarning, match="stem .* stays as it is: reparameterize"):
+        folded = timm.utils.reparameterize_model(model)
+    with torch.no_grad():
+        before, after = model(x), folded.eval()(x)
+    assert sum(isinstance(m, PushPullConv2d) for m in folded.modules()) == 1
+    assert (after - before).abs().max() < 1e-5 * before.abs().max()
+    assert not any(hasattr(m, "conv_1x1") and m.conv_1x1 is not None for m in folded.stages.modules())
+
+
+def test_one_by_one_branches_beside_larger_kernels_on_other_images_do_not_count() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 8, 3))
+    with pytest.raises(InputError, match="a 1x1 convolution"):
+        replace_first_conv(model)
+
+
+def test_feature_extraction_and_fx_take_the_unit_as_one_step() -> None:
+    model = torchvision.models.resnet18().eval()
+    replace_first_conv(model)
+    x = torch.rand(1, 3, 64, 64)
+    extract = create_feature_extractor(model, {"conv1": "first", "layer1": "block"})
+    with torch.no_grad():
+        torch.testing.assert_close(extract(x)["first"], model.conv1(x))
+        torch.testing.assert_close(torch.fx.symbolic_trace(model)(x), model(x))

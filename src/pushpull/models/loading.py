@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -13,12 +15,15 @@ from torch import Tensor, nn
 
 from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.files import atomic_path
+from pushpull.unit.layers import Inhibited
 
-_PICKLED = (".pth", ".pt")
+_PICKLED = (".pth", ".pt", ".tar", ".ckpt", ".bin")  # .tar: NAME.pth.tar
 WEIGHTS_ENDINGS = (".safetensors", *_PICKLED)
-_WRAPPERS = ("state_dict", "model")
-# What DataParallel, DistributedDataParallel and torch.compile put before each key.
-_PREFIXES = ("module.", "_orig_mod.")
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "weights")
+# What DataParallel, torch.compile and the classes of training scripts put before each key.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+# What the paper's own code calls a unit's parameters.
+_PAPER = {"push_conv.weight": "weight", "push_conv.bias": "bias", "pull_inhibition_strength": "alpha"}
 _SHOWN = 3
 
 
@@ -30,8 +35,9 @@ def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
 
     Args:
         model: the network that the weights are of.
-        path: a .safetensors file, or a .pth or .pt file with a state dict (also below "state_dict" or
-            "model", also with the prefixes of DataParallel and torch.compile).
+        path: a .safetensors file, or a .pth, .pt, .pth.tar, .ckpt or .bin file with a state dict (also below
+            "state_dict", "model" and the like, also with the prefixes of DataParallel, torch.compile and
+            training scripts, also with the names of the paper's code for the unit's parameters).
 
     Raises:
         MissingFileError: no such file.
@@ -40,8 +46,8 @@ def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path} is not a file; give a .safetensors or .pth file of weights")
-    loaded = _without_prefixes(_read(path))
     own = model.state_dict()
+    loaded = _of_the_paper(_without_prefixes(_read(path), own), model)
     # Files from before these counters existed lack them; only batch norms without momentum use them.
     loaded = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")} | loaded
     _check_fits(path, own, loaded)
@@ -50,20 +56,16 @@ def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix not in WEIGHTS_ENDINGS:
+        raise InputError(f"{path} is not a file of weights: {', '.join(WEIGHTS_ENDINGS)}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        if path.suffix in _PICKLED:
+        with torch.serialization.safe_globals(_harmless()):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            raise InputError(f"{path} is not a .safetensors, .pth or .pt file")
-    except InputError:
-        raise
     # Broken files raise anything from EOFError to RuntimeError.
     except Exception as error:
-        raise InputError(
-            f"{path} could not be read as weights ({one_line(error)}); it may be damaged"
-        ) from error
+        raise InputError(_unread(path, error)) from error
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -74,16 +76,70 @@ def _read(path: Path) -> dict[str, Tensor]:
         or not all(isinstance(v, Tensor) for v in content.values())
     ):
         raise InputError(
-            f"{path} holds no state dict (names and tensors), plain or under {' or '.join(_WRAPPERS)}"
+            f"{path} holds no state dict (names and tensors), plain or under {', '.join(_WRAPPERS)}"
         )
     return dict(content)
 
 
-def _without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _harmless() -> list[Any]:
+    """Return the classes that training scripts save beside weights: they hold values and run nothing."""
+    kinds = [type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")]
+    scalar: Any = np.float64(0).__reduce__()[0]
+    return [argparse.Namespace, np.dtype, scalar, *kinds, PurePosixPath, PosixPath]
+
+
+def _unread(path: Path, error: Exception) -> str:
+    """Say why a file cannot be read; what it holds beside tensors is named, and never loaded."""
+    try:
+        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # no archive of torch's at all
+        foreign = []
+    allowed = {f"{kind.__module__}.{kind.__qualname__}" for kind in _harmless()}
+    named = sorted(set(foreign) - allowed)
+    if path.suffix == ".safetensors" or not named:
+        return f"{path} could not be read as weights ({one_line(error)}); it may be damaged"
+    shown = ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")
+    return (
+        f"{path} holds objects of {shown}, which are not loaded since they can run code: save the weights "
+        "alone (torch.save(model.state_dict(), path)), or give FILE.py:FUNCTION that builds the network"
+    )
+
+
+def _without_prefixes(weights: dict[str, Tensor], own: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Take off what stands before all keys, as long as the network's own keys do not have it."""
     for prefix in _PREFIXES * 2:
-        if all(key.startswith(prefix) for key in weights):
+        if all(key.startswith(prefix) for key in weights) and not all(key.startswith(prefix) for key in own):
             weights = {key.removeprefix(prefix): value for key, value in weights.items()}
     return weights
+
+
+def _of_the_paper(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights with the unit's parameters called as here.
+
+    Raises:
+        InputError: a trained strength, where the network's is fixed at another value.
+    """
+    renamed = {}
+    for key, value in weights.items():
+        theirs = next((name for name in _PAPER if key.endswith(f".{name}")), None)
+        if theirs is None:
+            renamed[key] = value
+            continue
+        layer = key.removesuffix(f".{theirs}")
+        unit = dict(model.named_modules()).get(layer)
+        if theirs == "pull_inhibition_strength" and isinstance(unit, Inhibited):
+            own, value = unit.strength, value.flatten()
+            if isinstance(own, Tensor):
+                value = value.expand_as(own)
+            elif bool((value == own).all()):
+                continue
+            else:
+                raise InputError(
+                    f"the weights were trained with strength {value[:_SHOWN].tolist()}, here it is fixed at "
+                    f"{own}; build the network with pp3_alpha, or with this alpha"
+                )
+        renamed[f"{layer}.{_PAPER[theirs]}"] = value
+    return renamed
 
 
 def _check_fits(path: Path, own: Mapping[str, Any], loaded: Mapping[str, Tensor]) -> None:

@@ -150,7 +150,7 @@ def _network(recipe: Recipe, splits: DataSplits) -> tuple[Recipe, nn.Module, Pre
     style = recipe.model.input_style or default_input_style(name, side)
     recipe = replace(recipe, model=replace(recipe.model, input_style=style))
     model = build_model(recipe.model, len(splits.classes))
-    own = model_preprocessing(model) if recipe.model.pretrained else None
+    own = model_preprocessing(model, published=True) if recipe.model.pretrained else None
     preprocessing = recipe.preprocessing or own or Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
     check_augment(recipe.augment, splits)
     sizes = {size for size in (splits.image_size, (crop, crop) if crop else None) if size is not None}

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn.utils import parametrize
 
 from pushpull.errors import InputError, choice
@@ -49,8 +50,8 @@ class Inhibited(nn.Module):
 
     @property
     def trainable_alpha(self) -> bool:
-        """Whether the inhibition strength is a parameter."""
-        return self._parameters.get("alpha") is not None
+        """Whether the inhibition strength is a parameter, or what a tool (pruning, FSDP) makes of one."""
+        return isinstance(getattr(self, "alpha", None), Tensor)
 
     @property
     def strength(self) -> float | Tensor:
@@ -74,8 +75,11 @@ class Inhibited(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         """Check a strength that is set; all else is as in `nn.Module`."""
         if name == "alpha" and not isinstance(value, nn.Parameter):
-            value = check_strength(value)
-            if self.trainable_alpha:
+            fixed, trained = isinstance(vars(self).get(name), float), self._parameters.get(name) is not None
+            # Tools that took the parameter away (pruning, FSDP) put a tensor in its place.
+            if fixed or trained or not isinstance(value, Tensor):
+                value = check_strength(value)
+            if trained:
                 raise InputError(f"alpha={value} cannot be set: it trains; fill the parameter instead")
         super().__setattr__(name, value)
 
@@ -175,6 +179,8 @@ class PushPullConv2d(Inhibited):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited response to x (N, C_in, H, W) or (C_in, H, W)."""
+        if isinstance(x, Proxy):  # tools of torch.fx see one step, as with PyTorch's own layers
+            return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
         x, weight, window = self.prepared(x)
         return respond(x, weight, self.bias, self.strength, window)
 

@@ -17,7 +17,13 @@ __all__ = ["alpha_names", "parameter_groups"]
 def alpha_names(model: nn.Module) -> set[str]:
     """Return the names, as in `model.named_parameters()`, of the trained inhibition strengths."""
     units = (unit for unit in model.modules() if isinstance(unit, Inhibited))
-    ids = {id(unit.alpha) for unit in units if unit.trainable_alpha}
+    # Pruning calls it alpha_orig, a parametrization parametrizations.alpha.original.
+    ids = {
+        id(parameter)
+        for unit in units
+        for name, parameter in unit.named_parameters()
+        if name.removeprefix("parametrizations.").startswith("alpha")
+    }
     return {name for name, parameter in model.named_parameters() if id(parameter) in ids}
 
 

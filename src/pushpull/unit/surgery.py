@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,6 +37,8 @@ _HOOKS = (
     *("_state_dict_hooks", "_state_dict_pre_hooks"),
     *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
 )
+# Methods by which blocks fold their branches into one convolution: by the weights, whatever the layer does.
+_FOLDING = ("reparameterize", "fuse", "switch_to_deploy")
 _LISTED = 8
 
 
@@ -88,7 +92,8 @@ def replace_first_conv(
         trainable_alpha: train one strength per channel.
         avg_kernel_size: side of the pull response's average pooling, 0 (none) or odd.
         name: the convolution to replace; None finds it by running the model on NaN (see
-            `tracing.first_convolution`).
+            `tracing.first_convolution`). Of parallel ones (RepVGG) the largest kernel is meant; such a block
+            is left as it is, with a warning, by tools that fold (`reparameterize`, `fuse`).
         example_input: what the model takes, for that run: a tensor, a tuple (positional arguments) or a dict
             (keyword arguments); None tries images of usual sizes.
         optimizers: one or several. None of them needs a change unless alpha trains: then it is added to the
@@ -127,7 +132,7 @@ def replace_first_by(model: nn.Module, make: Callable[[nn.Conv2d], nn.Module]) -
 
 
 def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put `new` wherever `old` is, with its hooks."""
+    """Put `new` wherever `old` is, with its hooks; blocks around it are not folded any more."""
     for hooks in _HOOKS:
         _move_hooks(hooks, old, new)
     new._is_full_backward_hook = old._is_full_backward_hook
@@ -135,6 +140,20 @@ def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
         for key, child in parent._modules.items():
             if child is old:
                 parent._modules[key] = new
+    for path, block in model.named_modules():
+        for method in _FOLDING:
+            if callable(getattr(block, method, None)) and any(inner is new for inner in block.modules()):
+                setattr(block, method, partial(_kept, block, path, method))
+
+
+def _kept(block: nn.Module, path: str, method: str, *_: Any, **__: Any) -> nn.Module:
+    """Stand in for a method that would fold a first layer away: return the block as it is."""
+    warnings.warn(
+        f"{path or 'the model'} ({type(block).__name__}) stays as it is: {method}() would fold its weights "
+        "and lose what its first layer does",
+        stacklevel=3,
+    )
+    return block
 
 
 def _refuse_unfit(model: nn.Module) -> None:

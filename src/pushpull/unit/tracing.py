@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,8 +26,8 @@ _MOST_CHANNELS = 4
 class _Met(BaseException):
     """Stops the run at a convolution; a BaseException, so that no model's `except Exception` swallows it."""
 
-    def __init__(self, unit: nn.Module | None, channels: int | None = None, function: str = "") -> None:
-        self.unit, self.channels, self.function = unit, channels, function
+    def __init__(self, unit: nn.Module | None, image: Tensor | None = None, function: str = "") -> None:
+        self.unit, self.image, self.function = unit, image, function
 
 
 class _NotFoundError(Exception):
@@ -34,12 +35,16 @@ class _NotFoundError(Exception):
 
 
 class _FunctionalConvolutions(TorchFunctionMode):
-    """Stops the run where the image meets a convolution that is no module."""
+    """Stops the run where the image meets a convolution that is no module, before it met any that is."""
+
+    def __init__(self, met: list[_Met]) -> None:
+        super().__init__()
+        self.met = met
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         function = getattr(func, "__name__", "")
-        if _FUNCTIONAL.match(function) and _tainted((args, kwargs)):
+        if not self.met and _FUNCTIONAL.match(function) and _tainted((args, kwargs)):
             raise _Met(None, function=function)
         return func(*args, **kwargs)
 
@@ -65,6 +70,7 @@ def first_convolution(model: nn.Module, example_input: Any = None) -> nn.Module:
 
     A NaN-filled image is sent through, in eval mode and without gradients, and stopped at the first
     convolution whose input holds a NaN: one that runs earlier on something else does not count.
+    Where several see the very same image side by side (RepVGG's branches), the largest kernel is meant.
     Train flags, buffers and torch's random state are as before afterwards.
 
     Args:
@@ -131,32 +137,53 @@ def _nan_image(example: Any) -> Any:
 
 def _run(model: nn.Module, example: Any) -> nn.Module:
     """Return the unit at which the run stopped; `_NotFoundError` where this example led to none."""
-    image = _nan_image(example)
-    handles = [
-        unit.register_forward_pre_hook(_stop, prepend=True, with_kwargs=True)
-        for unit in convolution_units(model).values()
-    ]
+    image, met = _nan_image(example), list[_Met]()
+    units = convolution_units(model).values()
+
+    def meet(unit: nn.Module, args: Any, kwargs: Any) -> None:
+        if not _tainted((args, kwargs)):
+            return
+        seen = next(v for v in tree_leaves((args, kwargs)) if isinstance(v, Tensor))
+        if not met or _same(met[0].image, seen):
+            met.append(_Met(unit, seen))
+            if any(_kernel(other) > _kernel(unit) and _parallel(other, unit) for other in units):
+                return  # on to the branches beside it
+        raise met[-1]
+
+    handles = [unit.register_forward_pre_hook(meet, prepend=True, with_kwargs=True) for unit in units]
     try:
-        with _FunctionalConvolutions():
+        with _FunctionalConvolutions(met):
             called(model, image)
-    except _Met as met:
-        return _accepted(model, met)
+    except _Met as stopped:
+        met = met or [stopped]
     except Exception as error:
-        raise _NotFoundError(
-            f"the model does not run ({one_line(error)}); give example_input= or name="
-        ) from error
+        if not met:
+            raise _NotFoundError(
+                f"the model does not run ({one_line(error)}); give example_input= or name="
+            ) from error
     finally:
         for handle in handles:
             handle.remove()
-    raise _NotFoundError(
-        "the image reaches no convolution when the model runs; give name= to replace one anyway"
-    )
+    if not met:
+        raise _NotFoundError(
+            "the image reaches no convolution when the model runs; give name= to replace one anyway"
+        )
+    return _accepted(model, max(met, key=lambda one: _kernel(one.unit)))
 
 
-def _stop(unit: nn.Module, args: Any, kwargs: Any) -> None:
-    if _tainted((args, kwargs)):
-        images = [v for v in tree_leaves((args, kwargs)) if isinstance(v, Tensor)]
-        raise _Met(unit, channels=images[0].shape[-3] if images[0].dim() >= 3 else None)
+def _kernel(unit: nn.Module | None) -> int:
+    """Pixels under the kernel, 0 where it is not known."""
+    size = getattr(unit, "kernel_size", 0)
+    return math.prod(size) if isinstance(size, tuple) else 0
+
+
+def _parallel(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two convolutions could stand side by side."""
+    return all(getattr(one, what, 0) == getattr(other, what, 1) for what in ("in_channels", "stride"))
+
+
+def _same(one: Tensor | None, other: Tensor) -> bool:
+    return one is not None and one.shape == other.shape and one.data_ptr() == other.data_ptr()
 
 
 def _accepted(model: nn.Module, met: _Met) -> nn.Module:
@@ -165,10 +192,11 @@ def _accepted(model: nn.Module, met: _Met) -> nn.Module:
             f"the image first meets the function {met.function} in {_caller(model, met)}, not a module; "
             f"only modules can be replaced: give name= for another convolution"
         )
-    expected = _image_channels(met.unit)
-    if None not in (expected, met.channels) and met.channels != expected:
+    expected, image = _image_channels(met.unit), met.image
+    channels = image.shape[-3] if image is not None and image.dim() >= 3 else None
+    if None not in (expected, channels) and channels != expected:
         raise _NotFoundError(
-            f"the first convolution takes {expected} channels, not {met.channels}; give another example_input"
+            f"the first convolution takes {expected} channels, not {channels}; give another example_input"
         )
     return met.unit
 
