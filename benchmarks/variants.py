@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pushpull import register_stem
 from pushpull.models.comparators import InhibitedConv2d, taking_over
 from pushpull.unit import pull_kernel
-from pushpull.unit.functional import check_avg_kernel_size
+from pushpull.unit.functional import check_pull
 
 Offset = Literal["filter", "channel", "zero"]
 Pooling = Literal["first", "late"]
@@ -53,7 +53,7 @@ class VariantPushPullConv2d(InhibitedConv2d):
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self.avg_kernel_size = check_avg_kernel_size(avg_kernel_size)
+        self.avg_kernel_size, _ = check_pull(avg_kernel_size, "extrema")
         self.offset, self.pooling, self.norm = offset, pooling, norm
         self.push_norm, self.pull_norm = self._norm_layer(), self._norm_layer()
 

@@ -26,6 +26,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     chosen["size"] = (draw(st.integers(7, 12)), draw(st.integers(7, 12)))
     chosen["batch"] = draw(st.sampled_from([None, 1, 2]))
     chosen["avg_kernel_size"] = draw(st.sampled_from([0, 1, 3, 5, 7]))
+    chosen["offset"] = draw(st.sampled_from(["extrema", "mean", "zero", 0.3]))
     chosen["alpha"] = draw(st.sampled_from(["float", "scalar", "channel"]))
     chosen["bias"] = draw(st.booleans())
     chosen["seed"] = draw(st.integers(0, 2**16))

@@ -16,10 +16,10 @@ from support import assert_near, random_tensor
 CASES = [
     {"avg_kernel_size": 3, "stride": 2, "padding": 3},
     {"avg_kernel_size": 0, "stride": (1, 2), "padding": (0, 2)},
-    {"avg_kernel_size": 5, "padding": "same", "dilation": 2},
+    {"avg_kernel_size": 5, "padding": "same", "dilation": 2, "offset": "mean"},
     # Windows wider than the response: 7 x 7 pixels have 13 x 13 around them.
     {"avg_kernel_size": 13, "stride": 3, "padding": 1},
-    {"avg_kernel_size": 3, "groups": 2, "alpha": -0.7},
+    {"avg_kernel_size": 3, "groups": 2, "alpha": -0.7, "offset": 0.4},
 ]
 
 

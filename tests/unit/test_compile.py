@@ -15,10 +15,10 @@ from support import assert_near, needs_operator, random_tensor, tells_export
 # One image is another graph for torch, whatever the network.
 SIZES = [(2, 3, 21, 26), (5, 3, 32, 32), (3, 3, 19, 34)]
 UNITS: list[dict[str, Any]] = [
-    {"kernel_size": 7, "stride": 2, "padding": 3, "avg_kernel_size": 5},
+    {"kernel_size": 7, "stride": 2, "padding": 3, "avg_kernel_size": 5, "offset": "mean"},
     {"kernel_size": 4, "stride": 3, "dilation": 2, "padding_mode": "reflect", "padding": 2},
     {"kernel_size": 3, "stride": 2, "padding": "tf_same", "trainable_alpha": True, "weight_eps": 1e-6},
-    {"kernel_size": 3, "padding": "same", "groups": 3, "avg_kernel_size": 0},
+    {"kernel_size": 3, "padding": "same", "groups": 3, "avg_kernel_size": 0, "offset": 0.25},
 ]
 
 

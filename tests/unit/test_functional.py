@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from oracles.push_pull import push_pull_oracle
@@ -92,7 +93,9 @@ def test_parity_with_the_original(case: int) -> None:
 @given(options())
 def test_equals_two_convolutions(o: dict[str, Any]) -> None:
     leaves = tensors(o)
-    given_ = {name: o[name] for name in ("stride", "padding", "dilation", "groups", "avg_kernel_size")}
+    given_ = {
+        name: o[name] for name in ("stride", "padding", "dilation", "groups", "avg_kernel_size", "offset")
+    }
     arguments: dict[str, Any] = {"alpha": 1.7, **leaves, **given_}
     got, expected = push_pull_conv2d(**arguments), push_pull_oracle(**arguments)
     assert_near(got, expected)
@@ -245,3 +248,21 @@ def test_errors(changed: dict[str, Any], message: str) -> None:
         push_pull_conv2d(**{"x": X, "weight": W, **changed})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.floats(-3, 3),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.sampled_from([0, 3, 5]),
+    st.integers(0, 9),
+)
+def test_with_the_mean_offset_flat_images_of_any_brightness_cancel(
+    brightness: float, channels: int, high: int, wide: int, side: int, seed: int
+) -> None:
+    weight = random_tensor(6, channels, high, wide, seed=seed, dtype=torch.float64)
+    x = torch.full((2, channels, 11, 12), brightness, dtype=torch.float64)
+    y = push_pull_conv2d(x, weight, alpha=1.0, avg_kernel_size=side, offset="mean")
+    assert_near(y, torch.zeros_like(y))

@@ -4,6 +4,7 @@ import copy
 import inspect
 import io
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ OTHER: dict[str, Any] = {
     "alpha": 2.5,
     "trainable_alpha": True,
     "avg_kernel_size": 5,
+    "offset": "mean",
     "weight_eps": 1e-3,
 }
 
@@ -80,7 +82,8 @@ def test_class_equals_function(bias: bool) -> None:
     w = (w - mean) / ((w - mean).square().mean((1, 2, 3), keepdim=True) + 1e-3).sqrt()
     alpha = trained(module).abs()
     padded = F.pad(x, (1, 1, 2, 2), mode="reflect")
-    options = {"stride": (2, 1), "dilation": (1, 2), "groups": 2, "alpha": alpha, "avg_kernel_size": 5}
+    options = {"stride": (2, 1), "dilation": (1, 2), "groups": 2, "alpha": alpha}
+    options |= {"avg_kernel_size": 5, "offset": "mean"}
     assert_near(module(x), push_pull_conv2d(padded, w, module.bias, **options))
 
 
@@ -95,12 +98,14 @@ def test_equals_two_convolutions_in_every_padding_mode(o: dict[str, Any], paddin
     module = PushPullConv2d(
         o["channels"] * o["groups"], o["filters"], o["kernel"], **shared, bias=o["bias"], dtype=torch.float64,
         alpha=strength, trainable_alpha=o["alpha"] == "channel", avg_kernel_size=o["avg_kernel_size"],
+        offset=o["offset"],
     )  # fmt: skip
     state = {k: v.detach() for k, v in leaves.items() if k in module.state_dict()}
     module.load_state_dict(state, strict=True)
     acting = leaves["alpha"].abs() if "alpha" in state else strength
     x, weight, bias = leaves["x"], leaves["weight"], leaves.get("bias")
-    expected = push_pull_oracle(x, weight, bias, alpha=acting, avg_kernel_size=o["avg_kernel_size"], **shared)
+    shared |= {"avg_kernel_size": o["avg_kernel_size"], "offset": o["offset"]}
+    expected = push_pull_oracle(x, weight, bias, alpha=acting, **shared)
     got = module(x)
     assert_near(got, expected)
     cotangent = random_tensor(*expected.shape, seed=o["seed"] + 9)
@@ -303,7 +308,8 @@ def test_repr() -> None:
     assert repr(plain) == "PushPullConv2d(3, 8, kernel_size=(3, 3), alpha=1.0, avg_kernel_size=3)"
     assert repr(PushPullConv2d(4, 6, (3, 2), **OTHER)) == (
         "PushPullConv2d(4, 6, kernel_size=(3, 2), stride=(2, 1), padding=(2, 1), dilation=(1, 2), groups=2, "
-        "padding_mode=reflect, bias=False, trainable_alpha=True, avg_kernel_size=5, weight_eps=0.001)"
+        "padding_mode=reflect, bias=False, trainable_alpha=True, avg_kernel_size=5, "
+        "offset=mean, weight_eps=0.001)"
     )
 
 
@@ -323,6 +329,7 @@ def test_repr() -> None:
         ({"groups": 3}, "in_channels=4 must be divisible by groups=3"),
         ({"groups": 4}, "out_channels=6 must be divisible by groups=4"),
         *[({"avg_kernel_size": k}, f"avg_kernel_size={k!r}") for k in (2, -1, 3.0, True)],
+        *[({"offset": o}, f"offset={o!r} must be one of") for o in ("min", 1.5, -0.1, True, None, math.nan)],
         *[({"alpha": a}, "alpha=") for a in (-0.1, float("nan"), float("inf"), True, "1", None)],
         ({"alpha": torch.ones(6, 1)}, "must be a finite number of at least 0"),
         *[({"weight_eps": e}, f"weight_eps={e!r}") for e in (0, -1e-6, True, "1", float("inf"))],

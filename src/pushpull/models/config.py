@@ -19,9 +19,10 @@ class ModelConfig:
         name: resnet18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32),
             `timm:NAME` or `torchvision:NAME`.
         stem: the first layer: plain; pp0, pp3, pp5 (push-pull; the number is the side of the pooling);
-            pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained), or pp3_balanced (ours, see
-            docs/findings.md); for comparison also strisciuglio, blurpool and blur_after_conv; and those that
-            `--plugins` register, see `pushpull.models.STEMS`.
+            pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained); pp0_mean, pp3_mean, pp5_mean
+            (the pull kernel is 2 mean(W) - W) or pp3_balanced (ours, see docs/findings.md); for comparison
+            strisciuglio, blurpool and blur_after_conv; and those that `--plugins` register, see
+            `pushpull.models.STEMS`.
         input_style: imagenet (7x7, stride 2, max-pool) or cifar (3x3, stride 1, no max-pool); null takes
             cifar for networks of ours on images of up to 64 pixels.
         pretrained: start from the library's published weights.

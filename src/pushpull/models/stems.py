@@ -134,10 +134,9 @@ def plain(conv: nn.Conv2d) -> nn.Module:
     return conv
 
 
-for _ending, _trains in (("", False), ("_alpha", True)):
+for _ending, _options in (("", {}), ("_alpha", {"trainable_alpha": True}), ("_mean", {"offset": "mean"})):
     for _side in (0, 3, 5):
-        _unit = partial(push_pull_twin, avg_kernel_size=_side, trainable_alpha=_trains)
-        register_stem(f"pp{_side}{_ending}")(_unit)
+        register_stem(f"pp{_side}{_ending}")(partial(push_pull_twin, avg_kernel_size=_side, **_options))
 # The best of the variants in docs/findings.md: pull kernel -W, twice as strong as the push.
 register_stem("pp3_balanced")(partial(taking_over, BalancedPushPullConv2d, alpha=2.0))
 register_stem("strisciuglio")(partial(taking_over, StrisciuglioConv2d))

@@ -17,20 +17,25 @@ from pushpull.unit.backends.plain import Window, contrast, per_filter, undisturb
 
 __all__ = ["pull_kernel", "push_pull_conv2d", "push_pull_stem"]
 
+OFFSETS = ("extrema", "mean", "zero")
 IntOrPair = int | Sequence[int]
 Sides = list[tuple[int, int]]  # (before, after) pixels, vertical then horizontal
 
 
-def pull_kernel(weight: Tensor) -> Tensor:
+def pull_kernel(weight: Tensor, offset: str | float = "extrema") -> Tensor:
     """Return the opposite-contrast kernel of every filter.
 
-    W~ = -W + (max(W) + min(W)), max and min over each output filter.
+    W~ = m - W,  m = max(W) + min(W) over each output filter, or as `offset` says.
 
     Args:
         weight: (C_out, C_in/groups, kh, kw), floating point.
+        offset: as in `push_pull_conv2d`.
 
     Returns:
-        Tensor of the same shape and dtype; gradients flow through max and min.
+        Tensor of the same shape and dtype; gradients flow through m.
+
+    Raises:
+        InputError: another offset.
 
     Source: Bennabhaktula et al., ICPR 2024, section 3.
 
@@ -38,7 +43,7 @@ def pull_kernel(weight: Tensor) -> Tensor:
     tensor([[[[ 0.,  3.],
               [-2.,  1.]]]])
     """
-    return contrast(weight)[:, None, None, None] - weight
+    return contrast(weight, check_pull(0, offset)[1])[:, None, None, None] - weight
 
 
 def push_pull_conv2d(
@@ -52,12 +57,14 @@ def push_pull_conv2d(
     *,
     alpha: float | Tensor = 1.0,
     avg_kernel_size: int = 3,
+    offset: str | float = "extrema",
 ) -> Tensor:
     """Convolve with push and pull kernels and subtract the rectified responses.
 
     P = conv(x, W);  Q = avg_pool(conv(x, W~));  y = relu(P) - alpha * relu(Q) + b,
-    with W~ = m - W and m = max(W) + min(W) of each filter. conv(x, W~) is computed as m * S - P, S the sum of
-    x over the window: one convolution and a one-channel box filter, not two convolutions.
+    with W~ = m - W and m = max(W) + min(W) of each filter (or as `offset` says). conv(x, W~) is computed as
+    m * S - P, S the sum of x over the window: one convolution and a one-channel box filter, not two
+    convolutions.
 
     Args:
         x: (N, C_in, H, W) or (C_in, H, W), floating point, any range.
@@ -70,22 +77,26 @@ def push_pull_conv2d(
         alpha: inhibition strength: a number, a scalar tensor or (C_out,).
         avg_kernel_size: side of the average pooling (stride 1, mean over real pixels only) of the pull
             response, before its rectification; 0 or 1 for none, else odd.
+        offset: m of the pull kernel: "extrema", max(W) + min(W), the paper's; "mean", 2 mean(W), with which
+            flat regions of any brightness cancel at alpha = 1; "zero"; or t in [0, 1], t of the first and
+            1 - t of the second.
 
     Returns:
         (N, C_out, H_out, W_out), with the shape, dtype and memory format that `conv2d` gives. In half
         precision and under autocast the convolution runs in half and what follows in float32.
 
     Raises:
-        InputError: a ValueError; shapes that do not fit, an even or negative pooling size, a bad stride.
+        InputError: a ValueError; shapes that do not fit, an even or negative pooling size, a bad stride
+            or offset.
 
-    Source: Bennabhaktula et al., ICPR 2024, section 3.
+    Source: Bennabhaktula et al., ICPR 2024, section 3. Offsets other than "extrema" are ours.
 
     >>> push_pull_conv2d(torch.rand(2, 3, 32, 32), torch.randn(16, 3, 3, 3), padding=1).shape
     torch.Size([2, 16, 32, 32])
     """
     check_image(x)
     _check_parameters(weight, bias, alpha)
-    x, window = _laid(x, weight, stride, padding, dilation, groups, avg_kernel_size)
+    x, window = _laid(x, weight, stride, padding, dilation, groups, avg_kernel_size, offset)
     return respond(x, weight, bias, alpha, window)
 
 
@@ -101,6 +112,7 @@ def push_pull_stem(
     *,
     alpha: float | Tensor = 1.0,
     avg_kernel_size: int = 3,
+    offset: str | float = "extrema",
 ) -> Tensor:
     """Do what a residual network begins with, at inference: unit, batch norm, relu, 3x3/2 max-pool.
 
@@ -109,7 +121,7 @@ def push_pull_stem(
 
     Args:
         x: (N, C_in, H, W), floating point, any range.
-        weight, stride, padding, dilation, groups, alpha, avg_kernel_size: as in `push_pull_conv2d`.
+        weight, stride, padding, dilation, groups, alpha, avg_kernel_size, offset: as in `push_pull_conv2d`.
         scale, shift: (C_out,), the batch norm as gamma / sqrt(var + eps) and beta - mean * scale; a bias b of
             the unit adds scale * b to the shift.
 
@@ -125,7 +137,7 @@ def push_pull_stem(
     _check_parameters(weight, None, alpha)
     for name, value in (("scale", scale), ("shift", shift)):
         _check_per_filter(name, value, weight.shape[0], "")
-    x, window = _laid(x, weight, stride, padding, dilation, groups, avg_kernel_size)
+    x, window = _laid(x, weight, stride, padding, dilation, groups, avg_kernel_size, offset)
     return respond_pooled(x, weight, scale, shift, alpha, window)
 
 
@@ -156,7 +168,7 @@ def respond_pooled(
         return cpu.respond(x, weight, None, alpha, window, (scale, shift))
     push = window.convolve(x, weight)
     if direct and kernels.fit(push):
-        m, strength, _ = plain.filter_values(weight, alpha, None, torch.float32)
+        m, strength, _ = plain.filter_values(weight, alpha, None, torch.float32, window.offset)
         box = kernels.box_mean(x, push, window)
         return kernels.pooled(push, m, box, strength, scale.float(), shift.float(), window.avg_kernel_size)
     y = _inhibited(push, x, weight, None, alpha, window, kernels.fit(push) and undisturbed(x, weight, alpha))
@@ -176,7 +188,7 @@ def _inhibited(
 ) -> Tensor:
     """What follows the convolution, by kernels or by plain operations, in the dtype of `push`."""
     wide, side = plain.WIDER.get(push.dtype, push.dtype), window.avg_kernel_size
-    m, strength, added = plain.filter_values(weight, alpha, bias, wide)
+    m, strength, added = plain.filter_values(weight, alpha, bias, wide, window.offset)
     if by_kernels:
         return kernels.inhibited(push, m, kernels.box_mean(x, push, window), strength, added, side)
     box = plain.box_mean(x.to(wide), window, weight.shape[0] // window.groups)
@@ -211,11 +223,13 @@ def pair(what: str, value: IntOrPair, minimum: int) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[1])
 
 
-def check_avg_kernel_size(size: int) -> int:
-    """Return a valid pooling size, or raise `InputError`: an even one would shift the pull response."""
+def check_pull(size: int, offset: str | float) -> tuple[int, str | float]:
+    """Return the pull response's pooling size, odd so that nothing shifts, and offset, or raise."""
     if not is_integer(size, 0) or (size > 0 and size % 2 == 0):
         raise InputError(f"avg_kernel_size={size!r} must be 0 (no pooling) or odd and positive: 1, 3, 5, ...")
-    return int(size)
+    if offset not in OFFSETS and not (is_number(offset) and 0 <= float(offset) <= 1):
+        raise InputError(f"offset={offset!r} must be one of {', '.join(OFFSETS)}, or a number from 0 to 1")
+    return int(size), offset
 
 
 def check_image(x: Tensor) -> None:
@@ -273,6 +287,7 @@ def _laid(
     dilation: IntOrPair,
     groups: int,
     avg_kernel_size: int,
+    offset: str | float,
 ) -> tuple[Tensor, Window]:
     """Check where the kernel is to be laid; return the window, and x, padded where sides differ."""
     kernel = (weight.shape[2], weight.shape[3])
@@ -280,7 +295,7 @@ def _laid(
         raise InputError(
             f"groups={groups!r} must be positive and divide the {weight.shape[0]} output channels"
         )
-    check_avg_kernel_size(avg_kernel_size)
+    pull = check_pull(avg_kernel_size, offset)
     steps, spacing = pair("stride", stride, 1), pair("dilation", dilation, 1)
     pad = (0, 0)
     if not isinstance(padding, str):
@@ -291,7 +306,7 @@ def _laid(
         x, pad = evenly_padded(x, same_padding(kernel, spacing))
     elif padding != "valid":
         raise InputError(f"padding={padding!r} must be an integer, a pair, 'same' or 'valid'")
-    return x, Window(kernel, steps, pad, spacing, int(groups), int(avg_kernel_size))
+    return x, Window(kernel, steps, pad, spacing, int(groups), *pull)
 
 
 def _check_parameters(weight: Tensor, bias: Tensor | None, alpha: float | Tensor) -> None:

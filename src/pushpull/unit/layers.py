@@ -14,8 +14,8 @@ from pushpull.errors import InputError, choice
 from pushpull.unit.backends.plain import Window
 from pushpull.unit.functional import (
     IntOrPair,
-    check_avg_kernel_size,
     check_image,
+    check_pull,
     check_strength,
     evenly_padded,
     is_integer,
@@ -103,6 +103,8 @@ class PushPullConv2d(Inhibited):
             absolute value (`strength`), which cannot change sign; `pushpull.parameter_groups` keeps it out of
             weight decay.
         avg_kernel_size: side of the pull response's average pooling, 0 (none) or odd.
+        offset: of the pull kernel: "extrema" (the paper's), "mean", "zero" or a share t, as in
+            `push_pull_conv2d`.
         weight_eps: None, or standardise each filter (mean 0, variance 1, this epsilon) before use.
 
     Attributes:
@@ -142,10 +144,17 @@ class PushPullConv2d(Inhibited):
         alpha: float = 1.0,
         trainable_alpha: bool = False,
         avg_kernel_size: int = 3,
+        offset: str | float = "extrema",
         weight_eps: float | None = None,
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels, self.groups = _checked(in_channels, out_channels, groups)
+        channels = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
+        for what, value in channels.items():
+            if not is_integer(value, 1):
+                raise InputError(f"{what}={value!r} must be a positive integer")
+            if is_integer(groups, 1) and value % groups:
+                raise InputError(f"{what}={value} must be divisible by groups={groups}")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.stride, self.dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
         self.padding = (
@@ -154,7 +163,7 @@ class PushPullConv2d(Inhibited):
         if padding_mode not in PADDING_MODES:
             choice("padding_mode", padding_mode, PADDING_MODES)
         self.padding_mode = padding_mode
-        self.avg_kernel_size = check_avg_kernel_size(avg_kernel_size)
+        self.avg_kernel_size, self.offset = check_pull(avg_kernel_size, offset)
         if weight_eps is not None and not (is_number(weight_eps) and 0 < weight_eps < math.inf):
             raise InputError(f"weight_eps={weight_eps!r} must be None or a positive number, such as 1e-6")
         self.weight_eps = weight_eps
@@ -193,7 +202,7 @@ class PushPullConv2d(Inhibited):
         padding = self.padding
         if isinstance(padding, str) or self.padding_mode != "zeros":
             x, padding = self._padded(x)
-        sizes = (self.dilation, self.groups, self.avg_kernel_size)
+        sizes = (self.dilation, self.groups, self.avg_kernel_size, self.offset)
         return x, weight, Window(self.kernel_size, self.stride, padding, *sizes)
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -228,18 +237,24 @@ class PushPullConv2d(Inhibited):
         parts += ["bias=False"] if self.bias is None else []
         parts.append("trainable_alpha=True" if self.trainable_alpha else f"alpha={self.alpha}")
         parts.append(f"avg_kernel_size={self.avg_kernel_size}")
+        parts += [f"offset={self.offset}"] if self.offset != "extrema" else []
         parts += [f"weight_eps={self.weight_eps}"] if self.weight_eps is not None else []
         return ", ".join(parts)
 
 
 def push_pull_twin(
-    conv: nn.Module, *, alpha: float = 1.0, trainable_alpha: bool = False, avg_kernel_size: int = 3
+    conv: nn.Module,
+    *,
+    alpha: float = 1.0,
+    trainable_alpha: bool = False,
+    avg_kernel_size: int = 3,
+    offset: str | float = "extrema",
 ) -> PushPullConv2d:
     """Return the push-pull unit with the geometry, train flag and very parameters of `conv`; `conv` stays.
 
     Args:
         conv: an `nn.Conv2d` or one of timm's classes that `replace_first_conv` handles.
-        alpha, trainable_alpha, avg_kernel_size: as in `PushPullConv2d`.
+        alpha, trainable_alpha, avg_kernel_size, offset: as in `PushPullConv2d`.
 
     Raises:
         InputError: another class of convolution, or an option out of range.
@@ -263,6 +278,7 @@ def push_pull_twin(
         alpha=alpha,
         trainable_alpha=trainable_alpha,
         avg_kernel_size=avg_kernel_size,
+        offset=offset,
         weight_eps=float(conv.eps) if kind in _STANDARDISES else None,  # type: ignore[arg-type]
     )
     for name in ("weight", "bias"):
@@ -304,15 +320,6 @@ def check_replaceable(unit: nn.Module, name: str) -> str:
     if not dtype.is_floating_point:
         raise InputError(f"{name!r} has weights of type {dtype}; the unit rectifies, so they must be real")
     return kind
-
-
-def _checked(in_channels: int, out_channels: int, groups: int) -> tuple[int, int, int]:
-    for what, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
-        if not is_integer(value, 1):
-            raise InputError(f"{what}={value!r} must be a positive integer")
-        if is_integer(groups, 1) and value % groups:
-            raise InputError(f"{what}={value} must be divisible by groups={groups}")
-    return in_channels, out_channels, groups
 
 
 def _named(padding: str, stride: tuple[int, int]) -> str:

@@ -73,6 +73,7 @@ def replace_first_conv(
     alpha: float = 1.0,
     trainable_alpha: bool = False,
     avg_kernel_size: int = 3,
+    offset: str | float = "extrema",
     name: str | None = None,
     example_input: Any = None,
     optimizers: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] = (),
@@ -90,7 +91,7 @@ def replace_first_conv(
         model: the model before it is wrapped (DistributedDataParallel, FSDP) or compiled.
         alpha: inhibition strength, finite and >= 0; where a trained one starts.
         trainable_alpha: train one strength per channel.
-        avg_kernel_size: side of the pull response's average pooling, 0 (none) or odd.
+        avg_kernel_size, offset: as in `PushPullConv2d`.
         name: the convolution to replace; None finds it by running the model on NaN (see
             `tracing.first_convolution`). Of parallel ones (RepVGG) the largest kernel is meant; such a block
             is left as it is, with a warning, by tools that fold (`reparameterize`, `fuse`).
@@ -112,7 +113,8 @@ def replace_first_conv(
     ('0', True, True)
     """
     unit, names = _chosen(model, name, example_input)
-    new = push_pull_twin(unit, alpha=alpha, trainable_alpha=trainable_alpha, avg_kernel_size=avg_kernel_size)
+    pull: dict[str, Any] = {"avg_kernel_size": avg_kernel_size, "offset": offset}
+    new = push_pull_twin(unit, alpha=alpha, trainable_alpha=trainable_alpha, **pull)
     if trainable_alpha:
         _train_alpha(optimizers, unit, new, f"{names[0]}.alpha")
     _put(model, unit, new)

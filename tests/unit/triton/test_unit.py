@@ -17,7 +17,7 @@ from unit.triton.made import fresh
 
 CASES: list[dict[str, Any]] = [
     {"stride": 2, "padding": 3, "avg_kernel_size": 3},
-    {"padding": "same", "groups": 2, "avg_kernel_size": 5, "alpha": 0.7},
+    {"padding": "same", "groups": 2, "avg_kernel_size": 5, "alpha": 0.7, "offset": "mean"},
     {"stride": (3, 2), "avg_kernel_size": 0, "alpha": "scalar"},
 ]
 

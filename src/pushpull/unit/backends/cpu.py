@@ -43,13 +43,13 @@ def respond(
         half = torch.get_autocast_dtype("cpu")
         convolved, filters = (t if t.dtype == torch.float64 else t.to(half) for t in (x, weight))
     wide = plain.WIDER.get(convolved.dtype, convolved.dtype)
-    m, strength, added = plain.filter_values(weight, alpha, bias, wide)
+    m, strength, added = plain.filter_values(weight, alpha, bias, wide, window.offset)
     box = plain.box_mean(x.to(wide), window, weight.shape[0] // window.groups)
     given = (strength, added, 1.0) if isinstance(strength, Tensor) else (None, added, float(strength))
     operands = (convolved, filters, m, box, *given)
     if norm is None:
         operator: Any = torch.ops.pushpull.unit_in_chunks.default
-        result: Tensor = operator(*operands, *window[1:])
+        result: Tensor = operator(*operands, *window[1:-1])
         return result
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         return _pooled(operands, window, *norm)
@@ -252,7 +252,7 @@ def _add_gradients(
 def _add_convolution(
     of_x: Any, of_weight: Any, of_push: Tensor, part: slice, x: Tensor, weight: Tensor, window: Window
 ) -> None:
-    _, stride, padding, dilation, groups, _ = window
+    _, stride, padding, dilation, groups, *_ = window
     mask = [of_x is not None, of_weight is not None, False]
     x_part, weight_part, _ = _convolution_backward(
         of_push, x[part], weight, None, stride, padding, dilation, False, [0, 0], groups, mask

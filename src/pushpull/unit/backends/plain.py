@@ -28,6 +28,7 @@ class Window(NamedTuple):
         kernel, stride, padding, dilation: (vertical, horizontal) pixels.
         groups: groups of channels that are convolved apart.
         avg_kernel_size: side of the mean over real pixels; 0 or 1 for none.
+        offset: of the pull kernel, see `contrast`.
     """
 
     kernel: Sequence[int]
@@ -36,23 +37,33 @@ class Window(NamedTuple):
     dilation: Sequence[int]
     groups: int
     avg_kernel_size: int
+    offset: str | float = "extrema"
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return conv(x, weight), the push response."""
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
 
-def contrast(weight: Float[Tensor, "o i kh kw"]) -> Float[Tensor, " o"]:
-    """Return m = max(W) + min(W) of each filter: what a pull kernel adds to -W."""
-    return weight.amax(dim=(1, 2, 3)) + weight.amin(dim=(1, 2, 3))
+def contrast(weight: Float[Tensor, "o i kh kw"], offset: str | float = "extrema") -> Float[Tensor, " o"]:
+    """Return m of each filter, what a pull kernel adds to -W.
+
+    "extrema": max(W) + min(W); "mean": 2 mean(W); "zero": 0; a number t: t of the first, 1 - t of the second.
+    """
+    if offset == "zero":
+        return weight.new_zeros(len(weight))
+    share = float(offset != "mean") if isinstance(offset, str) else offset
+    if share == 0:
+        return 2 * weight.mean(dim=(1, 2, 3))
+    extrema = weight.amax(dim=(1, 2, 3)) + weight.amin(dim=(1, 2, 3))
+    return extrema if share == 1 else torch.lerp(2 * weight.mean(dim=(1, 2, 3)), extrema, share)
 
 
 def filter_values(
-    weight: Tensor, alpha: float | Tensor, bias: Tensor | None, wide: torch.dtype
+    weight: Tensor, alpha: float | Tensor, bias: Tensor | None, wide: torch.dtype, offset: str | float
 ) -> tuple[Tensor, float | Tensor, Tensor | None]:
     """Return m, alpha (a number or (C,)) and bias in the dtype of what follows the convolution."""
     strength = alpha.to(wide).expand(weight.shape[0]) if isinstance(alpha, Tensor) else alpha
-    return contrast(weight.to(wide)), strength, None if bias is None else bias.to(wide)
+    return contrast(weight.to(wide), offset), strength, None if bias is None else bias.to(wide)
 
 
 def box_mean(x: Tensor, window: Window, members: int = 1) -> Tensor:

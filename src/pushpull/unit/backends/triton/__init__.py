@@ -67,7 +67,7 @@ def box_mean(x: Tensor, push: Tensor, window: Window) -> Tensor:
     """
     if torch.is_grad_enabled() and x.requires_grad:
         return plain.box_mean(x.float(), window)
-    kernel, stride, padding, dilation, groups, side = window
+    kernel, stride, padding, dilation, groups, side, _ = window
     operator: Any = torch.ops.pushpull.box_mean.default
     box: Tensor = operator(x, push.shape[-2:], kernel, stride, padding, dilation, groups, max(side, 1))
     return box
