@@ -16,6 +16,7 @@ from pushpull.evaluation import EvaluationOptions, Results
 from pushpull.models import Network, create_model
 
 _OF_NETWORK = ("data", "classes", "weights", "model_name", "stem", "input_style")
+OWN = {"size": None, "from": "the network's own"}
 FEW = {"corruptions": ("fog",), "severities": (2,), "limit": 20, "quiet": True, "device": "cpu"}
 DIGITS = [str(n) for n in range(10)]
 
@@ -72,7 +73,7 @@ def test_a_run_folder_brings_data_preprocessing_and_place(run_folder, capsys):
     assert results.model["source"] == str(folder)
     assert results.data["name"] == "digits"
     assert results.data["label"] == "digits (demonstration, not evidence)"
-    assert results.preprocessing == {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "size": None}
+    assert results.preprocessing == {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], **OWN}
     assert results.data["limit"] == 20
     printed = capsys.readouterr().out
     assert f"{100 * results.clean_error:.1f}" in printed
@@ -117,7 +118,8 @@ def test_notes_and_options_set_the_preprocessing(model, tmp_path):
     )
     assert evaluated(noted, data="digits", **FEW).preprocessing["mean"] == [0.1, 0.2, 0.3]
     given = evaluated(noted, data="digits", mean=(0.5, 0.5, 0.5), std=(0.1, 0.1, 0.1), output="other", **FEW)
-    assert given.preprocessing == {"mean": [0.5] * 3, "std": [0.1] * 3, "size": None}
+    why = "mean and std as asked, size the network's own"
+    assert given.preprocessing == {"mean": [0.5] * 3, "std": [0.1] * 3, "size": None, "from": why}
 
 
 def test_a_library_network_with_its_published_weights(monkeypatch, tmp_path):
@@ -248,14 +250,17 @@ def test_the_command_line_reaches_every_parameter(run_folder, capsys):
     folder, _ = run_folder
     words = "--data digits --corruptions noise fog --severities 1 5 --scale tiny --seed 3 --batch_size 8"
     words += " --workers 0 --device cpu --limit 12 --output out --label mine --channels_last --quiet"
-    words += " --mean .1 .2 .3 --std .4 .5 .6"
+    words += " --mean .1 .2 .3 --std .4 .5 .6 --size 40 48 --resize 20 --crop 16"
     assert main(["evaluate", str(folder), *words.split()]) == 0
     results = Results.load("out")
     assert list(results.corrupted) == ["gaussian_noise", "shot_noise", "impulse_noise", "fog"]
     assert list(results.corrupted["fog"]) == [1, 5]
     assert (results.corruption["scale"], results.corruption["seed"]) == ("tiny", 3)
     assert (results.data["limit"], results.label) == (12, "mine")
-    assert results.preprocessing == {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "size": None}
+    given = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "size": [40, 48]}
+    assert results.preprocessing == {**given, "from": "as asked"}
+    assert results.data["framing"] == {"resize": 20, "crop": 16}
+    assert "network input: 40 x 48 px, mean 0.1 0.2 0.3, std 0.4 0.5 0.6: as asked" in capsys.readouterr().out
 
 
 def test_help_explains_every_option(capsys):
@@ -298,3 +303,19 @@ def test_quality_and_precision_from_the_command_line(run_folder, capsys):
     results = Results.load(run_folder[0])
     assert (results.corruption["jpeg_quality"], results.precision) == (85, "bf16")
     assert "seed 0, JPEG quality 85" in capsys.readouterr().out
+
+
+def test_what_nothing_says_of_a_file_of_weights_is_assumed_aloud(tmp_path):
+    torch.save(create_model("timm:resnet10t", num_classes=10).state_dict(), tmp_path / "w.pth.tar")
+    with pytest.warns(UserWarning, match="ResNet has 10 outputs, other than the weights"):
+        results = evaluated("timm:resnet10t", weights=str(tmp_path / "w.pth.tar"), data="digits", **FEW)
+    assert results.preprocessing["size"] is None
+    (tmp_path / "mine.py").write_text(
+        "from torch.nn import *\ndef build():\n    return Sequential(Flatten(), Linear(3 * 40 * 40, 10))"
+    )
+    with (
+        pytest.warns(UserWarning, match="nothing says what size, mean and std build was trained with"),
+        pytest.raises(InputError, match=r"build does not take images of \(3, 32, 32\).*--size"),
+    ):
+        evaluated("mine.py:build", data="digits", **FEW)
+    assert evaluated("mine.py:build", data="digits", size=(40,), **FEW).preprocessing["size"] == [40, 40]

@@ -85,7 +85,12 @@ def test_what_is_recorded(network, split, corruptor, tmp_path):
     assert results.model["label"] == "small pp3 seed 7"
     assert results.model["parameters"] == sum(p.numel() for p in network.parameters())
     assert len(results.model["weights_sha256"]) == 64
-    assert results.preprocessing == {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "size": [48, 48]}
+    assert results.preprocessing == {
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.4, 0.5, 0.6],
+        "size": [48, 48],
+        "from": "as asked",
+    }
     assert results.corruption["scale"] == "cifar"
     assert results.corruption["seed"] == 3
     assert results.data["images"] == 53
@@ -394,7 +399,8 @@ def test_an_output_that_cannot_be_written_stops_before_computing(network, split,
 
 def test_the_models_own_preprocessing_is_used(network, split, corruptor):
     plain = run(network, split, preprocessing=None, corruptions=())
-    assert plain.preprocessing == {"mean": [0.0] * 3, "std": [1.0] * 3, "size": None}
+    assumed = "none known: images as they are, in [0, 1] (assumed)"
+    assert plain.preprocessing == {"mean": [0.0] * 3, "std": [1.0] * 3, "size": None, "from": assumed}
     network.pretrained_cfg = {
         "url": "x",
         "mean": (0.5, 0.4, 0.3),
@@ -402,7 +408,8 @@ def test_the_models_own_preprocessing_is_used(network, split, corruptor):
         "input_size": (3, 40, 40),
     }
     own = run(network, split, preprocessing=None, corruptions=())
-    assert own.preprocessing == {"mean": [0.5, 0.4, 0.3], "std": [0.2] * 3, "size": [40, 40]}
+    assumed = {"from": "of its configuration (assumed)"}
+    assert own.preprocessing == {"mean": [0.5, 0.4, 0.3], "std": [0.2] * 3, "size": [40, 40], **assumed}
     given = run(
         network, split, preprocessing=Preprocessing((0.5, 0.4, 0.3), (0.2, 0.2, 0.2), 40), corruptions=()
     )
@@ -425,6 +432,7 @@ def test_the_real_corruptions_all_fifteen(network, split):
             network, split, limit=10, severities=(1, 5), progress=False, preprocessing=Preprocessing()
         )
         again = evaluate(network, split, limit=10, severities=(1, 5), batch_size=3, progress=False)
+        again.preprocessing["from"] = "as asked"
     assert tuple(results.corrupted) == CORRUPTIONS
     assert timeless(results.to_json()) == timeless(again.to_json())
     with pytest.raises(InputError, match="lacks severity 2, 3, 4"):

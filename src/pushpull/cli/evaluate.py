@@ -119,6 +119,14 @@ def _name(spec: NetworkSpec) -> str:
     return "-".join(filter(None, (re.sub(r"[^\w.]+", "-", name).strip("-"), spec.stem)))
 
 
+def preprocessing_text(results: Results) -> str:
+    """Return what the network's images went through, and who says so."""
+    said = results.preprocessing
+    mean, std = (" ".join(f"{value:.3g}" for value in said[key]) for key in ("mean", "std"))
+    height, width = said["size"] or results.data["image_size"]
+    return f"{height} x {width} px, mean {mean}, std {std}: {said.get('from', 'not said')}"
+
+
 def _summary(results: Results) -> str:
     """Return the errors as lines of text, in percent."""
     data, corruption = results.data, results.corruption
@@ -132,6 +140,7 @@ def _summary(results: Results) -> str:
     lines = [f"{results.model['label']} on {data['label']}: error in percent, {data['images']} images{how}"]
     if data.get("logits"):
         lines.append(f"  logits of the data's {len(data['classes'])} classes: {data['logits']}")
+    lines.append(f"  network input: {preprocessing_text(results)}")
     if results.clean is not None:
         lines.append(f"  {'clean':18} {100 * results.clean_error:5.1f}")
     for name, by_severity in results.corrupted.items():

@@ -170,7 +170,8 @@ class Preprocessing:
 
 
 def _height_width(size: Any) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = (size,) if isinstance(size, int) else tuple(size)
+    pair = pair * 2 if len(pair) == 1 else pair
     if len(pair) != 2:
         raise InputError(
             f"size={size!r} is not (height, width) in pixels; give two integers, or one for a square"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -45,6 +45,10 @@ class EvaluationOptions:
         mean: Red, green and blue mean that the model expects its images, in [0, 1], to be normalised with. By
             default what the model brings, else 0 0 0.
         std: Likewise the standard deviations. By default what the model brings, else 1 1 1.
+        size: Side, or height and width, in pixels that the model gets its images in, after the corruption. By
+            default what the model brings, else as they are.
+        resize: Shorter side in pixels that images are brought to first. By default the data's.
+        crop: Side in pixels of the square that is kept of the middle after that. By default the data's.
         limit: Evaluate at most so many images, the same share of every class, always the same ones.
         batch_size: Images at a time; does not change results.
         workers: Processes that decode images which do not fit in memory.
@@ -75,6 +79,9 @@ class EvaluationOptions:
     jpeg_quality: int | None = None
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+    size: Sequence[int] | int | None = None
+    resize: int | None = None
+    crop: int | None = None
     limit: int | None = None
     batch_size: int = 256
     workers: int = 0
@@ -129,20 +136,27 @@ class EvaluationOptions:
 
         return call
 
-    def preprocessing(self, own: Preprocessing | None, model: nn.Module) -> Preprocessing:
-        """Return what is done to images before the network: as asked, else `own`, else only [0, 1]."""
+    def preprocessing(
+        self, own: Preprocessing | None, model: nn.Module, why: str = "the network's own"
+    ) -> tuple[Preprocessing, str]:
+        """Return what is done to images before the network: as asked, `own`, or a guess; and who says so."""
         if own is not None and not isinstance(own, Preprocessing):
             raise InputError(
                 f"preprocessing={own!r} is not one; give pushpull.Preprocessing(mean, std, size)"
             )
-        if self.mean is not None and self.std is not None:
-            return Preprocessing(tuple(self.mean), tuple(self.std))  # type: ignore[arg-type]
-        if own is not None:
-            return own
-        # It brings torchvision and timm, which a network that comes with its preprocessing does not need.
-        from pushpull.models import model_preprocessing
+        asked: dict[str, Any] = {} if self.mean is None else {"mean": self.mean, "std": self.std}
+        if self.size is not None:
+            asked["size"] = self.size
+        if own is None:
+            # It brings torchvision and timm, which `--help` does not need.
+            from pushpull.models.network import assumed_preprocessing
 
-        return model_preprocessing(model) or Preprocessing()
+            own, why = assumed_preprocessing(model, warn=len(asked) < 3)
+        if len(asked) == 3 or "size" in asked:
+            why = "as asked" if len(asked) == 3 else f"size as asked, mean and std {why}"
+        elif asked:
+            why = f"mean and std as asked, size {why}"
+        return replace(own, **asked), why
 
     def chosen_device(self, model: nn.Module) -> torch.device:
         """Return the device to run on: as asked, else where the model is.

@@ -47,8 +47,8 @@ _SECTIONS: dict[str, dict[str, Any]] = {
         "sha256?": str,
         "logits?": str | None,
     },
-    # What the network's images were normalised with; `size` null: not resized.
-    "preprocessing": {"mean": list[float], "std": list[float], "size": list[int] | int | None},
+    # What the network's images were normalised with; `size` null: not resized; `from`: who says so.
+    "preprocessing": {"mean": list[float], "std": list[float], "size": list[int] | int | None, "from?": str},
     # Which constants and random numbers the corruptions had; a set on disk has its own (seed null), and
     # `name`, `layout` and `files` (digests); `jpeg_quality` is of images made in memory.
     "corruption": {

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pushpull.data import Batch, Framing, Preprocessing
-from pushpull.errors import InputError, integer
+from pushpull.errors import InputError, integer, one_line
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.conditions import Conditions, Pair, check_skipped, open_conditions
 from pushpull.evaluation.continuing import continued, model_digest, package_versions
@@ -29,7 +29,7 @@ from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, on_all_ra
 from pushpull.evaluation.results import Condition, Info, Results, results_path
 from pushpull.evaluation.tally import Tally
 from pushpull.files import writable_folder
-from pushpull.models.network import Network
+from pushpull.models.network import Network, unwrapped
 
 
 def evaluate(
@@ -82,9 +82,18 @@ def evaluate(
     device = options.chosen_device(network.model)
     if data is None and options.corrupted is None:
         data = network.data
+    if framing is None and (options.resize, options.crop) != (None, None):
+        framing = Framing(options.resize, options.crop)
     wanted, images, conditions = open_conditions(options, data, framing, device)
-    fitting = options.preprocessing(preprocessing or network.preprocessing, network.model)
-    run = _Run(network, images, conditions, options, device, fitting)
+    given = "as asked" if preprocessing is not None else "the network's own"
+    fitting = options.preprocessing(preprocessing or network.preprocessing, network.model, given)
+    if isinstance(model, Network) and fitting[1].startswith("none known"):
+        warnings.warn(
+            f"nothing says what size, mean and std {network.name} was trained with: it gets the images as "
+            f"they are, {images.size[0]} x {images.size[1]} px in [0, 1]; else give --size, --mean and --std",
+            stacklevel=2,
+        )
+    run = _Run(network, images, conditions, options, device, *fitting)
     fresh = run.fresh_results()
     results = from_first_rank(
         lambda: fresh if path is None else continued(fresh, path, overwrite=options.overwrite)
@@ -116,6 +125,8 @@ def _network(model: nn.Module | Network, changes: dict[str, Any]) -> Network:
     network = model if isinstance(model, Network) else Network(model, type(model).__name__)
     if not isinstance(network.model, nn.Module):
         raise InputError(f"the model is a {type(model).__name__}, not a torch.nn.Module; wrap it in one")
+    if network is not model:
+        network = replace(network, name=type(unwrapped(network.model)).__name__)
     said = {field: changes.pop(key) for key, field in _OF_NETWORK.items() if key in changes}
     said = {field: value for field, value in said.items() if value is not None}
     if "seed" in said:
@@ -147,9 +158,10 @@ class _Run:
         options: EvaluationOptions,
         device: torch.device,
         preprocessing: Preprocessing,
+        why: str,
     ) -> None:
         self.network, self.images, self.conditions = network, images, conditions
-        self.options, self.device, self.preprocessing = options, device, preprocessing
+        self.options, self.device, self.preprocessing, self.why = options, device, preprocessing, why
         self.outputs = Outputs(None if images.classes is None else images.split.classes, network.classes)
         self.highest_label = int(images.split.labels.max())
 
@@ -168,7 +180,7 @@ class _Run:
                 "weights_sha256": model_digest(network.model),
             },
             data=self.images.info,
-            preprocessing=self.preprocessing.to_dict(),
+            preprocessing={**self.preprocessing.to_dict(), "from": self.why},
             corruption=self.conditions.info(),
             versions=package_versions(),
             device=device_text(self.device),
@@ -241,7 +253,7 @@ class _Run:
 
         for images, labels in prepared(self.conditions.batches(pair), network_input, self.device):
             with torch.inference_mode():
-                logits = self.outputs.take(call(images), len(images), self.highest_label)
+                logits = self.outputs.take(self._answer(call, images), len(images), self.highest_label)
                 tally = tally or Tally(logits.shape[1], logits.device)
                 tally.add(logits, labels.to(logits.device))
             if bar:
@@ -249,3 +261,17 @@ class _Run:
         if tally is None:
             raise InputError(f"{self.images.info['label']}: no image could be read; give readable images")
         return tally
+
+    def _answer(self, call: Callable[[Tensor], Any], images: Tensor) -> Any:
+        """Return what the network makes of a batch; what it does not take becomes one line."""
+        try:
+            return call(images)
+        except InputError:
+            raise
+        except torch.OutOfMemoryError as error:
+            raise InputError(f"{one_line(error)}; give a smaller batch_size (--batch_size)") from error
+        except Exception as error:  # a network of anybody's may raise anything
+            raise InputError(
+                f"{self.network.name} does not take images of {tuple(images.shape[1:])} ({one_line(error)}); "
+                "give the size that it takes (--size), or a network for colour images"
+            ) from error

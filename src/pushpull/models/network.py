@@ -163,8 +163,10 @@ class NetworkSpec:
         style: Any = self.input_style or notes.get("input_style") or default_input_style(name, side_px)
         known = json.loads(notes.get("classes", "null"))
         preprocessing = json.loads(notes.get("preprocessing", "null"))
+        own = Preprocessing.from_dict(preprocessing) if preprocessing else None
         if file is None:
             model = _published(name, stem)
+            own = model_preprocessing(model, published=True)
         else:
             config = ModelConfig(name, stem, style, alpha=json.loads(notes.get("alpha", "null")))
             model = _with_weights(config, known or classes, file)
@@ -174,7 +176,7 @@ class NetworkSpec:
             stem=stem,
             source=file or name,
             classes=known,
-            preprocessing=Preprocessing.from_dict(preprocessing) if preprocessing else None,
+            preprocessing=own,
             input_style=style,
         )
 
@@ -328,7 +330,7 @@ def model_preprocessing(model: nn.Module, *, published: bool = False) -> Preproc
     )
 
 
-def assumed_preprocessing(model: nn.Module) -> tuple[Preprocessing, str]:
+def assumed_preprocessing(model: nn.Module, *, warn: bool = True) -> tuple[Preprocessing, str]:
     """Return what a network is taken to expect of images where nobody says it, and why; a guess may warn.
 
     Its configuration counts where it has the outputs of the weights that this describes. Without one, images
@@ -337,7 +339,7 @@ def assumed_preprocessing(model: nn.Module) -> tuple[Preprocessing, str]:
     found, noted = model_preprocessing(model), model_preprocessing(model, published=True)
     inner = unwrapped(model)
     kind = type(inner).__name__
-    if found is None and noted is not None:
+    if found is None and noted is not None and warn:
         warnings.warn(
             f"{kind} has {inner.num_classes} outputs, other than the weights that its configuration is of ("
             f"{noted}): it gets the images as they are, in [0, 1]; if it was trained otherwise, give "
@@ -346,8 +348,10 @@ def assumed_preprocessing(model: nn.Module) -> tuple[Preprocessing, str]:
         )
     if found is None:
         return Preprocessing(), "none known: images as they are, in [0, 1] (assumed)"
-    if not type(inner).__module__.startswith(_LIBRARY_MODULES) and any(
-        getattr(child, "pretrained_cfg", None) is not None for child in inner.children()
+    if (
+        warn
+        and not type(inner).__module__.startswith(_LIBRARY_MODULES)
+        and any(getattr(child, "pretrained_cfg", None) is not None for child in inner.children())
     ):
         warnings.warn(
             f"{kind} wraps a network and carries its configuration: images are normalised by that before it; "

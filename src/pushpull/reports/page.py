@@ -130,5 +130,6 @@ def _method_facts(row: Row) -> dict[str, str]:
         "set against the baseline": row.pairing,
         "normalisation": f"mean {mean}; std {std}",
         "resized to": "not resized" if size is None else str(size),
+        "size and normalisation are": row.preprocessing.get("from", "not said"),
         "versions": ", ".join(versions),
     }
