@@ -1,3 +1,4 @@
+import os
 import sys
 
 import pytest
@@ -109,3 +110,41 @@ def test_names_that_are_not_utf8_are_refused(tmp_path, name):
     (tmp_path / ("dog" if "/" not in name else "cat/000.png")).rename(tmp_path / name)
     with pytest.raises(InputError, match=r"caf\\udce9.*' is not UTF-8.*; rename it"):
         load_folder(tmp_path)
+
+
+def test_what_lies_about_in_folders_is_left_out_and_counted(tmp_path):
+    root = image_folder(tmp_path, {"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
+    image_folder(root, {"train/a/.ipynb_checkpoints": 1, "val/b/@eaDir/0.png": 1, "val/__MACOSX": 1})
+    (root / "train" / "backup").mkdir()
+    raw = load_folder(root)
+    assert raw.classes == ["a", "b"]
+    assert [len(split) for split in raw.splits.values()] == [4, 2]
+    assert raw.remarks == ["left out: 1 x empty class folder, 2 x hidden or thumbnail folder"]
+
+
+def test_links_are_followed_once_and_never_back(tmp_path):
+    root = image_folder(tmp_path / "set", {"train/a": 2, "train/b": 3, "val/a": 1})
+    elsewhere = image_folder(tmp_path / "elsewhere", {"more": 4, "more/deeper": 1})
+    (root / "train" / "a" / "loop").symlink_to(root / "train" / "a")
+    (root / "train" / "a" / "up").symlink_to("..")
+    (root / "train" / "b" / "split").symlink_to(root / "val")
+    (root / "train" / "b" / "top").symlink_to("/")
+    (root / "train" / "c").symlink_to(root / "train" / "b")
+    (root / "train" / "d").symlink_to(elsewhere / "more")
+    (root / "train" / "d2").symlink_to(elsewhere / "more")
+    (elsewhere / "more" / "back").symlink_to(elsewhere / "more")
+    raw = load_folder(root)
+    assert raw.classes == ["a", "b", "d"]
+    assert raw.splits["train"].labels.bincount().tolist() == [2, 3, 5]
+    assert raw.remarks == ["left out: 7 x link to a folder that is there already"]
+
+
+def test_names_of_images_that_are_no_files(tmp_path):
+    root = image_folder(tmp_path, {"a": 1, "b": 1})
+    os.mkfifo(root / "a" / "pipe.png")
+    (root / "a" / "endless.png").symlink_to("/dev/zero")
+    (root / "b" / "gone.png").symlink_to("nowhere.png")
+    (root / "b" / "linked.png").symlink_to(root / "a" / "000.png")
+    raw = load_folder(root)
+    assert names(raw.splits["test"]) == [["a", "000.png"], ["b", "000.png"], ["b", "linked.png"]]
+    assert raw.remarks == ["left out: 3 x name of an image that is no file"]

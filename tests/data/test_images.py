@@ -1,5 +1,6 @@
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -132,3 +133,24 @@ def test_reading_a_table_does_not_decode_other_rows():
     assert split.image(1).getpixel((0, 0)) == (1, 1, 1)
     with pytest.raises(InputError, match="made test row 0 is not a readable image"):
         split.image(0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0.9, 1.6]), r"labels of test are torch.float32 \(0.9, 1.6, ...\); give whole numbers"),
+        (["cat", "dog"], "labels of test are no whole numbers"),
+        ([0, 10**6], "test has the label 1000000 for 2 images"),
+        ([0, 10**30], "labels of test are no whole numbers"),
+        (np.array([1, 2**63 + 1], dtype=np.uint64), r"reach beyond 2\*\*63"),
+    ],
+)
+def test_labels_that_are_no_numbers_of_classes(labels, message):
+    with pytest.raises(InputError, match=message):
+        ImageSplit.from_tensors(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), labels)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "uint64", "int8", "bool"])
+def test_labels_of_every_integer_type(kind):
+    found = ImageSplit.from_tensors(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), np.array([1, 0], dtype=kind))
+    assert (found.labels.dtype, found.labels.tolist(), found.classes) == (torch.int64, [1, 0], ["0", "1"])

@@ -10,11 +10,12 @@ from pushpull.data import tables
 from pushpull.data.tables import find_parquet, load_parquet
 from pushpull.errors import InputError
 
+IMAGE_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 ROWS = table([0, 1], ["cat", "dog"])
 
 
 def load(root):
-    return load_parquet(find_parquet(root), "made")
+    return load_parquet(find_parquet(root), root)
 
 
 def test_one_file_a_split_and_the_names_of_the_classes(tmp_path):
@@ -22,7 +23,7 @@ def test_one_file_a_split_and_the_names_of_the_classes(tmp_path):
     assert raw.classes == ["cat", "dog"]
     assert raw.splits["train"].labels.tolist() == [1, 0, 1]
     assert raw.splits["train"].image(2).getpixel((0, 0)) == (2, 2, 2)
-    assert raw.splits["test"].image_name(1) == "made test row 1 (1.png)"
+    assert raw.splits["test"].image_name(1) == f"{tmp_path} test row 1 (1.png)"
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_labels_beyond_the_names(tmp_path):
 
 
 def test_splits_with_other_class_names(tmp_path):
-    with pytest.raises(InputError, match="the test split of made has other class names"):
+    with pytest.raises(InputError, match=r"the test split of .* has other class names"):
         load(parquet_folder(tmp_path, {"train": ROWS, "test": table([0, 1], ["dog", "cat"])}))
 
 
@@ -167,3 +168,103 @@ def test_missing_labels_are_marked(tmp_path):
     features = {"img": Value("binary"), "label": Value("int64")}
     raw = columns(tmp_path, {"img": IMAGES, "label": [None, 1]}, features)
     assert raw.splits["train"].labels.tolist() == [-1, 1]
+
+
+def labelled(root, **columns):
+    """A table with these columns of labels, each (type, values)."""
+    count = len(next(iter(columns.values()))[1])
+    rows = {"img": [{"bytes": encoded(picture(row)), "path": None} for row in range(count)]}
+    features = {"img": ImageFeature(decode=False)} | {
+        name: Value(kind) for name, (kind, _) in columns.items()
+    }
+    rows |= {name: values for name, (_, values) in columns.items()}
+    return parquet_folder(root, {"test": Dataset.from_dict(rows, features=Features(features))})
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_labels_of_every_integer_type(tmp_path, kind):
+    raw = load(labelled(tmp_path, label=(kind, [0, 2, 1])))
+    assert raw.classes == ["0", "1", "2"]
+    assert raw.splits["test"].labels.tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "classes", "labels"),
+    [
+        ("string", ["dog", "cat", "dog"], ["cat", "dog"], [1, 0, 1]),
+        ("large_string", ["10", "2", "2"], ["10", "2"], [0, 1, 1]),
+        ("bool", [True, False, True], ["False", "True"], [1, 0, 1]),
+    ],
+)
+def test_labels_that_are_words(tmp_path, kind, values, classes, labels):
+    raw = load(labelled(tmp_path, label=(kind, values)))
+    assert raw.classes == classes
+    assert raw.splits["test"].labels.tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        ("float32", [0.9, 1.6], r"column 'label' of .* holds float32, no labels; labels are whole numbers"),
+        ("timestamp[s]", [0, 1], r"holds timestamp\[ms\], no labels"),
+        ("int64", [0, 1_000_000], r"has the label 1000000 for 2 images; number the classes"),
+        ("int64", [0, 2**62], r"has the label 4611686018427387904 for 2 images"),
+        ("int64", [0, -2], r"has the label -2"),
+    ],
+)
+def test_labels_that_are_none(tmp_path, kind, values, message):
+    with pytest.raises(InputError, match=message):
+        load(labelled(tmp_path, label=(kind, values)))
+
+
+def test_other_types_and_words_in_another_split(tmp_path):
+    labelled(tmp_path, label=("uint8", [0, 1])).joinpath("test.parquet").rename(tmp_path / "train.parquet")
+    raw = load(labelled(tmp_path, label=("int64", [1, 0])))
+    assert {name: split.labels.tolist() for name, split in raw.splits.items()} == {
+        "train": [0, 1],
+        "test": [1, 0],
+    }
+    labelled(tmp_path, label=("string", ["a", "b"])).joinpath("test.parquet").rename(
+        tmp_path / "train.parquet"
+    )
+    labelled(tmp_path, label=("string", ["a", "c"]))
+    with pytest.raises(InputError, match=r"test has the class 'c', which the first split does not have"):
+        load(tmp_path)
+
+
+def test_the_plain_column_of_labels_wins_and_an_option_names_another(tmp_path):
+    columns = {"label": ("int64", [0, 1, 0]), "target": ("int64", [2, 1, 0]), "score": ("float32", [0, 1, 2])}
+    root = labelled(tmp_path, **columns)
+    raw = load(root)
+    assert raw.splits["test"].labels.tolist() == [0, 1, 0]
+    assert raw.remarks == ["labels from 'label', the plain one of label (2 classes), target (3 classes)"]
+    other = load_parquet(find_parquet(root), root, "target")
+    assert (other.splits["test"].labels.tolist(), other.remarks) == ([2, 1, 0], [])
+    with pytest.raises(InputError, match=r"label_column='targt' is not one of.*did you mean 'target'"):
+        load_parquet(find_parquet(root), root, "targt")
+    with pytest.raises(InputError, match=r"column 'score' of .* holds float32, no labels"):
+        load_parquet(find_parquet(root), root, "score")
+
+
+def of_paths(root, *paths):
+    """A table that names files; written without `datasets`, which would put their content into it."""
+    images = pa.array([{"bytes": None, "path": str(path)} for path in paths], IMAGE_TYPE)
+    (root / "data").mkdir(exist_ok=True)
+    pq.write_table(pa.table({"image": images, "label": [0] * len(paths)}), root / "data" / "test.parquet")
+    return load(root)
+
+
+def test_images_beside_their_table_by_path(tmp_path):
+    (tmp_path / "data" / "in").mkdir(parents=True)
+    (tmp_path / "data" / "in" / "1.png").write_bytes(encoded(picture(7)))
+    raw = of_paths(tmp_path, "in/1.png", tmp_path / "data/in/1.png", "../data/in/1.png")
+    assert [raw.splits["test"].image(row).getpixel((0, 0)) for row in range(3)] == [(7, 7, 7)] * 3
+
+
+def test_paths_that_leave_the_folder_of_the_data_are_refused(tmp_path):
+    (tmp_path / "secret.png").write_bytes(encoded(picture(7)))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link.png").symlink_to(tmp_path / "secret.png")
+    for path in (tmp_path / "secret.png", "../../secret.png", "../link.png", "a\0b.png"):
+        with pytest.raises(InputError, match=r"test row 0 names the file .*, which is not in .*set"):
+            of_paths(tmp_path / "set", path).splits["test"].image(0)

@@ -28,6 +28,7 @@ def evaluate_command(
     model_name: str | None = None,
     stem: str | None = None,
     input_style: str | None = None,
+    label_column: str | None = None,
 ) -> Results:
     """Measure a model's error on clean and corrupted images; a killed one continues where it was.
 
@@ -45,6 +46,8 @@ def evaluate_command(
             weights say, else plain.
         input_style: imagenet or cifar, for names of ours. By default what the weights say, else cifar for
             images of up to 64 pixels.
+        label_column: The column of a table that has the labels. By default the one called label, else the one
+            with the most classes.
         options: What is measured, and how.
 
     Returns:
@@ -55,7 +58,7 @@ def evaluate_command(
     """
     spec = NetworkSpec(model, weights, model_name, stem, input_style)
     path = writable_results_path(options.output or (model if spec.is_run else f"runs/evaluate-{_name(spec)}"))
-    network, splits = _opened(spec, data, classes, options.corrupted)
+    network, splits = _opened(spec, data, classes, label_column, options.corrupted)
     options = replace(options, device=options.device or "auto", output=str(path))
     results = evaluate(network, splits, options)
     print(_summary(results))
@@ -64,25 +67,27 @@ def evaluate_command(
 
 
 def _opened(
-    spec: NetworkSpec, data: str | None, classes: str | None, corrupted: str | None
+    spec: NetworkSpec, data: str | None, classes: str | None, label_column: str | None, corrupted: str | None
 ) -> tuple[Network, DataSplits | None]:
     """Return the network and its data; what can be refused without reading the data is refused first."""
     if spec.is_run:
         network = load_run(spec.spec)
         config = network.data if data is None else DataConfig(name=data)
         assert config is not None
-        splits = _loaded(config if classes is None else replace(config, classes=classes))
+        config = config if classes is None else replace(config, classes=classes)
+        splits = _loaded(config if label_column is None else replace(config, label_column=label_column))
         _check_classes(network, splits.classes, splits.label)
         return network, splits
     if data is not None:
-        splits = _loaded(DataConfig(name=data, classes=classes))
+        splits = _loaded(DataConfig(name=data, classes=classes, label_column=label_column))
         network = spec.load(splits.classes, max(splits.image_size or (224,)))
         _check_classes(network, splits.classes, splits.label)
         return network, splits
     if corrupted is None:
         raise InputError(f"--data is missing: {spec.spec} is not a run folder, which would bring its own")
-    if classes is not None:
-        raise InputError("--classes goes with --data, which is not given; add it, or leave --classes out")
+    if classes is not None or label_column is not None:
+        option = "--label_column" if classes is None else "--classes"
+        raise InputError(f"{option} goes with --data, which is not given; add it, or leave {option} out")
     published = open_published(corrupted)
     name, severities = next(iter(published.severities.items()))
     split = published.split(name, severities[0])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -21,6 +22,8 @@ _EXTENSIONS = frozenset(
     f".{name}"
     for name in "jpg jpeg jpe jp2 png bmp gif webp tif tiff ppm pgm pbm".split()  # noqa: SIM905
 )
+# What file servers and systems put beside people's files: thumbnails, trash, resource forks.
+_OF_SERVERS = frozenset(("@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "__MACOSX", "lost+found"))
 _IMAGES = "images"
 LAYOUT = "train/, val/ and test/ with a folder of images for each class, or only folders of classes"
 
@@ -44,7 +47,8 @@ def load_folder(root: Path) -> RawData:
         InputError: no images, images outside class folders, a class that train/ does not have.
     """
     folders, remarks = _split_folders(root)
-    members = {split: _members(path) for split, path in folders.items()}
+    left: Counter[str] = Counter()
+    members = {split: _members(path, left) for split, path in folders.items()}
     # Tiny ImageNet's test images lie in test/images/.
     if "test" in members and set(members["test"]) <= {_IMAGES} and len(members) > 1:
         remarks.append(f"{folders['test'].name}/ has no class folders: unlabelled, not used")
@@ -54,6 +58,11 @@ def load_folder(root: Path) -> RawData:
             raise InputError(
                 f"{folders[split]} has no images in class folders and no parquet files; give {LAYOUT}"
             )
+    for found in members.values():
+        empty = [label for label, files in found.items() if not files]
+        left["empty class folder"] += len(empty)
+        for label in empty:
+            del found[label]
     classes = in_class_order(members["train"] if "train" in members else set().union(*members.values()))
     splits = {}
     for split, found in members.items():
@@ -64,10 +73,11 @@ def load_folder(root: Path) -> RawData:
                 f"rename or remove it ({len(classes)} classes: {', '.join(classes[:4])} ...)"
             )
         splits[split] = folder_split(split, found, classes)
-    return RawData(classes, splits, remarks)
+    counts = ", ".join(f"{count} x {kind}" for kind, count in sorted(left.items()) if count)
+    return RawData(classes, splits, [*remarks, f"left out: {counts}"] if counts else remarks)
 
 
-def _members(folder: Path) -> dict[str, list[str]]:
+def _members(folder: Path, left: Counter[str]) -> dict[str, list[str]]:
     """Return class -> image paths of a split: by class folders, or by Tiny ImageNet's list.
 
     Raises:
@@ -75,7 +85,7 @@ def _members(folder: Path) -> dict[str, list[str]]:
     """
     listed = folder / "val_annotations.txt"
     if not listed.is_file():
-        return class_folders(folder)
+        return class_folders(folder, left)
     found: dict[str, list[str]] = {}
     for line in listed.read_text(encoding="utf-8").splitlines():
         file, *rest = line.split("\t")
@@ -104,11 +114,17 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     return {split: folders[split] for split in SPLITS if split in folders}, remarks
 
 
+def is_image_name(path: str) -> bool:
+    """Whether a file of this name or path is taken for an image: by its ending; no hidden file is."""
+    name = os.path.basename(path)
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in _EXTENSIONS
+
+
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, by name; not those that begin with a dot."""
+    """Return the folders in a folder, by name; not those that begin with a dot, or that file servers make."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    return [folder / name for name in sorted(names)]
+    return [folder / name for name in sorted(names) if name not in _OF_SERVERS]
 
 
 def in_class_order(names: Iterable[str]) -> list[str]:
@@ -118,20 +134,28 @@ def in_class_order(names: Iterable[str]) -> list[str]:
     return by_number if sorted(by_number) == ordered else ordered
 
 
-def class_folders(folder: Path) -> dict[str, list[str]]:
+def class_folders(folder: Path, left: Counter[str] | None = None) -> dict[str, list[str]]:
     """Return class -> image paths, sorted, in folders at any depth below the class's.
+
+    Only regular files, and links to such. A link to a folder is followed where that lies outside of `folder`
+    and was not met before; hidden folders and those of file servers are not entered.
+
+    Args:
+        folder: with a folder for each class.
+        left: what was left out is counted here, by kind.
 
     Raises:
         InputError: a name that is not UTF-8.
     """
+    left = Counter() if left is None else left
+    home = os.path.realpath(folder.parent if split_called(folder.name) else folder)
+    met: set[str] = set()
     found: dict[str, list[str]] = {}
     for child in subfolders(folder):
-        found[child.name] = sorted(
-            os.path.join(place, name)
-            for place, _, names in os.walk(child, followlinks=True)
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _EXTENSIONS
-        )
+        if child.is_symlink() and _leads_back(child, home, met):
+            left["link to a folder that is there already"] += 1
+            continue
+        found[child.name] = sorted(_images(child, home, met, left))
         for path in (str(child), *found[child.name]):
             try:
                 path.encode()
@@ -140,6 +164,34 @@ def class_folders(folder: Path) -> dict[str, list[str]]:
                     f"{path!a} is not UTF-8, as names of files and classes must be; rename it"
                 ) from None
     return found
+
+
+def _images(folder: Path | str, home: str, met: set[str], left: Counter[str]) -> Iterator[str]:
+    """Yield the paths of the image files in a folder and below it."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name.startswith(".") or entry.name in _OF_SERVERS:
+                    left["hidden or thumbnail folder"] += 1
+                elif entry.is_symlink() and _leads_back(entry.path, home, met):
+                    left["link to a folder that is there already"] += 1
+                else:
+                    yield from _images(entry.path, home, met, left)
+            elif is_image_name(entry.name):
+                if entry.is_file():
+                    yield entry.path
+                else:
+                    left["name of an image that is no file"] += 1
+
+
+def _leads_back(link: Path | str, home: str, met: set[str]) -> bool:
+    """Whether a link leads into the data's own folder, around it, or to where one has led before."""
+    real = os.path.realpath(link)
+    within = os.path.commonpath([real, home]) in (real, home)
+    if within or real in met:
+        return True
+    met.add(real)
+    return False
 
 
 def folder_split(name: str, found: Mapping[str, list[str]], classes: list[str]) -> ImageSplit:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from pushpull.data.decode import SkipLimit, UnreadableImageError, decoding_threads, image_size, open_rgb
+from pushpull.data.labels import numbered, whole_labels
 from pushpull.data.preprocessing import Framing, to_tensor
 from pushpull.errors import InputError
 
@@ -66,12 +67,17 @@ class TableSource:
         dataset: a `datasets.Dataset`; memory-mapped or in memory.
         column: the one with the images.
         origin: the split, as an error calls it.
+        root: the folder that paths must not leave; None: the paths were listed here, not read from a file.
+        beside: where relative paths start; None: at the root.
     """
 
-    def __init__(self, dataset: Any, column: str, origin: str) -> None:
+    def __init__(
+        self, dataset: Any, column: str, origin: str, root: Path | None = None, beside: Path | None = None
+    ) -> None:
         # Arrow rows give the stored bytes: no decoder runs, whatever the column's feature type says.
         self._rows = dataset.select_columns([column]).with_format("arrow")
-        self._column, self._origin = column, origin
+        self._column, self._origin, self._root = column, origin, root
+        self._beside = beside or root
 
     def _cell(self, row: int) -> tuple[bytes | Path | None, str]:
         value = self._rows[int(row)].column(self._column)[0].as_py()
@@ -79,8 +85,19 @@ class TableSource:
             return value, f"{self._origin} row {row}"
         content, path = value.get("bytes"), value.get("path")
         if content is None and path:
-            return Path(path), str(path)
+            return self._allowed(path, row), str(path)
         return content, f"{self._origin} row {row}" + (f" ({path})" if path else "")
+
+    def _allowed(self, path: str, row: int) -> Path:
+        if self._root is None or self._beside is None:
+            return Path(path)
+        file = self._beside / path
+        if "\0" in path or not file.resolve().is_relative_to(self._root.resolve()):
+            raise InputError(
+                f"{self._origin} row {row} names the file {path!r}, which is not in {self._root}; "
+                "move it there, or store the image itself (bytes)"
+            )
+        return file
 
     def _content(self, row: int) -> tuple[bytes | Path, str]:
         content, name = self._cell(row)
@@ -171,17 +188,18 @@ class ImageSplit:
         Without `classes` the labels are called "0", "1", ...
 
         Raises:
-            InputError: images not (n, 3, H, W) uint8, labels of another length or outside the classes.
+            InputError: images not (n, 3, H, W) uint8, labels that are no whole numbers, of another length or
+                outside the classes.
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
             raise InputError(
                 f"images are {tuple(images.shape)} {images.dtype}; give (n, 3, H, W) torch.uint8"
             )
-        labels = torch.as_tensor(labels).to(torch.int64).cpu()
+        labels = whole_labels(labels, name)
         if labels.shape != (len(images),):
             raise InputError(f"labels are {tuple(labels.shape)} for {len(images)} images; give one an image")
         if classes is None:
-            classes = [str(number) for number in range(int(labels.max()) + 1 if len(labels) else 0)]
+            classes = numbered(int(labels.max()) if len(labels) else -1, len(labels), name)
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
             raise InputError(
                 f"labels are {int(labels.min())}..{int(labels.max())} for {len(classes)} classes; "

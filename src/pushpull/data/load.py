@@ -15,6 +15,7 @@ from PIL import Image
 from pushpull.data.decode import UnreadableImageError
 from pushpull.data.folder import LAYOUT, SPLITS, load_folder
 from pushpull.data.images import AS_IS, UNLABELLED, ImageSplit, RawData
+from pushpull.data.labels import numbered, whole_labels
 from pushpull.data.preprocessing import Framing
 from pushpull.data.subsets import class_numbers, only_classes, read_class_list, stratified
 from pushpull.data.tables import find_parquet, is_hub_name, load_hub, load_parquet
@@ -96,6 +97,8 @@ class DataConfig:
             decoded; rounded down to whole images.
         memory_limit_gib: a split that takes at most this much decoded stays in memory; a larger one streams.
         label: what tables call the data; by default the last part of its name.
+        label_column: the column of a table that has the labels; by default the one called "label", else the
+            one with the most classes.
 
     Raises:
         InputError: a value out of range.
@@ -109,6 +112,7 @@ class DataConfig:
     unreadable_limit: float = 0.001
     memory_limit_gib: float = 4.0
     label: str | None = None
+    label_column: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -190,7 +194,7 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
             layout, unknown classes, labels missing where they are needed.
     """
     config = DataConfig(name=config) if isinstance(config, str) else config
-    raw = _found(config.name)
+    raw = _found(config.name, config.label_column)
     splits = _labelled(raw, config)
     train, validation, test = _roles(splits, config)
     framing = _default_framing([split for split in (train, validation, test) if split is not None])
@@ -213,7 +217,7 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
     )
 
 
-def _found(name: str) -> RawData:
+def _found(name: str, label_column: str | None) -> RawData:
     path = Path(name).expanduser()
     if name not in SOURCES and not path.exists() and not is_hub_name(name):
         load_installed_plugins()
@@ -222,11 +226,11 @@ def _found(name: str) -> RawData:
         return found if isinstance(found, RawData) else _of_mapping(found, name)
     if path.is_dir():
         files = find_parquet(path)
-        return load_parquet(files, str(path)) if files else load_folder(path)
+        return load_parquet(files, path, label_column) if files else load_folder(path)
     if path.is_file():
         raise InputError(f"{name!r} is a file; give the folder that holds it")
     if is_hub_name(name):
-        return load_hub(name)
+        return load_hub(name, label_column)
     names = ", ".join(map(repr, SOURCES))
     allowed = f"{names}, a folder of parquet files, an image folder ({LAYOUT}), or owner/name of the hub"
     error = MissingFileError if "/" in name else InputError
@@ -241,8 +245,9 @@ def _of_mapping(found: Any, name: str) -> RawData:
         choice(f"split of data set {name!r}", key, (*SPLITS, "classes", "note"))
     parts = {split: found[split] for split in SPLITS if found.get(split) is not None}
     pairs = [part for part in parts.values() if isinstance(part, tuple | list) and len(part) == 2]
-    highest = max((int(torch.as_tensor(labels).max()) for _, labels in pairs if len(labels)), default=-1)
-    classes = found.get("classes") or [str(number) for number in range(highest + 1)]
+    labels = [whole_labels(values, f"data set {name!r}") for _, values in pairs if len(values)]
+    highest = max((int(values.max()) for values in labels), default=-1)
+    classes = found.get("classes") or numbered(highest, sum(map(len, labels)), f"data set {name!r}")
     splits = {split: _as_split(part, split, classes, name) for split, part in parts.items()}
     if not splits:
         raise InputError(f"data set {name!r} has no split; return one of {', '.join(SPLITS)}")

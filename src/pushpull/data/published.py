@@ -320,7 +320,7 @@ def _parquet_split(folder: Path) -> ImageSplit:
     files = find_parquet(folder) if _holds_parquet(folder) else {}
     if not files:
         raise InputError(f"{folder} has no parquet files as the other parts of the set have; fetch it again")
-    split = load_parquet({"test": files.get("test", next(iter(files.values())))}, str(folder)).splits["test"]
+    split = load_parquet({"test": files.get("test", next(iter(files.values())))}, folder).splits["test"]
     if int(split.labels.min()) < 0:
         raise InputError(f"{folder} has images without a label; give a labelled set")
     return split

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from jaxtyping import Int64
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from pushpull.data.folder import SPLITS, split_called
+from pushpull.data.folder import SPLITS, in_class_order, is_image_name, split_called
 from pushpull.data.images import UNLABELLED, ImageSplit, RawData, TableSource
-from pushpull.errors import InputError
+from pushpull.data.labels import numbered
+from pushpull.errors import InputError, choice, one_line
 
 # Up to this size the files are read into memory; above, `load_dataset` makes its memory-mapped copy in its
 # cache, once. CIFAR stays out of the cache, ImageNet out of memory. Order, labels and speed of reading an
@@ -75,13 +77,14 @@ def _complete(files: list[Path]) -> list[Path]:
     return files
 
 
-def load_parquet(files: dict[str, list[Path]], origin: str) -> RawData:
+def load_parquet(files: dict[str, list[Path]], root: Path, label_column: str | None = None) -> RawData:
     """Return the splits in these files; see `tables_to_raw` for what is found in them and raised."""
     tables = {split: _read(paths) for split, paths in files.items()}
     tables = {split: table for split, table in tables.items() if len(table)}
     if not tables:
-        raise InputError(f"{origin} has parquet files without a row; give files with images")
-    return tables_to_raw(tables, origin)
+        raise InputError(f"{root} has parquet files without a row; give files with images")
+    beside = {split: files[split][0].parent for split in tables}
+    return tables_to_raw(tables, str(root), root, label_column, beside)
 
 
 def _read(paths: list[Path]) -> Any:
@@ -107,13 +110,13 @@ def is_hub_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def load_hub(name: str) -> RawData:
+def load_hub(name: str, label_column: str | None = None) -> RawData:
     """Fetch a data set (into the library's cache) and return its splits.
 
     Raises:
         InputError: not there, not reachable, not allowed, or not a table of images with labels.
     """
-    from datasets import load_dataset
+    from datasets import config, load_dataset
 
     path, _, configuration = name.partition(":")
     try:
@@ -128,7 +131,8 @@ def load_hub(name: str) -> RawData:
     tables = {split: found[key] for key in found if (split := split_called(key)) and len(found[key])}
     if not tables:
         raise InputError(f"{name!r} has no train, validation or test split among {', '.join(found)}")
-    raw = tables_to_raw({split: tables[split] for split in SPLITS if split in tables}, name)
+    ordered = {split: tables[split] for split in SPLITS if split in tables}
+    raw = tables_to_raw(ordered, name, Path(config.HF_CACHE_HOME), label_column)
     others = [key for key in found if not split_called(key)]
     if others:
         raw.remarks.append(f"not a split of ours, not used: {', '.join(others)}")
@@ -136,24 +140,36 @@ def load_hub(name: str) -> RawData:
 
 
 _PROBED_ROWS = 8
+# What labels may be stored as: whole numbers, words, yes and no.
+_LABEL_TYPE = re.compile(r"u?int\d+|bool|(large_)?string(_view)?")
+_LABELS_ARE = "labels are whole numbers, words, or True and False"
 _LABEL_NAME = re.compile(r"(.*_)?(labels?|targets?|class|category|y|digit)(_id)?", re.IGNORECASE)
 
 
-def tables_to_raw(tables: dict[str, Any], origin: str) -> RawData:
+def tables_to_raw(
+    tables: dict[str, Any],
+    origin: str,
+    root: Path | None = None,
+    label_column: str | None = None,
+    beside: Mapping[str, Path] | None = None,
+) -> RawData:
     """Return the splits of a data set that is one Hugging Face table per split.
 
     Args:
         tables: "train", "validation", "test" -> `datasets.Dataset`.
         origin: what errors call the data set.
+        root: the folder that paths of images must not leave.
+        label_column: the column with the labels; None: found by name and type.
+        beside: split -> the folder that relative paths of images start from.
 
     Raises:
         InputError: no image or label column, splits that disagree on the classes, labels out of range.
     """
     first = next(iter(tables.values()))
     image, image_remark = _image_column(first, origin)
-    label, label_remark = _label_column(first, origin)
-    known = class_names(first.features[label])
-    labels = {name: _labels(table, label, f"{origin} {name}") for name, table in tables.items()}
+    label, label_remark = _label_column(first, origin, label_column)
+    known = class_names(first.features[label]) or _words(first, label)
+    labels = {name: _labels(table, label, known, f"{origin} {name}") for name, table in tables.items()}
     for name, table in tables.items():
         if image not in table.column_names:
             raise InputError(f"the {name} split of {origin} has no column {image!r} as the others have")
@@ -163,7 +179,7 @@ def tables_to_raw(tables: dict[str, Any], origin: str) -> RawData:
                 f"the {name} split of {origin} has other class names than the first; they must agree"
             )
     top = max((int(values.max()) for values in labels.values() if len(values)), default=UNLABELLED)
-    classes = known or [str(number) for number in range(top + 1)]
+    classes = known or numbered(top, sum(map(len, labels.values())), origin)
     if top >= len(classes):
         raise InputError(
             f"{origin} has the label {top} but {len(classes)} class names; correct the labels or names"
@@ -174,7 +190,7 @@ def tables_to_raw(tables: dict[str, Any], origin: str) -> RawData:
             classes,
             labels[name],
             torch.arange(len(table)),
-            TableSource(table, image, f"{origin} {name}"),
+            TableSource(table, image, f"{origin} {name}", root, (beside or {}).get(name)),
         )
         for name, table in tables.items()
     }
@@ -204,50 +220,85 @@ def _holds_images(table: Any, name: str, feature: Any) -> bool:
 
     if isinstance(feature, ImageFeature):
         return True
-    in_struct = isinstance(feature, dict) and "bytes" in feature
+    in_struct = isinstance(feature, dict) and feature.keys() & {"bytes", "path"}
     if not in_struct and "binary" not in str(getattr(feature, "dtype", "")):
         return False
     rows = table.select_columns([name]).with_format("arrow")[:_PROBED_ROWS].column(name).to_pylist()
     for row in rows:
-        content = row["bytes"] if isinstance(row, dict) else row
+        content = row.get("bytes") if isinstance(row, dict) else row
+        if content is None and isinstance(row, dict) and is_image_name(row.get("path") or ""):
+            return True
         with suppress(UnidentifiedImageError, OSError, ValueError):
             Image.open(io.BytesIO(content or b"")).close()
             return True
     return False
 
 
-def _label_column(table: Any, origin: str) -> tuple[str, str | None]:
+def _label_column(table: Any, origin: str, asked: str | None) -> tuple[str, str | None]:
+    """Return the column with the labels, and a remark where there were several."""
+    types = {name: str(getattr(feature, "dtype", "")) for name, feature in table.features.items()}
+    if asked is not None:
+        name = choice("label_column", asked, table.column_names)
+        if class_names(table.features[name]) or _LABEL_TYPE.fullmatch(types[name]):
+            return name, None
+        raise InputError(f"column {name!r} of {origin} holds {types[name]}, no labels; {_LABELS_ARE}")
     named = {name: len(names) for name, feature in table.features.items() if (names := class_names(feature))}
-    if named:
-        # CIFAR-100 has fine_label and coarse_label: the finer one is the benchmark's.
-        chosen = max(named, key=lambda name: named[name])
-        counts = ", ".join(f"{name} ({count} classes)" for name, count in named.items())
-        return chosen, f"labels from {chosen!r}, the finest of {counts}" if len(named) > 1 else None
-    integers = [
-        name
-        for name, feature in table.features.items()
-        # The name counts here: a table without class names may well number its images in another column.
-        if "int" in str(getattr(feature, "dtype", "")) and _LABEL_NAME.fullmatch(name)
-    ]
-    if not integers:
+    # The name counts here: a table without class names may well number its images in another column.
+    called = [name for name in types if _LABEL_NAME.fullmatch(name)]
+    found = list(named) or [name for name in called if _LABEL_TYPE.fullmatch(types[name])]
+    if not found and called:
+        raise InputError(
+            f"column {called[0]!r} of {origin} holds {types[called[0]]}, no labels; {_LABELS_ARE}"
+        )
+    if not found:
         raise InputError(
             f"{origin} has no column of labels among {', '.join(table.column_names)}; "
-            "one must be a ClassLabel feature, or hold integers and be called 'label'"
+            "one must be a ClassLabel feature, or hold integers and be called 'label', or be named "
+            "(data.label_column, --label_column)"
         )
-    sizes = {name: len(table.unique(name)) for name in integers}
-    chosen = max(sizes, key=lambda name: sizes[name])
-    remark = f"labels from {chosen!r}, the finest of {', '.join(integers)}"
-    return chosen, remark if len(integers) > 1 else None
+    # CIFAR-100 has fine_label and coarse_label: the finer one is the benchmark's.
+    sizes = named or {name: len(table.unique(name)) for name in found}
+    plain = [name for name in found if name.lower() == "label"]
+    chosen = plain[0] if plain else max(sizes, key=lambda name: sizes[name])
+    counts = ", ".join(f"{name} ({count} classes)" for name, count in sizes.items())
+    how = "the plain one" if plain else "the finest"
+    return chosen, f"labels from {chosen!r}, {how} of {counts}" if len(found) > 1 else None
 
 
-def _labels(table: Any, column: str, origin: str) -> Int64[Tensor, " n"]:
+def _words(table: Any, column: str) -> list[str] | None:
+    """Return the class names of a column of words, or of True and False; None for numbers."""
+    kind = str(getattr(table.features[column], "dtype", ""))
+    if kind == "bool":
+        return ["False", "True"]
+    if "string" not in kind:
+        return None
+    return in_class_order(word for word in table.unique(column) if word is not None)
+
+
+def _labels(table: Any, column: str, words: list[str] | None, origin: str) -> Int64[Tensor, " n"]:
     """Return a split's labels; a missing column or value is `UNLABELLED`."""
+    import pyarrow as pa
+
     if column not in table.column_names:
         return torch.full((len(table),), UNLABELLED)
     cells = table.select_columns([column]).with_format("arrow")[:].column(column)
-    values = torch.from_numpy(cells.fill_null(UNLABELLED).to_numpy().astype("int64"))
-    if len(values) and int(values.min()) < UNLABELLED:
+    if "string" in str(cells.type):
+        numbers = {word: number for number, word in enumerate(words or ())}
+        values = cells.to_pylist()
+        unknown = next((word for word in values if word is not None and word not in numbers), None)
+        if unknown is not None:
+            raise InputError(f"{origin} has the class {unknown!r}, which the first split does not have")
+        return torch.tensor([UNLABELLED if word is None else numbers[word] for word in values])
+    try:
+        if not (pa.types.is_integer(cells.type) or pa.types.is_boolean(cells.type)):
+            raise InputError(f"{origin}: column {column!r} holds {cells.type}, no labels; {_LABELS_ARE}")
+        found = torch.from_numpy(cells.cast(pa.int64()).fill_null(UNLABELLED).to_numpy().copy())
+    except pa.ArrowInvalid as error:
         raise InputError(
-            f"{origin} has the label {int(values.min())}; labels are 0, 1, ... and -1 where there is none"
+            f"{origin}: column {column!r} has labels out of range ({one_line(error)})"
+        ) from error
+    if len(found) and int(found.min()) < UNLABELLED:
+        raise InputError(
+            f"{origin} has the label {int(found.min())}; labels are 0, 1, ... and -1 where there is none"
         )
-    return values
+    return found
