@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import operator
+import signal
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -36,6 +37,19 @@ class MissingFileError(InputError, FileNotFoundError):
 
     # OSError's __str__ would look for errno and strerror; the message is ours.
     __str__ = Exception.__str__
+
+
+class Interrupted(KeyboardInterrupt):
+    """Work that a signal ended, with what was finished on disk.
+
+    Args:
+        text: how far it is, and how to go on; the command line prints it.
+        signum: the signal; the exit code is 128 more.
+    """
+
+    def __init__(self, text: str, signum: int = signal.SIGINT) -> None:
+        super().__init__(text)
+        self.signum = int(signum)
 
 
 def choice(what: str, value: T, allowed: Iterable[T]) -> T:

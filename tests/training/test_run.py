@@ -34,6 +34,7 @@ def test_a_run_folder_holds_all_that_is_promised(few, recipe, tmp_path):
     assert {path.name for path in folder.iterdir()} == {
         "recipe.yaml",
         "inputs.json",
+        "epochs.json",
         "model.safetensors",
         "last.ckpt",
         "logs",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import io
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 from pushpull._version import __version__
-from pushpull.errors import InputError, choice
+from pushpull.errors import InputError, Interrupted, choice
 
 # Command x is the function `x_command` of pushpull.cli.x.
 COMMANDS = {
@@ -22,14 +26,18 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake is one line on stderr and exit code 2, an interruption 130.
+    """Run one command; a user's mistake is one line on stderr and exit code 2, an interruption 130 or 143.
 
     Args:
         arguments: the words after `pushpull`; None takes those of this process.
 
     Returns:
-        The exit code: 0, 2 or 130.
+        The exit code: 0, 2, 130 (SIGINT) or 143 (SIGTERM).
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is escaped
+            stream.reconfigure(errors="backslashreplace")
+    before = _on_sigterm(_terminated)
     try:
         words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
         if not words or words[0] in ("-h", "--help"):
@@ -41,10 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(f"pushpull: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("pushpull: interrupted; what was finished is on disk", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(f"pushpull: {stopped or 'interrupted; what was finished is on disk'}", file=sys.stderr)
+        return 128 + getattr(stopped, "signum", signal.SIGINT)
+    finally:
+        _on_sigterm(before)
     return 0
+
+
+def _on_sigterm(handler: Any) -> Any:
+    """Have SIGTERM handled by `handler`, where this thread may say so; return what did before."""
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, handler)
+
+
+def _terminated(signum: int, _: Any) -> None:
+    raise Interrupted("terminated; what was finished is on disk", signum)
 
 
 def _without_plugins(arguments: Sequence[str]) -> list[str]:

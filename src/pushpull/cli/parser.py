@@ -154,6 +154,8 @@ def _add_option(parser: Any, name: str, hint: Any, default: Any, text: str | Non
     element = _element(hint)
     if hint is bool:
         options["action"] = "store_true"
+    elif bool in typing.get_args(hint):  # a switch that may have a word too
+        options |= {"nargs": "?", "const": True, "type": hint}
     elif element is not None:
         options |= {"nargs": "+", "type": element}
     else:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pushpull.training.recipe import Recipe
 from pushpull.training.run import is_first_process, train
 
 
 def train_command(
-    recipe: Recipe, output: str | None = None, resume: bool = False, overwrite: bool = False
+    recipe: Recipe,
+    output: str | None = None,
+    resume: bool | Literal["auto"] = False,
+    overwrite: bool = False,
 ) -> None:
     """Train a network by a recipe.
 
     Args:
         recipe: all settings.
         output: the run folder; runs/DATA-MODEL-STEM-seedN where none is given.
-        resume: continue the run that is in the output folder.
+        resume: continue the run that is in the output folder; auto: continue it if there is one to continue,
+            else begin, and do nothing if it is finished, so that the same command can be given again.
         overwrite: delete the run that is in the output folder first.
     """
     place = Path(recipe.data.name).expanduser()

@@ -6,7 +6,7 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -28,7 +28,8 @@ from pushpull.evaluation.progress import Progress, progress_bar
 from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, on_all_ranks, rank, world_size
 from pushpull.evaluation.results import Condition, Info, Results, results_path
 from pushpull.evaluation.tally import Tally
-from pushpull.files import writable_folder
+from pushpull.files import LOCK, folder_lock, writable_folder
+from pushpull.files.names import RESULTS
 from pushpull.models.network import Network, unwrapped
 
 
@@ -87,6 +88,11 @@ def evaluate(
     wanted, images, conditions = open_conditions(options, data, framing, device)
     given = "as asked" if preprocessing is not None else "the network's own"
     fitting = options.preprocessing(preprocessing or network.preprocessing, network.model, given)
+    if network.epochs is not None:
+        warnings.warn(
+            f"{network.source} is not finished: {network.epochs} epochs are done; its results say so",
+            stacklevel=2,
+        )
     if isinstance(model, Network) and fitting[1].startswith("none known"):
         warnings.warn(
             f"nothing says what size, mean and std {network.name} was trained with: it gets the images as "
@@ -94,11 +100,16 @@ def evaluate(
             stacklevel=2,
         )
     run = _Run(network, images, conditions, options, device, *fitting)
-    fresh = run.fresh_results()
-    results = from_first_rank(
-        lambda: fresh if path is None else continued(fresh, path, overwrite=options.overwrite)
-    )
-    return run.complete(results, wanted, path, show=progress and not options.quiet and rank() == 0, stop=stop)
+    show = progress and not options.quiet and rank() == 0
+    with ExitStack() as locked:
+        if path is not None:
+            file = path.with_name(LOCK if path.name == RESULTS else f".{path.name}.lock")
+            from_first_rank(lambda: locked.enter_context(folder_lock(path.parent, file, again=True)))
+        fresh = run.fresh_results()
+        results = from_first_rank(
+            lambda: fresh if path is None else continued(fresh, path, overwrite=options.overwrite)
+        )
+        return run.complete(results, wanted, path, show=show, stop=stop)
 
 
 _OF_NETWORK = {"name": "name", "stem": "stem", "source": "source", "model_seed": "seed"}
@@ -177,6 +188,7 @@ class _Run:
                 "source": network.source,
                 "parameters": sum(parameter.numel() for parameter in network.model.parameters()),
                 "seed": network.seed,
+                "epochs": network.epochs,
                 "weights_sha256": model_digest(network.model),
             },
             data=self.images.info,

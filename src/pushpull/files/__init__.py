@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from pushpull.errors import InputError, MissingFileError
+from pushpull.files.names import EPOCHS
 
 _STEM_BYTES = 200
 HALF_WRITTEN = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?", re.DOTALL)  # names that `atomic_path` makes
 
 
 LOCK = ".pushpull.lock"
+_HELD: set[Path] = set()  # what this process has locked
 
 
 class InUseError(InputError):
@@ -27,7 +29,7 @@ class InUseError(InputError):
 
 
 @contextmanager
-def folder_lock(folder: Path | str, file: Path | None = None) -> Iterator[None]:
+def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = False) -> Iterator[None]:
     """Hold `folder` against every other process; a process that ends, however it does, gives it back.
 
     The lock is the operating system's on a file, which is removed in the end: what a killed process leaves
@@ -36,6 +38,7 @@ def folder_lock(folder: Path | str, file: Path | None = None) -> Iterator[None]:
     Args:
         folder: is made where it does not exist.
         file: to lock, where it must not lie in the folder; by default LOCK in it.
+        again: what this process has locked already will do.
 
     Raises:
         InUseError: another live process holds it; says which, and since when.
@@ -43,8 +46,12 @@ def folder_lock(folder: Path | str, file: Path | None = None) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # a twentieth of a second
 
-    path = file or Path(folder) / LOCK
+    path = (file or Path(folder) / LOCK).absolute()
+    if again and path in _HELD:
+        yield
+        return
     lock = FileLock(path)
+    made = [place for place in (path.parent, *path.parent.parents) if not place.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -60,10 +67,15 @@ def folder_lock(folder: Path | str, file: Path | None = None) -> Iterator[None]:
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         path.write_text(f"process {os.getpid()} since {since}", encoding="utf-8")
+        _HELD.add(path)
         yield
     finally:
+        _HELD.discard(path)
         path.unlink(missing_ok=True)  # while it is held: the next one makes a file of its own
         lock.release()
+        with suppress(OSError):  # not empty: something was written
+            for place in made:
+                place.rmdir()
 
 
 @contextmanager
@@ -135,6 +147,20 @@ def write_text(path: Path | str, text: str) -> Path:
 def write_json(path: Path | str, value: Any) -> Path:
     """Write `value` as indented JSON, atomically, and return the path."""
     return write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def epochs_left(folder: Path | str) -> str | None:
+    """Return "1 of 40" where the training of a run folder has not gone to its end; None where it has.
+
+    A folder of an earlier version does not say; its training is taken for finished.
+    """
+    path = Path(folder) / EPOCHS
+    noted = read_json(path) if path.is_file() else {}
+    try:
+        done, of = int(noted.get("done", 0)), int(noted.get("of", 0))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged; train again or delete it") from error
+    return f"{done} of {of}" if done < of else None
 
 
 def read_json(path: Path | str) -> Any:

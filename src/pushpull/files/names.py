@@ -1,4 +1,5 @@
 """The names of what a run folder holds: see `pushpull.training.train`."""
 
 RECIPE, INPUTS, WEIGHTS = "recipe.yaml", "inputs.json", "model.safetensors"
+EPOCHS = "epochs.json"
 LAST, LOGS, RESULTS = "last.ckpt", "logs", "results.json"

@@ -16,6 +16,7 @@ from pushpull.data import DataConfig, Preprocessing
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.data.subsets import imagenet_wnids, matched_classes
 from pushpull.errors import InputError, MissingFileError, choice, one_line
+from pushpull.files import epochs_left
 from pushpull.files.names import RECIPE, WEIGHTS
 from pushpull.files.plugins import named_object
 from pushpull.files.yaml import from_dict, read_yaml
@@ -48,6 +49,7 @@ class Network:
         preprocessing: mean, std and size that it expects; None: unknown.
         input_style: "imagenet" or "cifar", for networks of ours.
         data: what it was trained on, where it is a run of ours.
+        epochs: "1 of 40" where it is a run of ours that has not gone to its end.
     """
 
     model: nn.Module
@@ -60,6 +62,7 @@ class Network:
     preprocessing: Preprocessing | None = None
     input_style: str | None = None
     data: DataConfig | None = None
+    epochs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -270,12 +273,14 @@ def load_run(folder: Path | str) -> Network:
         else Preprocessing(IMAGENET_MEAN, IMAGENET_STD),
         input_style=config.input_style,
         data=from_dict(DataConfig, recipe.get("data", {}), f"{path}: data"),
+        epochs=epochs_left(folder),
     )
 
 
 def _trained_classes(path: Path) -> list[str]:
+    metadata = read_metadata(path)
     try:
-        classes: list[str] = json.loads(read_metadata(path)["classes"])
+        classes: list[str] = json.loads(metadata["classes"])
     except (KeyError, ValueError) as error:
         raise InputError(f"{path} does not name its classes; it is not from `pushpull train`") from error
     return classes

@@ -181,6 +181,13 @@ def compare(
     return _against_first(entries, _unique_labels(entries), title, commands)
 
 
+def _unfinished(entries: Sequence[Entry]) -> list[str]:
+    """Say which runs were measured before their training had gone to its end."""
+    results = [result for entry in entries for result in entry.results]
+    epochs = {result.label: result.model.get("epochs") for result in results}
+    return [f"{label} is not finished: {done} epochs" for label, done in epochs.items() if done]
+
+
 def _against_first(
     entries: Sequence[Entry], labels: Sequence[str], title: str | None, commands: Sequence[str]
 ) -> Comparison:
@@ -195,7 +202,7 @@ def _against_first(
     return Comparison(
         title=title or f"{others} against {labels[0]}",
         setting=setting,
-        note=first.results[0].data["note"],
+        note="; ".join(filter(None, [first.results[0].data["note"], *_unfinished(entries)])) or None,
         columns=columns,
         rows=tuple(
             _row(entry, label, setting, columns, trials, mean, labels[0], labels[0], pairing(first, entry))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pushpull.corruptions.textures import ENVIRONMENT_VARIABLE, frost_texture_so
 from pushpull.data import DataConfig, DataSplits, ImageSplit, load_data
 from pushpull.data.decode import usable_cores
 from pushpull.data.subsets import read_class_list
-from pushpull.errors import InputError, integer
+from pushpull.errors import InputError, Interrupted, integer
 from pushpull.evaluation.images import stratified_positions
 from pushpull.evaluation.results import Results
 from pushpull.files import InUseError, writable_folder, write_text
@@ -226,6 +227,7 @@ class _Sitting:
     ) -> None:
         self.file, self.runs, self.folder, self.command = file, runs, folder, command
         self.asked = {run.name for run in runs}
+        self.signum: int | None = None  # what ended the sitting
         self.every = [*runs, *(run for run in every if run.name not in self.asked)]
 
     def check_textures(self) -> None:
@@ -265,6 +267,9 @@ class _Sitting:
             except OutOfTime:
                 print(f"{said}: stopped, the time is over", flush=True)
                 break
+            except KeyboardInterrupt as stopped:
+                self.signum = getattr(stopped, "signum", signal.SIGINT)
+                break
             except InputError as error:
                 print(f"{said}: failed: {error}", flush=True)
                 failed[run.name] = str(error)
@@ -292,6 +297,8 @@ class _Sitting:
             print_tables(comparison)
         self._say(about, failed)
         print(f"Written: {', '.join(map(str, paths))}")
+        if self.signum is not None:
+            raise Interrupted(f"stopped; the table holds what was done: {self.command} goes on", self.signum)
         bad = [name for name in about["problems"] if name in about["missing"]]
         if bad:
             raise InputError(f"{len(bad)} of {len(self.runs)} runs failed ({few(bad)}); {paths[0]} says why")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -15,7 +18,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
-from pushpull.files import atomic_path
+from pushpull.files import atomic_path, write_json
 from pushpull.models.loading import save_weights
 
 
@@ -69,6 +72,18 @@ class OutOfTime(Exception):  # noqa: N818 - not an error: what was done is on di
     """Training or evaluation stopped because it was asked to; what is left can be continued."""
 
 
+class StoppedBySignal(OutOfTime):
+    """SIGTERM or SIGINT asked a training to stop; the checkpoint is written.
+
+    Args:
+        signum: which; where another process got it, SIGTERM.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
 class WholeCheckpointIO(TorchCheckpointIO):
     """Write checkpoints beside where they go, so that a kill at any moment leaves the one before or the new.
 
@@ -83,7 +98,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoints(L.Callback):
-    """Keep the checkpoint to resume from fresh within an epoch, and stop when asked to.
+    """Keep the checkpoint to resume from fresh within an epoch, and stop when asked to, by signals too.
+
+    The first SIGTERM or SIGINT stops after the step at hand, a second one ends the process at once.
 
     Args:
         path: the file; it is replaced whole.
@@ -94,12 +111,39 @@ class Checkpoints(L.Callback):
     def __init__(self, path: Path, *, every_s: float, stop: Callable[[], bool] | None) -> None:
         self.path, self.every_s, self.stop = path, every_s, stop
         self.written = time.monotonic()
+        self.signum: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the signals from Lightning, which would end with exit code 0 or 1 and without a checkpoint."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+
+    def _receive(self, signum: int, _: Any) -> None:
+        if self.signum is not None:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        self.signum = signum
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_exception(self, *_: Any) -> None:
+        """Give the signals back."""
+        self._give_back()
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        """Give the signals back."""
+        self._give_back()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The end of the last epoch is on disk: nothing is lost by stopping here."""
         self.written = time.monotonic()
         if trainer.current_epoch and self._agreed(trainer, self._asked()):
-            raise OutOfTime
+            raise self._end(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -112,13 +156,41 @@ class Checkpoints(L.Callback):
             trainer.save_checkpoint(self.path)
             self.written = time.monotonic()
         if stop:
-            raise OutOfTime
+            raise self._end(trainer)
 
     def _asked(self) -> bool:
-        return self.stop is not None and self.stop()
+        return self.signum is not None or (self.stop is not None and self.stop())
+
+    def _end(self, trainer: L.Trainer) -> OutOfTime:
+        """Return what ends the training: of several devices all must agree why."""
+        by_signal = self._agreed(trainer, self.signum is not None)
+        return StoppedBySignal(self.signum or signal.SIGTERM) if by_signal else OutOfTime()
 
     def _agreed(self, trainer: L.Trainer, wish: bool) -> bool:
         return trainer.strategy.reduce_boolean_decision(wish, all=False) if trainer.world_size > 1 else wish
+
+
+class Epochs(L.Callback):
+    """Note after every epoch how many are done: a run that has not gone to its end must not look finished.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write what is done when the training begins or goes on."""
+        self._write(trainer, trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count the epoch."""
+        self._write(trainer, trainer.current_epoch + 1)
+
+    def _write(self, trainer: L.Trainer, done: int) -> None:
+        if trainer.is_global_zero:
+            write_json(self.path, {"done": done, "of": trainer.max_epochs})
 
 
 class StopAtBadLoss(L.Callback):

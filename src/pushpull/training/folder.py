@@ -14,8 +14,15 @@ import yaml
 
 from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.files import read_json, remove_half_written, writable_folder, write_json, write_text
-from pushpull.files.names import INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
+from pushpull.files import (
+    epochs_left,
+    read_json,
+    remove_half_written,
+    writable_folder,
+    write_json,
+    write_text,
+)
+from pushpull.files.names import EPOCHS, INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.training.recipe import Recipe, read_recipe
 
 _PATHS = ("data.name", "data.classes", "model.weights", "loss.teacher")
@@ -26,7 +33,7 @@ def is_finished(folder: Path | str, recipe: Recipe, *, weights: bool = True) -> 
     folder = Path(folder)
     names = (RECIPE, WEIGHTS, RESULTS) if weights else (RECIPE, RESULTS)
     there = all((folder / name).is_file() for name in names)
-    return there and not _changed(folder, recipe)
+    return there and epochs_left(folder) is None and not _changed(folder, recipe)
 
 
 def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
@@ -53,7 +60,7 @@ def begin_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
     """
     remove_half_written(folder)
     if not resume:
-        for name in (RECIPE, INPUTS, WEIGHTS, LAST, RESULTS):
+        for name in (RECIPE, INPUTS, EPOCHS, WEIGHTS, LAST, RESULTS):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / LOGS, ignore_errors=True)
         write_json(folder / INPUTS, _input_digests(recipe))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import lightning as L
 import torch
@@ -21,22 +24,32 @@ from torch import nn
 
 from pushpull.data import DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from pushpull.errors import InputError, one_line
+from pushpull.errors import InputError, Interrupted, one_line
 from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runner import evaluate
-from pushpull.files.names import LAST, LOGS, RESULTS, WEIGHTS
+from pushpull.files import folder_lock, writable_folder
+from pushpull.files.names import EPOCHS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.models import default_input_style, model_preprocessing
 from pushpull.models.network import build_model, load_run
 from pushpull.training.callbacks import (
     Checkpoints,
     EpochLines,
+    Epochs,
     KeepBest,
     Repeatable,
     StopAtBadLoss,
+    StoppedBySignal,
     WholeCheckpointIO,
 )
-from pushpull.training.folder import begin_folder, check_folder, file_digest, read_checkpoint, with_full_paths
+from pushpull.training.folder import (
+    begin_folder,
+    check_folder,
+    file_digest,
+    is_finished,
+    read_checkpoint,
+    with_full_paths,
+)
 from pushpull.training.loaders import ImageData, check_augment
 from pushpull.training.module import Classifier, check_network, load_teacher
 from pushpull.training.recipe import PRECISIONS, Recipe
@@ -48,7 +61,7 @@ def train(
     recipe: Recipe,
     output: Path | str,
     *,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     overwrite: bool = False,
     progress: bool = True,
     splits: DataSplits | None = None,
@@ -65,7 +78,8 @@ def train(
     Args:
         recipe: all settings.
         output: the run folder.
-        resume: continue the run that is in `output`; without a checkpoint there, an error.
+        resume: continue the run that is in `output`; without a checkpoint there, an error. "auto": continue
+            where there is a checkpoint, begin where there is none, and do nothing where the run is finished.
         overwrite: delete the run that is in `output` first.
         progress: show a progress bar, or lines where there is no terminal.
         splits: the data of `recipe.data` where the caller has loaded it already.
@@ -82,18 +96,48 @@ def train(
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
     folder, recipe = Path(output), with_full_paths(recipe)
-    checkpoint, epochs_done = read_checkpoint(folder) if resume else (None, 0)
-    if is_first_process():  # the other processes start when the first has written there
-        check_folder(folder, recipe, resume, overwrite)
-    before = file_digest(folder / WEIGHTS) if resume else None
-    splits = splits if splits is not None else load_data(recipe.data)
+    # The other processes of a training start when the first has written there.
+    if is_first_process():
+        writable_folder(folder)
+    with folder_lock(folder) if is_first_process() else nullcontext():
+        if resume == "auto":
+            if is_finished(folder, recipe):
+                return folder
+            resume = (folder / LAST).is_file()
+            if not resume and (folder / RECIPE).is_file():  # it was killed before its first checkpoint
+                check_folder(folder, recipe, resume=True, overwrite=False)
+                overwrite = True
+        checkpoint = read_checkpoint(folder) if resume else None
+        if is_first_process():
+            check_folder(folder, recipe, resume, overwrite)
+        if checkpoint and progress and is_first_process():
+            print(f"resuming at epoch {checkpoint[1] + 1} of {recipe.epochs}", file=sys.stderr)
+        splits = splits if splits is not None else load_data(recipe.data)
+        _train(recipe, folder, checkpoint, splits, progress, stop)
+    return folder
+
+
+def _train(
+    recipe: Recipe,
+    folder: Path,
+    checkpoint: tuple[Path, int] | None,
+    splits: DataSplits,
+    progress: bool,
+    stop: Callable[[], bool] | None,
+) -> None:
+    """Train from the start, or on from a checkpoint (path and whole epochs), and evaluate clean images."""
+    before = file_digest(folder / WEIGHTS) if checkpoint else None
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         recipe, module, data, trainer = _prepared(recipe, folder, splits, progress, stop)
         if trainer.is_global_zero:
-            begin_folder(folder, recipe, resume)
+            begin_folder(folder, recipe, checkpoint is not None)
+        path, epochs_done = checkpoint or (None, 0)
         trainer.loggers = _loggers(folder, epochs_done)
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+        except StoppedBySignal as stopped:
+            raise _interrupted(folder, recipe, stopped.signum) from None
     if trainer.interrupted:
         raise KeyboardInterrupt
     # What was evaluated of the very same weights, corruptions included, stays.
@@ -104,7 +148,15 @@ def train(
         device = "cpu" if recipe.accelerator == "cpu" else "auto"
         clean = EvaluationOptions(corruptions=(), output=str(folder), overwrite=True, device=device)
         evaluate(load_run(folder), splits, clean, progress=False)
-    return folder
+
+
+def _interrupted(folder: Path, recipe: Recipe, signum: int) -> Interrupted:
+    """Return what says how far a training is, and how to go on."""
+    _, done = read_checkpoint(folder)
+    place = ["--config", str(folder / RECIPE), "--output", str(folder)]
+    command = shlex.join(["pushpull", "train", *place, "--resume", "auto"])
+    said = f"stopped in epoch {done + 1} of {recipe.epochs} with a checkpoint; go on with: {command}"
+    return Interrupted(said, signum)
 
 
 def is_first_process() -> bool:
@@ -188,6 +240,7 @@ def _trainer(
         callbacks=[
             Repeatable(recipe.seed),
             StopAtBadLoss(),
+            Epochs(folder / EPOCHS),
             KeepBest(folder / WEIGHTS, _metadata(recipe, splits.classes)),
             Checkpoints(folder / LAST, every_s=_CHECKPOINT_EVERY_S, stop=stop),
             ModelCheckpoint(folder, Path(LAST).stem, save_top_k=1, enable_version_counter=False),
