@@ -94,7 +94,8 @@ def test_npy_needs_all_five_severities(split, tmp_path):
 
 
 def test_files_keep_their_names_and_an_empty_class_its_folder(tmp_path):
-    source = image_folder(tmp_path / "source", {"cat": 2, "dog": 1, "eel": 0}, size=(20, 30))
+    layout = {"train/cat": 1, "train/dog": 1, "train/eel": 1, "test/cat": 2, "test/dog": 1}
+    source = image_folder(tmp_path / "source", layout, size=(20, 30))
     framing = Framing(18, 16)
     record = write_corrupted(
         str(source), tmp_path / "copy", format="folder", corruptions="fog", severities=1, scale="cifar",

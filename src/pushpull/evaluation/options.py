@@ -213,10 +213,9 @@ def condition_list(
         there = tuple(name for name in CORRUPTIONS if name in on_disk)
         corruptions = (there or tuple(on_disk)) if corruptions is None else corruptions
     allowed = (*(known if on_disk is None else on_disk), *groups)
-    names: dict[str, None] = {}
     words = list(_words(CORRUPTIONS if corruptions is None else corruptions))
-    for word in words if words != ["none"] else ():
-        names.update(dict.fromkeys(groups.get(choice("corruption", word, allowed), (word,))))
+    words = [] if words == ["none"] else words
+    names = {name for word in words for name in groups.get(choice("corruption", word, allowed), (word,))}
     listed = severities if isinstance(severities, Iterable) else (severities,)
     levels = sorted({checked_severity(level) for level in listed})
     if names and not levels:
