@@ -58,6 +58,19 @@ def _failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return error
 
 
+def test_a_run_that_is_not_finished_is_exported_only_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / "epochs.json").write_text('{"done": 1, "of": 40}')
+    words = [str(folder), "--format", "safetensors"]
+    assert "is not finished (1 of 40 epochs): train it on" in _failed(capsys, *words)
+    assert not (folder / "export.safetensors").exists()
+    assert main(["export", *words, "--allow_unfinished"]) == 0
+    (folder / "epochs.json").write_text("[]")
+    assert "epochs.json is damaged" in _failed(capsys, *words, "--overwrite")
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_file_gives_what_the_run_gives(run: Path, exported: dict[str, Path], form: str) -> None:
     images = load_data("digits").required("test").subset(range(7)).resident().images

@@ -11,7 +11,7 @@ from pushpull.export.card import Card
 from pushpull.export.exporting import TOLERANCE, Agreement, ExportOptions, export_model
 from pushpull.export.formats import SUFFIXES
 from pushpull.export.source import open_source
-from pushpull.files import writable_folder
+from pushpull.files import epochs_left, writable_folder
 from pushpull.models.network import NetworkSpec
 
 _RUN_FILE = "export"
@@ -38,6 +38,7 @@ def export_command(
     opset: int | None = None,
     tolerance: float = TOLERANCE,
     overwrite: bool = False,
+    allow_unfinished: bool = False,
 ) -> Path:
     """Write a model as one file for other programs, checked against PyTorch before it is put in place.
 
@@ -72,6 +73,7 @@ def export_command(
         opset: Version of ONNX's operators. By default what PyTorch's exporter chooses.
         tolerance: Largest difference from PyTorch's logits that is accepted, as a share of the largest logit.
         overwrite: Replace the file that is there.
+        allow_unfinished: Export a run whose training has not gone to its end.
 
     Returns:
         The path of the file.
@@ -82,6 +84,10 @@ def export_command(
     """
     options = ExportOptions(format, batch_size, dynamic_size, opset, tolerance)
     path = _free_path(model, format, output, overwrite)
+    if not allow_unfinished and Path(model).is_dir() and (done := epochs_left(model)) is not None:
+        raise InputError(
+            f"{model} is not finished ({done} epochs): train it on (--resume auto), or add --allow_unfinished"
+        )
     network, card, images, images_of = open_source(
         NetworkSpec(model, weights, model_name, stem, input_style),
         data=data,
