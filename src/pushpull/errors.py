@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import operator
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -87,6 +87,15 @@ def integer(what: str, value: object, remedy: str) -> int:
     except TypeError:
         pass
     raise InputError(f"{what}={value!r} is not an integer; {remedy}")
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return names with commas between; of more than `most` the first, and how many more.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def one_line(error: BaseException) -> str:

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from pushpull import InputError, compare, evaluate, load_run
 from pushpull.cli import main
 from pushpull.evaluation import Results
-from pushpull.files import InUseError, epochs_left, folder_lock
+from pushpull.files import InUseError, folder_lock
+from pushpull.models.loading import epochs_left
 from pushpull.training import train
 from pushpull.training.folder import is_finished
 from pushpull.training.recipe import read_recipe

@@ -124,7 +124,7 @@ def _name(spec: NetworkSpec) -> str:
     return "-".join(filter(None, (re.sub(r"[^\w.]+", "-", name).strip("-"), spec.stem)))
 
 
-def preprocessing_text(results: Results) -> str:
+def _input(results: Results) -> str:
     """Return what the network's images went through, and who says so."""
     said = results.preprocessing
     mean, std = (" ".join(f"{value:.3g}" for value in said[key]) for key in ("mean", "std"))
@@ -145,7 +145,7 @@ def _summary(results: Results) -> str:
     lines = [f"{results.model['label']} on {data['label']}: error in percent, {data['images']} images{how}"]
     if data.get("logits"):
         lines.append(f"  logits of the data's {len(data['classes'])} classes: {data['logits']}")
-    lines.append(f"  network input: {preprocessing_text(results)}")
+    lines.append(f"  network input: {_input(results)}")
     if results.clean is not None:
         lines.append(f"  {'clean':18} {100 * results.clean_error:5.1f}")
     for name, by_severity in results.corrupted.items():

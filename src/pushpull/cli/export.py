@@ -11,7 +11,8 @@ from pushpull.export.card import Card
 from pushpull.export.exporting import TOLERANCE, Agreement, ExportOptions, export_model
 from pushpull.export.formats import SUFFIXES
 from pushpull.export.source import open_source
-from pushpull.files import epochs_left, writable_folder
+from pushpull.files import writable_folder
+from pushpull.models.loading import epochs_left
 from pushpull.models.network import NetworkSpec
 
 _RUN_FILE = "export"

@@ -123,8 +123,13 @@ def is_image_name(path: str) -> bool:
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, by name; not those that begin with a dot, or that file servers make."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    return [folder / name for name in sorted(names) if name not in _OF_SERVERS]
+        names = [entry.name for entry in entries if not _set_aside(entry.name) and entry.is_dir()]
+    return [folder / name for name in sorted(names)]
+
+
+def _set_aside(name: str) -> bool:
+    """Whether a folder of this name is hidden, or a file server's."""
+    return name.startswith(".") or name in _OF_SERVERS
 
 
 def in_class_order(names: Iterable[str]) -> list[str]:
@@ -171,7 +176,7 @@ def _images(folder: Path | str, home: str, met: set[str], left: Counter[str]) ->
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
-                if entry.name.startswith(".") or entry.name in _OF_SERVERS:
+                if _set_aside(entry.name):
                     left["hidden or thumbnail folder"] += 1
                 elif entry.is_symlink() and _leads_back(entry.path, home, met):
                     left["link to a folder that is there already"] += 1

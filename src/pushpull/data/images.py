@@ -76,8 +76,8 @@ class TableSource:
     ) -> None:
         # Arrow rows give the stored bytes: no decoder runs, whatever the column's feature type says.
         self._rows = dataset.select_columns([column]).with_format("arrow")
-        self._column, self._origin, self._root = column, origin, root
-        self._beside = beside or root
+        self._column, self._origin = column, origin
+        self._root, self._beside = root and root.resolve(), beside or root
 
     def _cell(self, row: int) -> tuple[bytes | Path | None, str]:
         value = self._rows[int(row)].column(self._column)[0].as_py()
@@ -92,7 +92,7 @@ class TableSource:
         if self._root is None or self._beside is None:
             return Path(path)
         file = self._beside / path
-        if "\0" in path or not file.resolve().is_relative_to(self._root.resolve()):
+        if "\0" in path or not file.resolve().is_relative_to(self._root):
             raise InputError(
                 f"{self._origin} row {row} names the file {path!r}, which is not in {self._root}; "
                 "move it there, or store the image itself (bytes)"
@@ -199,7 +199,7 @@ class ImageSplit:
         if labels.shape != (len(images),):
             raise InputError(f"labels are {tuple(labels.shape)} for {len(images)} images; give one an image")
         if classes is None:
-            classes = numbered(int(labels.max()) if len(labels) else -1, len(labels), name)
+            classes = numbered([labels], name)
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
             raise InputError(
                 f"labels are {int(labels.min())}..{int(labels.max())} for {len(classes)} classes; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -38,12 +39,15 @@ def whole_labels(labels: Any, origin: str) -> Int64[Tensor, " n"]:
     return found.to(torch.int64).cpu()
 
 
-def numbered(top: int, images: int, origin: str) -> list[str]:
-    """Return the names "0", "1", ... of labels up to `top`.
+def numbered(labels: Iterable[Int64[Tensor, " n"]], origin: str) -> list[str]:
+    """Return the names "0", "1", ... of the labels of all splits, up to the largest; none without labels.
 
     Raises:
         InputError: the largest label is far above what so many images can need.
     """
+    splits = [values for values in labels if len(values)]
+    top = max((int(values.max()) for values in splits), default=-1)
+    images = sum(map(len, splits))
     if top >= max(_ALWAYS, images):
         raise InputError(
             f"{origin} has the label {top} for {images} images; number the classes 0, 1, 2, ..., or name them"

@@ -245,9 +245,8 @@ def _of_mapping(found: Any, name: str) -> RawData:
         choice(f"split of data set {name!r}", key, (*SPLITS, "classes", "note"))
     parts = {split: found[split] for split in SPLITS if found.get(split) is not None}
     pairs = [part for part in parts.values() if isinstance(part, tuple | list) and len(part) == 2]
-    labels = [whole_labels(values, f"data set {name!r}") for _, values in pairs if len(values)]
-    highest = max((int(values.max()) for values in labels), default=-1)
-    classes = found.get("classes") or numbered(highest, sum(map(len, labels)), f"data set {name!r}")
+    origin = f"data set {name!r}"
+    classes = found.get("classes") or numbered([whole_labels(labels, origin) for _, labels in pairs], origin)
     splits = {split: _as_split(part, split, classes, name) for split, part in parts.items()}
     if not splits:
         raise InputError(f"data set {name!r} has no split; return one of {', '.join(SPLITS)}")

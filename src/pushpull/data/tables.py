@@ -179,7 +179,7 @@ def tables_to_raw(
                 f"the {name} split of {origin} has other class names than the first; they must agree"
             )
     top = max((int(values.max()) for values in labels.values() if len(values)), default=UNLABELLED)
-    classes = known or numbered(top, sum(map(len, labels.values())), origin)
+    classes = known or numbered(labels.values(), origin)
     if top >= len(classes):
         raise InputError(
             f"{origin} has the label {top} but {len(classes)} class names; correct the labels or names"
@@ -289,9 +289,9 @@ def _labels(table: Any, column: str, words: list[str] | None, origin: str) -> In
         if unknown is not None:
             raise InputError(f"{origin} has the class {unknown!r}, which the first split does not have")
         return torch.tensor([UNLABELLED if word is None else numbers[word] for word in values])
+    if not _LABEL_TYPE.fullmatch(str(cells.type)):
+        raise InputError(f"{origin}: column {column!r} holds {cells.type}, no labels; {_LABELS_ARE}")
     try:
-        if not (pa.types.is_integer(cells.type) or pa.types.is_boolean(cells.type)):
-            raise InputError(f"{origin}: column {column!r} holds {cells.type}, no labels; {_LABELS_ARE}")
         found = torch.from_numpy(cells.cast(pa.int64()).fill_null(UNLABELLED).to_numpy().copy())
     except pa.ArrowInvalid as error:
         raise InputError(

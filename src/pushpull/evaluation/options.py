@@ -152,8 +152,10 @@ class EvaluationOptions:
             from pushpull.models.network import assumed_preprocessing
 
             own, why = assumed_preprocessing(model, warn=len(asked) < 3)
-        if len(asked) == 3 or "size" in asked:
-            why = "as asked" if len(asked) == 3 else f"size as asked, mean and std {why}"
+        if len(asked) == 3:
+            why = "as asked"
+        elif "size" in asked:
+            why = f"size as asked, mean and std {why}"
         elif asked:
             why = f"mean and std as asked, size {why}"
         return replace(own, **asked), why

@@ -30,7 +30,7 @@ from pushpull.evaluation.results import Condition, Info, Results, results_path
 from pushpull.evaluation.tally import Tally
 from pushpull.files import LOCK, folder_lock, writable_folder
 from pushpull.files.names import RESULTS
-from pushpull.models.network import Network, unwrapped
+from pushpull.models.network import Network, load_network
 
 
 def evaluate(
@@ -88,17 +88,7 @@ def evaluate(
     wanted, images, conditions = open_conditions(options, data, framing, device)
     given = "as asked" if preprocessing is not None else "the network's own"
     fitting = options.preprocessing(preprocessing or network.preprocessing, network.model, given)
-    if network.epochs is not None:
-        warnings.warn(
-            f"{network.source} is not finished: {network.epochs} epochs are done; its results say so",
-            stacklevel=2,
-        )
-    if isinstance(model, Network) and fitting[1].startswith("none known"):
-        warnings.warn(
-            f"nothing says what size, mean and std {network.name} was trained with: it gets the images as "
-            f"they are, {images.size[0]} x {images.size[1]} px in [0, 1]; else give --size, --mean and --std",
-            stacklevel=2,
-        )
+    _warn(network, fitting[1] if isinstance(model, Network) else "", images.size)
     run = _Run(network, images, conditions, options, device, *fitting)
     show = progress and not options.quiet and rank() == 0
     with ExitStack() as locked:
@@ -133,16 +123,29 @@ evaluate.__signature__ = _signature()  # type: ignore[attr-defined]
 
 def _network(model: nn.Module | Network, changes: dict[str, Any]) -> Network:
     """Return the network, with what `changes` says of it, which is taken out there."""
-    network = model if isinstance(model, Network) else Network(model, type(model).__name__)
-    if not isinstance(network.model, nn.Module):
+    if not isinstance(model.model if isinstance(model, Network) else model, nn.Module):
         raise InputError(f"the model is a {type(model).__name__}, not a torch.nn.Module; wrap it in one")
-    if network is not model:
-        network = replace(network, name=type(unwrapped(network.model)).__name__)
+    network = load_network(model)
     said = {field: changes.pop(key) for key, field in _OF_NETWORK.items() if key in changes}
     said = {field: value for field, value in said.items() if value is not None}
     if "seed" in said:
         said["seed"] = integer("model_seed", said["seed"], "give a whole number or None")
     return replace(network, **said)
+
+
+def _warn(network: Network, why: str, size: tuple[int, int]) -> None:
+    """Say what is not as it seems: a run that is not finished, a network of which nothing is known."""
+    if network.epochs is not None:
+        warnings.warn(
+            f"{network.source} is not finished: {network.epochs} epochs are done; its results say so",
+            stacklevel=3,
+        )
+    if why.startswith("none known"):
+        warnings.warn(
+            f"nothing says what size, mean and std {network.name} was trained with: it gets the images as "
+            f"they are, {size[0]} x {size[1]} px in [0, 1]; else give --size, --mean and --std",
+            stacklevel=3,
+        )
 
 
 def writable_results_path(output: Path | str) -> Path:

@@ -19,7 +19,7 @@ from pushpull.evaluation.results import Results
 from pushpull.export.card import Card
 from pushpull.files.names import RESULTS
 from pushpull.models import default_input_style, model_preprocessing
-from pushpull.models.network import Network, NetworkSpec
+from pushpull.models.network import Network, NetworkSpec, assumed_preprocessing
 
 _CHECKED_IMAGES = 3
 _DEFAULT_SIDE_PX = 224
@@ -61,7 +61,7 @@ def open_source(
     framing, image_size = (splits.framing, splits.image_size) if splits else (None, None)
     if spec.is_run and splits is None:
         splits, framing, image_size = _run_data(network)
-    own = network.preprocessing or model_preprocessing(network.model) or Preprocessing()
+    own = network.preprocessing or assumed_preprocessing(network.model, warn=mean is None)[0]
     if mean is not None and std is not None:
         own = Preprocessing(tuple(mean), tuple(std), own.size)  # type: ignore[arg-type]
     if resize is not None or crop is not None:

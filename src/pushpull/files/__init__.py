@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pushpull.errors import InputError, MissingFileError
-from pushpull.files.names import EPOCHS
 
 _STEM_BYTES = 200
 HALF_WRITTEN = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?", re.DOTALL)  # names that `atomic_path` makes
@@ -147,20 +146,6 @@ def write_text(path: Path | str, text: str) -> Path:
 def write_json(path: Path | str, value: Any) -> Path:
     """Write `value` as indented JSON, atomically, and return the path."""
     return write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
-
-
-def epochs_left(folder: Path | str) -> str | None:
-    """Return "1 of 40" where the training of a run folder has not gone to its end; None where it has.
-
-    A folder of an earlier version does not say; its training is taken for finished.
-    """
-    path = Path(folder) / EPOCHS
-    noted = read_json(path) if path.is_file() else {}
-    try:
-        done, of = int(noted.get("done", 0)), int(noted.get("of", 0))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged; train again or delete it") from error
-    return f"{done} of {of}" if done < of else None
 
 
 def read_json(path: Path | str) -> Any:

@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.files import atomic_path
+from pushpull.errors import InputError, MissingFileError, listed, one_line
+from pushpull.files import atomic_path, read_json
+from pushpull.files.names import EPOCHS
 from pushpull.unit.layers import Inhibited
 
 _PICKLED = (".pth", ".pt", ".tar", ".ckpt", ".bin")  # .tar: NAME.pth.tar
@@ -91,17 +92,16 @@ def _harmless() -> list[Any]:
 def _unread(path: Path, error: Exception) -> str:
     """Say why a file cannot be read; what it holds beside tensors is named, and never loaded."""
     try:
-        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with torch.serialization.safe_globals(_harmless()):
+            foreign = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:  # no archive of torch's at all
         foreign = []
-    allowed = {f"{kind.__module__}.{kind.__qualname__}" for kind in _harmless()}
-    named = sorted(set(foreign) - allowed)
-    if path.suffix == ".safetensors" or not named:
+    if path.suffix == ".safetensors" or not foreign:
         return f"{path} could not be read as weights ({one_line(error)}); it may be damaged"
-    shown = ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")
     return (
-        f"{path} holds objects of {shown}, which are not loaded since they can run code: save the weights "
-        "alone (torch.save(model.state_dict(), path)), or give FILE.py:FUNCTION that builds the network"
+        f"{path} holds objects of {listed(foreign, _SHOWN)}, which are not loaded since they can run code: "
+        "save the weights alone (torch.save(model.state_dict(), path)), or give FILE.py:FUNCTION that builds "
+        "the network"
     )
 
 
@@ -119,14 +119,14 @@ def _of_the_paper(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Ten
     Raises:
         InputError: a trained strength, where the network's is fixed at another value.
     """
-    renamed = {}
+    renamed, modules = {}, dict(model.named_modules())
     for key, value in weights.items():
         theirs = next((name for name in _PAPER if key.endswith(f".{name}")), None)
         if theirs is None:
             renamed[key] = value
             continue
         layer = key.removesuffix(f".{theirs}")
-        unit = dict(model.named_modules()).get(layer)
+        unit = modules.get(layer)
         if theirs == "pull_inhibition_strength" and isinstance(unit, Inhibited):
             own, value = unit.strength, value.flatten()
             if isinstance(own, Tensor):
@@ -153,8 +153,7 @@ def _check_fits(path: Path, own: Mapping[str, Any], loaded: Mapping[str, Tensor]
     ]
     for what, keys in (("lacks", missing), ("has unknown", unknown), ("has", shapes)):
         if keys:
-            more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-            complaints.append(f"{what} {', '.join(keys[:_SHOWN])}{more}")
+            complaints.append(f"{what} {listed(keys, _SHOWN)}")
     if complaints:
         raise InputError(f"{path} does not fit the model: it {'; '.join(complaints)}; nothing was loaded")
 
@@ -180,3 +179,17 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise InputError(
             f"{path} is not a readable safetensors file ({error}); train again or restore it"
         ) from error
+
+
+def epochs_left(folder: Path | str) -> str | None:
+    """Return "1 of 40" where the training of a run folder has not gone to its end; None where it has.
+
+    A folder of an earlier version does not say; its training is taken for finished.
+    """
+    path = Path(folder) / EPOCHS
+    noted = read_json(path) if path.is_file() else {}
+    try:
+        done, of = int(noted.get("done", 0)), int(noted.get("of", 0))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged; train again or delete it") from error
+    return f"{done} of {of}" if done < of else None

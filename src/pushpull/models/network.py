@@ -16,13 +16,12 @@ from pushpull.data import DataConfig, Preprocessing
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.data.subsets import imagenet_wnids, matched_classes
 from pushpull.errors import InputError, MissingFileError, choice, one_line
-from pushpull.files import epochs_left
 from pushpull.files.names import RECIPE, WEIGHTS
 from pushpull.files.plugins import named_object
 from pushpull.files.yaml import from_dict, read_yaml
 from pushpull.models.config import ModelConfig
 from pushpull.models.factory import MODELS, create_model, default_input_style
-from pushpull.models.loading import WEIGHTS_ENDINGS, load_weights, read_metadata
+from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_metadata
 from pushpull.models.stems import STEMS
 
 _LIBRARIES = ("timm:", "torchvision:")

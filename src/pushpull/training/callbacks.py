@@ -126,18 +126,13 @@ class Checkpoints(L.Callback):
             os.kill(os.getpid(), signum)
         self.signum = signum
 
-    def _give_back(self) -> None:
+    def teardown(self, *_: Any, **__: Any) -> None:
+        """Give the signals back, also where training ends by an exception."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
-    def on_exception(self, *_: Any) -> None:
-        """Give the signals back."""
-        self._give_back()
-
-    def teardown(self, *_: Any, **__: Any) -> None:
-        """Give the signals back."""
-        self._give_back()
+    on_exception = teardown
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The end of the last epoch is on disk: nothing is lost by stopping here."""

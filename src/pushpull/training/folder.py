@@ -14,15 +14,9 @@ import yaml
 
 from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.files import (
-    epochs_left,
-    read_json,
-    remove_half_written,
-    writable_folder,
-    write_json,
-    write_text,
-)
+from pushpull.files import read_json, remove_half_written, write_json, write_text
 from pushpull.files.names import EPOCHS, INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
+from pushpull.models.loading import epochs_left
 from pushpull.training.recipe import Recipe, read_recipe
 
 _PATHS = ("data.name", "data.classes", "model.weights", "loss.teacher")
@@ -37,7 +31,7 @@ def is_finished(folder: Path | str, recipe: Recipe, *, weights: bool = True) -> 
 
 
 def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that cannot be written, holds another run, or a run of another recipe."""
+    """Refuse a folder that holds a run already or, to resume, a run of another recipe."""
     if resume:
         changed = _changed(folder, recipe)
         if changed:
@@ -46,7 +40,6 @@ def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) ->
                 remedy="resume with its own recipe.yaml, or choose another output",
             )
         return
-    writable_folder(folder)
     if not overwrite and any((folder / name).exists() for name in (RECIPE, WEIGHTS, LAST)):
         raise InputError(
             f"{folder} holds a run already; add --resume or --overwrite, or choose another output"

@@ -96,10 +96,10 @@ def train(
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
     folder, recipe = Path(output), with_full_paths(recipe)
-    # The other processes of a training start when the first has written there.
-    if is_first_process():
+    first = is_first_process()  # the others of a training start when it has written there
+    if first:
         writable_folder(folder)
-    with folder_lock(folder) if is_first_process() else nullcontext():
+    with folder_lock(folder) if first else nullcontext():
         if resume == "auto":
             if is_finished(folder, recipe):
                 return folder
@@ -108,9 +108,9 @@ def train(
                 check_folder(folder, recipe, resume=True, overwrite=False)
                 overwrite = True
         checkpoint = read_checkpoint(folder) if resume else None
-        if is_first_process():
+        if first:
             check_folder(folder, recipe, resume, overwrite)
-        if checkpoint and progress and is_first_process():
+        if checkpoint and progress and first:
             print(f"resuming at epoch {checkpoint[1] + 1} of {recipe.epochs}", file=sys.stderr)
         splits = splits if splits is not None else load_data(recipe.data)
         _train(recipe, folder, checkpoint, splits, progress, stop)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from pushpull.errors import InputError
+from pushpull.errors import InputError, listed
 from pushpull.unit.layers import (
     HANDLED,
     PushPullConv2d,
@@ -219,8 +219,7 @@ def _candidates(model: nn.Module) -> str:
     names = [n for n, unit in handled.items() if unit.kernel_size != (1, 1)] or list(handled)
     if not names:
         return "(the model has no 2-D convolution that can be replaced)"
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"(candidates: {', '.join(names[:_LISTED])}{more})"
+    return f"(candidates: {listed(names, _LISTED)})"
 
 
 def _check_filters_images(unit: nn.Conv2d, name: str) -> None:
