@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from pushpull.models.network import load_run
     from pushpull.reports import compare
     from pushpull.training import Recipe, train
+    from pushpull.training.harden import harden
     from pushpull.unit import functional
     from pushpull.unit.fusion import fuse_stem
+    from pushpull.unit.gate import finish_gate, gate_at, set_gate
     from pushpull.unit.layers import PushPullConv2d
     from pushpull.unit.optim import parameter_groups
     from pushpull.unit.surgery import Replacement, replace_first_conv
@@ -45,7 +47,10 @@ _ATTRIBUTES = {
     "corrupt": "pushpull.corruptions",
     "create_model": "pushpull.models",
     "evaluate": "pushpull.evaluation",
+    "finish_gate": "pushpull.unit.gate",
     "fuse_stem": "pushpull.unit.fusion",
+    "gate_at": "pushpull.unit.gate",
+    "harden": "pushpull.training.harden",
     "load_data": "pushpull.data",
     "load_network": "pushpull.models",
     "load_run": "pushpull.models.network",
@@ -55,6 +60,7 @@ _ATTRIBUTES = {
     "register_data": "pushpull.data",
     "register_stem": "pushpull.models",
     "replace_first_conv": "pushpull.unit.surgery",
+    "set_gate": "pushpull.unit.gate",
     "train": "pushpull.training",
 }
 _MODULES = {
@@ -86,8 +92,11 @@ __all__ = [
     "evaluate",
     "evaluation",
     "export",
+    "finish_gate",
     "functional",
     "fuse_stem",
+    "gate_at",
+    "harden",
     "load_data",
     "load_network",
     "load_run",
@@ -99,6 +108,7 @@ __all__ = [
     "register_stem",
     "replace_first_conv",
     "reports",
+    "set_gate",
     "train",
     "training",
 ]

@@ -126,7 +126,7 @@ def test_the_balanced_stem_is_pp3_zero_with_strength_2() -> None:
         torch.manual_seed(3)
         models.append(create_model("resnet8", input_style="cifar", num_classes=7, **options).eval())
     x = random_tensor(2, 3, 32, 32, dtype=torch.float32)
-    assert torch.equal(models[0](x), models[1](x))
+    assert_near(models[0](x), models[1](x))
 
 
 @pytest.mark.parametrize("options", [{}, {"trainable_alpha": True}])

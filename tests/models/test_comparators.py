@@ -12,7 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from pushpull import InputError, parameter_groups, replace_first_conv
 from pushpull.models import STEMS, create_model, resnet8, resnet18, resnet50
 from pushpull.models.comparators import (
-    BalancedPushPullConv2d,
     BlurAfterConv2d,
     BlurBeforeConv2d,
     BlurMaxPool2d,
@@ -69,7 +68,7 @@ def test_strisciuglios_trained_strength_stays_positive_and_is_not_decayed() -> N
     assert torch.equal(model.conv1.strength, torch.full((16, 1, 1), 2.0))
 
 
-@pytest.mark.parametrize("kind", [StrisciuglioConv2d, BalancedPushPullConv2d])
+@pytest.mark.parametrize("kind", [StrisciuglioConv2d])
 def test_a_strength_is_checked_when_it_is_set(kind: type[InhibitedConv2d]) -> None:
     fixed, trained = kind(2, 4, 3), kind(2, 4, 3, trainable_alpha=True)
     fixed.alpha = 2

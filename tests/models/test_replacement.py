@@ -74,3 +74,18 @@ def test_patch_embeddings_only_when_named(name: str, first: str) -> None:
     assert not any(isinstance(module, PushPullConv2d) for module in model.modules())
     replace_first_conv(model, name=first)
     assert train_step(model, 224 if "vit" in name else 64).abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "side_px"),
+    [(f"torchvision:{name}", side) for name, (_, side) in TORCHVISION.items()]
+    + [(f"timm:{name}", side) for name, (_, side) in TIMM.items()]
+    + [("timm:repvgg_a0", 64)],
+)
+def test_with_its_gate_at_0_a_converted_network_gives_the_same_logits(name: str, side_px: int) -> None:
+    model = build(name).eval()
+    image = torch.linspace(-2, 2, 2 * 3 * side_px * side_px).sin().reshape(2, 3, side_px, side_px)
+    with torch.no_grad():
+        before = model(image)
+        replace_first_conv(model, start="preserve", avg_kernel_size=3)
+        torch.testing.assert_close(model(image), before, rtol=1e-5, atol=1e-5 * before.abs().max().item())

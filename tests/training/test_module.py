@@ -12,6 +12,7 @@ from torch import nn
 from torchvision.models.googlenet import GoogLeNetOutputs
 
 from pushpull import InputError, parameter_groups
+from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
 from pushpull.errors import MissingFileError
 from pushpull.models import resnet8
@@ -113,7 +114,6 @@ def test_a_first_layer_decayed_otherwise():
     ("options", "message"),
     [
         ({"jsd": -1.0}, "jsd=-1.0 must be 0 or more"),
-        ({"jsd": 12.0, "teacher": "runs/a"}, "exclude each other"),
         ({"temperature": 0.0}, "temperature=0.0 must be above 0"),
         ({"teacher_weight": 1.5}, "teacher_weight=1.5 above 0 and at most 1"),
     ],
@@ -174,3 +174,43 @@ def test_side_heads_are_trained_too():
     outputs = module(images)
     losses = [nn.functional.cross_entropy(logits, labels) for logits in outputs[:2]]
     torch.testing.assert_close(module.training_step((images, labels), 0), losses[0] + 0.3 * losses[1])
+
+
+def test_consistency_and_a_teacher_go_together():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+    images, labels = torch.randint(256, (6, 3, 2, 2), dtype=torch.uint8), torch.tensor([0, 2])
+    logits_of_teacher = torch.tensor([[1.0, 0.0, -1.0], [0.0, 2.0, 1.0]])
+    asked = []
+
+    def teacher(clean):
+        asked.append(clean)
+        return logits_of_teacher
+
+    loss = LossConfig(jsd=12.0, temperature=3.0, teacher_weight=0.4)
+    module = Classifier(model, Preprocessing(), OptimConfig(), 10, False, loss=loss, teacher=teacher)
+    logits = module(images)
+    clean, one, other = logits.chunk(3)
+    expected = distillation(clean, logits_of_teacher, labels, temperature=3.0, teacher_weight=0.4)
+    expected = expected + jsd_loss(clean, (one, other), labels, weight=12.0) - F.cross_entropy(clean, labels)
+    torch.testing.assert_close(module.training_step((images, labels), 0), expected)
+    assert torch.equal(asked[0], images[:2])
+
+
+def test_adamw_has_its_own_decay_and_the_one_cycle():
+    model = torch.nn.Linear(2, 2)
+    optim = OptimConfig(algorithm="adamw", momentum=0.85, weight_decay=0.05)
+    made = Classifier(model, Preprocessing(), optim, 100, False).configure_optimizers()
+    optimizer = made["optimizer"]
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.defaults["betas"] == (0.85, 0.999)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.05
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(rates) < 100:
+            made["lr_scheduler"]["scheduler"].step()
+    assert (rates[0], max(rates)) == (pytest.approx(optim.initial_lr), pytest.approx(optim.max_lr, rel=1e-3))
+    for wrong, message in (({"algorithm": "adam"}, "optim.algorithm"), ({"ema": 1.0}, r"optim\.ema=1\.0")):
+        with pytest.raises(InputError, match=message):
+            OptimConfig(**wrong)

@@ -9,7 +9,17 @@ from safetensors.torch import load_file
 from pushpull.data import DataConfig, ImageSplit
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Results
-from pushpull.training import AugmentConfig, ModelConfig, OptimConfig, Recipe, load_run, read_recipe, train
+from pushpull.models.loading import read_metadata
+from pushpull.training import (
+    AugmentConfig,
+    ModelConfig,
+    OptimConfig,
+    OutOfTime,
+    Recipe,
+    load_run,
+    read_recipe,
+    train,
+)
 from pushpull.training.folder import is_finished
 from pushpull.training.loaders import ImageData
 from pushpull.training.module import Classifier
@@ -211,3 +221,40 @@ def test_a_device_that_is_not_there_is_refused(splits, tmp_path):
     with pytest.raises(InputError, match=r"accelerator='cuda' with devices=64 cannot be had here"):
         train(recipe, tmp_path / "run", splits=splits)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_preserved_start_becomes_the_unit_over_the_training(few, recipe, tmp_path):
+    model = replace(recipe.model, start="preserve")
+    optim = replace(recipe.optim, gate_share=0.6)
+    gated = replace(recipe, model=model, optim=optim, epochs=5)
+    calls = iter(range(100))
+    with pytest.raises(OutOfTime):
+        train(gated, tmp_path / "run", progress=False, splits=few, stop=lambda: next(calls) > 6)
+    half = load_run(
+        tmp_path / "run"
+    )  # the best weights of one whole epoch: 5 of 15 steps of the rise are done
+    assert float(half.model.conv1.gate) == pytest.approx(4 / 15)
+    folder = train(gated, tmp_path / "run", resume=True, progress=False, splits=few)
+    metadata = read_metadata(folder / "model.safetensors")
+    assert int(metadata["epoch"]) >= 4, "the weights that count are those behind the open gate"
+    assert load_run(folder).model.conv1.gate is None
+    whole = train(gated, tmp_path / "whole", progress=False, splits=few)
+    assert _same(_weights(folder), _weights(whole))
+    with pytest.raises(InputError, match="has no push-pull unit, so no gate"):
+        train(
+            replace(gated, model=replace(model, stem="plain")), tmp_path / "plain", progress=False, splits=few
+        )
+    with pytest.raises(InputError, match=r"optim\.gate_share=2 must be from 0 to 1"):
+        replace(optim, gate_share=2)
+
+
+def test_an_average_of_the_weights_is_validated_kept_and_resumed(few, recipe, tmp_path):
+    averaged = replace(recipe, optim=replace(recipe.optim, ema=0.9), epochs=3)
+    plain = train(replace(recipe, epochs=3), tmp_path / "plain", progress=False, splits=few)
+    whole = train(averaged, tmp_path / "whole", progress=False, splits=few)
+    assert not _same(_weights(plain), _weights(whole))
+    calls = iter(range(100))
+    with pytest.raises(OutOfTime):
+        train(averaged, tmp_path / "run", progress=False, splits=few, stop=lambda: next(calls) > 6)
+    resumed = train(averaged, tmp_path / "run", resume=True, progress=False, splits=few)
+    assert _same(_weights(resumed), _weights(whole))

@@ -182,8 +182,8 @@ def test_channels_and_sizes_are_found_without_an_example() -> None:
     ("stem", "kind"),
     [
         ("pp3", "push-pull unit already"),
+        ("pp3_balanced", "push-pull unit already"),
         ("strisciuglio", "StrisciuglioConv2d"),
-        ("pp3_balanced", "BalancedPushPullConv2d"),
     ],
 )
 def test_a_push_pull_layer_tells_the_channels_though_it_is_no_conv2d(stem: str, kind: str) -> None:

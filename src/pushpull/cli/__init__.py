@@ -16,6 +16,7 @@ from pushpull.errors import InputError, Interrupted, choice
 # Command x is the function `x_command` of pushpull.cli.x.
 COMMANDS = {
     "quickstart": "the whole thing in minutes, on digits",
+    "harden": "make a network more robust, keep its accuracy",
     "train": "train a network by a recipe",
     "evaluate": "error on clean and corrupted images",
     "corrupt": "a corrupted copy of a data set; a gallery",

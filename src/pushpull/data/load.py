@@ -147,6 +147,7 @@ class DataSplits:
         image_size: (height, width) in px after framing.
         remarks: what was decided on the way, one sentence each.
         config: what it was made from.
+        validation_framing: of the validation images, where they are framed already; None: `framing`.
     """
 
     train: ImageSplit | None
@@ -159,6 +160,7 @@ class DataSplits:
     image_size: tuple[int, int] | None
     remarks: list[str]
     config: DataConfig
+    validation_framing: Framing | None = None
 
     def required(self, purpose: str) -> ImageSplit:
         """Return the "train", "validation" or "test" split; an `InputError` says that there is none."""

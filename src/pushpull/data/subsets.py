@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -103,18 +104,46 @@ def class_numbers(wanted: list[str], classes: list[str]) -> list[int]:
 def matched_classes(wanted: Sequence[str], classes: Sequence[str]) -> list[int | None]:
     """Return the position in `classes` of each wanted class, None where it has none.
 
-    Two names mean the same class if they are equal or begin with the same wnid. Of 1000 classes without
-    wnids the order is taken to be ImageNet-1k's where the other side has wnids.
+    Two names mean the same class if they are equal or begin with the same wnid. Where one side has wnids and
+    the other has none, ImageNet's readable names ("tench") are matched with them; 1000 names of which none is
+    ImageNet's ("0", "1", ...) are taken to be in its order.
     """
     there, asked = (
         [match[0] if (match := _WNID.match(name)) else name for name in names] for names in (classes, wanted)
     )
     if any(map(_WNID.fullmatch, asked)) and not any(map(_WNID.fullmatch, there)):
-        there = imagenet_wnids(len(there)) or there
+        there = _as_wnids(there)
     elif any(map(_WNID.fullmatch, there)) and not any(map(_WNID.fullmatch, asked)):
-        asked = imagenet_wnids(len(asked)) or asked
+        asked = _as_wnids(asked)
     places = {name: number for number, name in enumerate(there)}
     return [places.get(name) for name in asked]
+
+
+def _as_wnids(names: list[str]) -> list[str]:
+    """Return the wnids of classes that have ImageNet's readable names, or that are a thousand without."""
+    known = _readable_names()
+    found = [known.get(_plain(name)) for name in names]
+    if not any(found):
+        return imagenet_wnids(len(names)) or names
+    return [wnid or name for wnid, name in zip(found, names, strict=True)]
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
+
+
+@cache
+def _readable_names() -> dict[str, str]:
+    """Return ImageNet-1k's wnids by torchvision's names and WordNet's; a name of two classes says none."""
+    from timm.data import ImageNetInfo
+    from torchvision.models import ResNet18_Weights
+
+    info, named = ImageNetInfo(), dict[str, set[str]]()
+    categories = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+    for wnid, category in zip(info.label_names(), categories, strict=True):
+        for name in (category, *info.label_name_to_description(wnid).split(",")):
+            named.setdefault(_plain(name), set()).add(wnid)
+    return {name: wnids.pop() for name, wnids in named.items() if len(wnids) == 1}
 
 
 def imagenet_wnids(count: int) -> list[str] | None:

@@ -84,22 +84,6 @@ class InhibitedConv2d(Inhibited, _ConvNd):
         return f"{super().extra_repr()}, {strength}"
 
 
-class BalancedPushPullConv2d(InhibitedConv2d):
-    """The push-pull unit without offset in its pull kernel: W~ = -W.
-
-    y = relu(P) - alpha * relu(avg_pool(-P)) + b,  P = W * x, pooled over 3x3 real pixels
-
-    Shapes: x (N, C_in, H, W) -> as `nn.Conv2d`.
-    """
-
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels out_h out_w"]:
-        """Return the inhibited response."""
-        push = F.conv2d(x, self.weight, None, self.stride, self.padding)
-        pull = F.avg_pool2d(-push, 3, 1, 1, count_include_pad=False)
-        y = F.relu(push) - self.strength * F.relu(pull)
-        return y if self.bias is None else y + self.bias[:, None, None]
-
-
 class StrisciuglioConv2d(InhibitedConv2d):
     """The push-pull layer of 2020: inhibited by the negative of its own kernel, enlarged.
 

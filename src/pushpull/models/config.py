@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pushpull.errors import InputError
+from pushpull.errors import InputError, choice
 
 InputStyle = Literal["imagenet", "cifar"]
 
@@ -29,6 +29,8 @@ class ModelConfig:
         weights: start from this file of weights (safetensors or .pth); a missing file is an error.
         alpha: inhibition strength of a push-pull stem, 0 or more; where a trained one starts; null
             for the stem's own, 1 for most.
+        start: unit (the stem at once), or preserve: a push-pull stem starts as the plain convolution and
+            becomes the unit over the first `optim.gate_share` of the steps.
 
     Raises:
         InputError: an alpha that is negative or not finite.
@@ -40,7 +42,9 @@ class ModelConfig:
     pretrained: bool = False
     weights: str | None = None
     alpha: float | None = None
+    start: Literal["unit", "preserve"] = "unit"
 
     def __post_init__(self) -> None:
         if self.alpha is not None and not 0 <= self.alpha < math.inf:
             raise InputError(f"model.alpha={self.alpha} must be a finite number of at least 0, or null")
+        choice("model.start", self.start, ("unit", "preserve"))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pushpull.errors import InputError, MissingFileError, listed, one_line
 from pushpull.files import atomic_path, read_json
 from pushpull.files.names import EPOCHS
-from pushpull.unit.layers import Inhibited
+from pushpull.unit.layers import Inhibited, PushPullConv2d
 
 _PICKLED = (".pth", ".pt", ".tar", ".ckpt", ".bin")  # .tar: NAME.pth.tar
 WEIGHTS_ENDINGS = (".safetensors", *_PICKLED)
@@ -51,6 +51,8 @@ def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
     loaded = _of_the_paper(_without_prefixes(_read(path), own), model)
     # Files from before these counters existed lack them; only batch norms without momentum use them.
     loaded = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")} | loaded
+    units = [f"{name}.gate" for name, unit in model.named_modules() if isinstance(unit, PushPullConv2d)]
+    own = own | {key: loaded[key] for key in units if key in loaded}  # saved half-way
     _check_fits(path, own, loaded)
     model.load_state_dict(loaded)
     return model

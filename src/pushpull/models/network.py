@@ -22,7 +22,9 @@ from pushpull.files.yaml import from_dict, read_yaml
 from pushpull.models.config import ModelConfig
 from pushpull.models.factory import MODELS, create_model, default_input_style
 from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_metadata
-from pushpull.models.stems import STEMS
+from pushpull.models.stems import STEMS, replace_by_stem
+from pushpull.unit.gate import set_gate
+from pushpull.unit.layers import Inhibited
 
 _LIBRARIES = ("timm:", "torchvision:")
 # Any of these in timm's configuration says that it belongs to weights, not to the architecture alone.
@@ -157,15 +159,14 @@ class NetworkSpec:
         if self.is_object:
             return self._built()
         file = self.spec if self.is_file else self.weights
-        notes = read_metadata(Path(file)) if file is not None and file.endswith(".safetensors") else {}
+        notes = _notes(file)
         name = self.model_name or (notes.get("model") if self.is_file else self.spec)
         if name is None:
             raise InputError(f"{self.spec} does not say which network it is of; give --model_name")
         stem = self.stem or notes.get("stem", "plain")
         style: Any = self.input_style or notes.get("input_style") or default_input_style(name, side_px)
         known = json.loads(notes.get("classes", "null"))
-        preprocessing = json.loads(notes.get("preprocessing", "null"))
-        own = Preprocessing.from_dict(preprocessing) if preprocessing else None
+        own = _noted_preprocessing(notes)
         if file is None:
             model = _published(name, stem)
             own = model_preprocessing(model, published=True)
@@ -197,10 +198,34 @@ class NetworkSpec:
             raise InputError(
                 f"{self.spec} returns a {type(found).__name__}, not a torch.nn.Module; return one"
             )
+        name, notes = self.spec.rpartition(":")[2], {}
         if self.weights is not None:
+            notes = _notes(self.weights)
+            # Weights that `pushpull harden` wrote are of the network with a stem: without it they would fit.
+            if notes.get("stem", "plain") != "plain" and not any(
+                isinstance(m, Inhibited) for m in found.modules()
+            ):
+                replace_by_stem(found, notes["stem"], name)
             load_weights(found, self.weights)
-        name = self.spec.rpartition(":")[2]
-        return Network(found, name, source=self.weights or self.spec, label=name)
+        return Network(
+            found,
+            name,
+            stem=notes.get("stem"),
+            source=self.weights or self.spec,
+            label=name,
+            classes=json.loads(notes.get("classes", "null")),
+            preprocessing=_noted_preprocessing(notes),
+        )
+
+
+def _notes(file: str | None) -> dict[str, str]:
+    """Return what a file of weights says of its network."""
+    return read_metadata(Path(file)) if file is not None and file.endswith(".safetensors") else {}
+
+
+def _noted_preprocessing(notes: Mapping[str, str]) -> Preprocessing | None:
+    noted = json.loads(notes.get("preprocessing", "null"))
+    return Preprocessing.from_dict(noted) if noted else None
 
 
 def load_network(
@@ -256,7 +281,7 @@ def load_run(folder: Path | str) -> Network:
         raise InputError(f"{path}: seed={seed!r} must be int")
     classes = _trained_classes(folder / WEIGHTS)
     with torch.random.fork_rng():  # the values that are drawn here are replaced at once
-        model = build_model(replace(config, pretrained=False, weights=None), len(classes))
+        model = build_model(replace(config, pretrained=False, weights=None, start="unit"), len(classes))
     load_weights(model, folder / WEIGHTS)
     strength = "" if config.alpha is None else f" alpha {config.alpha:g}"
     return Network(
@@ -297,6 +322,8 @@ def build_model(config: ModelConfig, classes: int) -> nn.Module:
     )
     if config.weights is not None:
         load_weights(model, Path(config.weights))
+    if config.start == "preserve":
+        set_gate(model, 0)
     return model
 
 

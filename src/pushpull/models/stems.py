@@ -11,7 +11,6 @@ from torch import nn
 from pushpull.errors import InputError
 from pushpull.files.registry import Registry
 from pushpull.models.comparators import (
-    BalancedPushPullConv2d,
     BlurAfterConv2d,
     StrisciuglioConv2d,
     blur_before_dropping,
@@ -138,7 +137,7 @@ for _ending, _options in (("", {}), ("_alpha", {"trainable_alpha": True}), ("_me
     for _side in (0, 3, 5):
         register_stem(f"pp{_side}{_ending}")(partial(push_pull_twin, avg_kernel_size=_side, **_options))
 # The best of the variants in docs/findings.md: pull kernel -W, twice as strong as the push.
-register_stem("pp3_balanced")(partial(taking_over, BalancedPushPullConv2d, alpha=2.0))
+register_stem("pp3_balanced")(partial(push_pull_twin, avg_kernel_size=3, offset="zero", alpha=2.0))
 register_stem("strisciuglio")(partial(taking_over, StrisciuglioConv2d))
 # As there, a trained strength starts about a half.
 register_stem("strisciuglio_alpha")(partial(taking_over, StrisciuglioConv2d, trainable_alpha=True, alpha=0.5))

@@ -83,6 +83,7 @@ class Comparison:
         commands: the commands that made it, for the report.
         intervals: whether tables print 95 % intervals, and differences in tables of their own; else standard
             deviations.
+        lead: what the page says first, a sentence each.
     """
 
     title: str
@@ -93,6 +94,7 @@ class Comparison:
     footnotes: tuple[str, ...]
     commands: tuple[str, ...] = ()
     intervals: bool = False
+    lead: tuple[str, ...] = ()
 
     def group(self, *groups: str) -> tuple[Column, ...]:
         """The columns of these groups ("main", "family", "corruption", "extra")."""

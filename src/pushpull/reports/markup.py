@@ -32,6 +32,7 @@ def markdown(comparison: Comparison) -> str:
     parts = [
         f"# {escape(comparison.title)}",
         *([f"**{escape(comparison.note)}**"] if comparison.note else []),
+        *(escape(sentence) for sentence in comparison.lead),
         _list(f"{name}: {text}" for name, text in facts),
         *markdown_tables(comparison),
         *([] if comparison.intervals else [_LEGEND]),

@@ -2,13 +2,14 @@
 
 from pushpull.models.config import ModelConfig
 from pushpull.models.network import Network, load_run
-from pushpull.training.callbacks import OutOfTime
+from pushpull.training.callbacks import GateSchedule, OutOfTime
 from pushpull.training.module import distillation
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe, read_recipe
 from pushpull.training.run import train
 
 __all__ = [
     "AugmentConfig",
+    "GateSchedule",
     "LossConfig",
     "ModelConfig",
     "Network",

@@ -15,23 +15,50 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
 from pushpull.files import atomic_path, write_json
 from pushpull.models.loading import save_weights
+from pushpull.unit.gate import gate_at, gates, set_gate
+
+
+class GateSchedule(L.Callback):
+    """Move the gate of the push-pull units from 0 to 1 in a straight line over the first steps.
+
+    For any Lightning training of a model after `replace_first_conv(..., start="preserve")`; see
+    `pushpull.gate_at`. A resumed training goes on where it was.
+
+    Args:
+        share: of all steps, in [0, 1].
+    """
+
+    def __init__(self, share: float = 0.5) -> None:
+        self.share = share
+        gate_at(0, 1, share)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set the gate of this step."""
+        steps = int(trainer.estimated_stepping_batches)
+        set_gate(pl_module, gate_at(trainer.global_step, steps, self.share))
 
 
 class KeepBest(L.Callback):
     """Write the weights whenever the validation error is the lowest so far; without one, every epoch.
 
+    While a gate moves, the last weights count: those before are not yet of the network that is wanted.
+
     Args:
         path: the file.
         metadata: strings that describe the network; stored in the file.
+        average: whose average of the weights is written in their place, or None.
     """
 
-    def __init__(self, path: Path, metadata: dict[str, str]) -> None:
-        self.path, self.metadata = path, metadata
+    def __init__(self, path: Path, metadata: dict[str, str], average: WeightAveraging | None = None) -> None:
+        self.path, self.metadata, self.average = path, metadata, average
         self.best_error, self.best_epoch = math.inf, -1
 
     def state_dict(self) -> dict[str, Any]:
@@ -47,11 +74,14 @@ class KeepBest(L.Callback):
         error = float(trainer.callback_metrics.get("validation_error", math.nan))
         if error >= self.best_error:
             return
+        opened = gates(pl_module)
+        moving = opened is not None and bool((opened < 1).any())
         self.best_epoch = trainer.current_epoch
-        self.best_error = error if not math.isnan(error) else self.best_error
+        self.best_error = error if not (moving or math.isnan(error)) else self.best_error
         if trainer.is_global_zero:
             metadata = self.metadata | {"epoch": str(self.best_epoch + 1), "validation_error": str(error)}
-            save_weights(pl_module.model, self.path, metadata)
+            averaged: Any = self.average._average_model if self.average else None
+            save_weights((averaged.module if averaged else pl_module).model, self.path, metadata)
 
 
 class Repeatable(L.Callback):

@@ -22,10 +22,10 @@ from pushpull.training.recipe import Recipe, read_recipe
 _PATHS = ("data.name", "data.classes", "model.weights", "loss.teacher")
 
 
-def is_finished(folder: Path | str, recipe: Recipe, *, weights: bool = True) -> bool:
+def is_finished(folder: Path | str, recipe: Recipe, *, weights: bool = True, results: bool = True) -> bool:
     """Whether `folder` holds a run of this recipe that went to its end, where the clean error is written."""
     folder = Path(folder)
-    names = (RECIPE, WEIGHTS, RESULTS) if weights else (RECIPE, RESULTS)
+    names = [RECIPE, *([WEIGHTS] if weights else []), *([RESULTS] if results else [])]
     there = all((folder / name).is_file() for name in names)
     return there and epochs_left(folder) is None and not _changed(folder, recipe)
 

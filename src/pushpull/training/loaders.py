@@ -342,7 +342,8 @@ class _Validation:
     """Images and labels of the validation split."""
 
     def __init__(self, split: ImageSplit, splits: DataSplits, recipe: Recipe, device: torch.device) -> None:
-        self.split, self.framing, self.device = split, splits.framing, device
+        self.split, self.device = split, device
+        self.framing = splits.validation_framing or splits.framing
         self.batch_size, self.workers = max(recipe.batch_size, 256), recipe.workers
 
     def __len__(self) -> int:

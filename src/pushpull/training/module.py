@@ -83,7 +83,12 @@ def load_teacher(folder: str | Path, classes: Sequence[str]) -> Callable[[Tensor
             f"loss.teacher={str(folder)!r} knows {len(run.classes)} classes, and not those of the data "
             f"({len(classes)}) in their order; give a run on the same classes"
         )
-    model, preprocessing = run.model.eval(), run.preprocessing
+    return as_teacher(run.model, run.preprocessing)
+
+
+def as_teacher(model: nn.Module, preprocessing: Preprocessing) -> Callable[[Tensor], Tensor]:
+    """Return a network as a function from uint8 images to logits, without gradients."""
+    model.eval()
 
     @torch.no_grad()
     def teach(images: Tensor) -> Tensor:
@@ -148,14 +153,21 @@ class Classifier(L.LightningModule):
 
     def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.optim.label_smoothing
+        clean, *views = logits.split(len(labels))
+        loss = self._cross_entropy(clean, labels)
         if self.loss.jsd:
-            clean, one, other = logits.chunk(3)
-            return jsd_loss(clean, (one, other), labels, weight=self.loss.jsd, label_smoothing=smoothing)
-        if self.teacher is None:
-            return self._cross_entropy(logits, labels)
-        return distillation(
-            logits,
-            self.teacher(images),
+            one, other = views
+            apart = jsd_loss(clean, (one, other), labels, weight=self.loss.jsd, label_smoothing=smoothing)
+            if self.teacher is None:
+                return apart
+            loss = apart - loss  # the cross-entropy is in the distillation
+        elif self.teacher is None:
+            return loss
+        else:
+            loss = torch.zeros_like(loss)
+        return loss + distillation(
+            clean,
+            self.teacher(images[: len(labels)]),
             labels,
             temperature=self.loss.temperature,
             teacher_weight=self.loss.teacher_weight,
@@ -181,16 +193,18 @@ class Classifier(L.LightningModule):
         self.validation_error.reset()
 
     def configure_optimizers(self) -> Any:
-        """SGD, and one cycle: cosine from the initial rate up to the peak and down to the last."""
+        """SGD or AdamW, and one cycle: cosine from the initial rate up to the peak and down to the last."""
         config, warmup = self.optim, self.optim.warmup
         if warmup * self.steps == 1:  # a rise of no step, by which the schedule would divide
             warmup *= 1 - 1e-9
-        optimizer = torch.optim.SGD(
-            parameter_groups(self.model, config.weight_decay, stem_weight_decay=config.stem_weight_decay),
-            lr=config.initial_lr,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-        )
+        groups = parameter_groups(self.model, config.weight_decay, stem_weight_decay=config.stem_weight_decay)
+        optimizer: torch.optim.Optimizer
+        if config.algorithm == "adamw":
+            optimizer = torch.optim.AdamW(groups, lr=config.initial_lr, betas=(config.momentum, 0.999))
+        else:
+            optimizer = torch.optim.SGD(
+                groups, lr=config.initial_lr, momentum=config.momentum, nesterov=config.nesterov
+            )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=config.max_lr,

@@ -58,24 +58,29 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Stochastic gradient descent with a one-cycle learning rate.
+    """How the weights descend, with a one-cycle learning rate: up, and down in half a cosine.
 
     Args:
+        algorithm: sgd, or adamw (PyTorch's; weight decay is then decoupled from the gradient).
         initial_lr: learning rate at the first step.
         max_lr: learning rate at the peak.
         final_lr: learning rate at the last step.
         warmup: share of the steps until the peak, in (0, 1).
-        momentum: of the descent, constant.
+        momentum: of the descent, constant; of adamw beta 1.
         nesterov: look ahead.
         weight_decay: of every parameter but a trained inhibition strength.
         label_smoothing: of the cross-entropy, in [0, 1).
         clip_norm: largest norm of the gradient; null for no limit.
         stem_weight_decay: of the first layer's parameters; null for that of the others.
+        ema: decay of an exponential average of the weights over the steps, in [0, 1), such as 0.999; it is
+            what is validated and kept. null for none.
+        gate_share: share of the steps, in [0, 1], after which a stem with `model.start: preserve` is a unit.
 
     Raises:
         InputError: a value out of range, or learning rates that are not in rising order.
     """
 
+    algorithm: Literal["sgd", "adamw"] = "sgd"
     initial_lr: float = 0.005
     max_lr: float = 0.2
     final_lr: float = 2e-6
@@ -86,8 +91,13 @@ class OptimConfig:
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     stem_weight_decay: float | None = None
+    ema: float | None = None
+    gate_share: float = 0.5
 
     def __post_init__(self) -> None:
+        choice("optim.algorithm", self.algorithm, ("sgd", "adamw"))
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise InputError(f"optim.ema={self.ema} must be below 1 and not negative, such as 0.999, or null")
         if not 0 < self.warmup < 1:
             raise InputError(f"optim.warmup={self.warmup} must be above 0 and below 1")
         for name in ("momentum", "label_smoothing"):
@@ -102,6 +112,8 @@ class OptimConfig:
             )
         if self.stem_weight_decay is not None and not 0 <= self.stem_weight_decay < math.inf:
             raise InputError(f"optim.stem_weight_decay={self.stem_weight_decay} must be 0 or more, or null")
+        if not 0 <= self.gate_share <= 1:
+            raise InputError(f"optim.gate_share={self.gate_share} must be from 0 to 1")
         clips = self.clip_norm is None or 0 < self.clip_norm < math.inf
         if not (0 <= self.weight_decay < math.inf and clips):
             raise InputError(
@@ -117,12 +129,13 @@ class LossConfig:
     Args:
         jsd: weight of the Jensen-Shannon consistency between an image and two augmented views of it; 0 for
             none, 12 in AugMix and PRIME. A step then costs as much as three.
-        teacher: folder of the run to distil from; null for none; not together with jsd.
+        teacher: folder of the run to distil from; null for none. Together with jsd it is asked about the
+            clean images.
         temperature: divides the logits of both networks in the distillation; above 0.
         teacher_weight: share of the distillation in the loss, in (0, 1]; the rest is the cross-entropy.
 
     Raises:
-        InputError: a value out of range, or jsd together with a teacher.
+        InputError: a value out of range.
 
     Source: Hendrycks et al., AugMix, arXiv 1912.02781 (jsd); Hinton, Vinyals, Dean, arXiv 1503.02531.
     """
@@ -135,8 +148,6 @@ class LossConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.jsd < math.inf:
             raise InputError(f"loss.jsd={self.jsd} must be 0 or more, such as 12")
-        if self.jsd and self.teacher is not None:
-            raise InputError(f"loss.jsd={self.jsd} and loss.teacher exclude each other; give one of the two")
         if not 0 < self.temperature < math.inf or not 0 < self.teacher_weight <= 1:
             raise InputError(
                 f"loss.temperature={self.temperature} must be above 0, "

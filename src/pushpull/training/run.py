@@ -17,10 +17,10 @@ from typing import Literal
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch import nn
+from torch import Tensor, nn
 
 from pushpull.data import DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -31,11 +31,12 @@ from pushpull.evaluation.runner import evaluate
 from pushpull.files import folder_lock, writable_folder
 from pushpull.files.names import EPOCHS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.models import default_input_style, model_preprocessing
-from pushpull.models.network import build_model, load_run
+from pushpull.models.network import Network, build_model, load_run
 from pushpull.training.callbacks import (
     Checkpoints,
     EpochLines,
     Epochs,
+    GateSchedule,
     KeepBest,
     Repeatable,
     StopAtBadLoss,
@@ -65,6 +66,8 @@ def train(
     overwrite: bool = False,
     progress: bool = True,
     splits: DataSplits | None = None,
+    network: Network | None = None,
+    teacher: Callable[[Tensor], Tensor] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Path:
     """Train by `recipe` and return the run folder.
@@ -83,6 +86,8 @@ def train(
         overwrite: delete the run that is in `output` first.
         progress: show a progress bar, or lines where there is no terminal.
         splits: the data of `recipe.data` where the caller has loaded it already.
+        network: train this one, in place, not what `recipe.model` names, and do not evaluate it in the end.
+        teacher: whom to distil from where it is no run: a function from uint8 images to logits.
         stop: asked after every step: True ends the run there, to be resumed.
 
     Returns:
@@ -101,7 +106,7 @@ def train(
         writable_folder(folder)
     with folder_lock(folder) if first else nullcontext():
         if resume == "auto":
-            if is_finished(folder, recipe):
+            if is_finished(folder, recipe, results=network is None):
                 return folder
             resume = (folder / LAST).is_file()
             if not resume and (folder / RECIPE).is_file():  # it was killed before its first checkpoint
@@ -113,7 +118,7 @@ def train(
         if checkpoint and progress and first:
             print(f"resuming at epoch {checkpoint[1] + 1} of {recipe.epochs}", file=sys.stderr)
         splits = splits if splits is not None else load_data(recipe.data)
-        _train(recipe, folder, checkpoint, splits, progress, stop)
+        _train(recipe, folder, checkpoint, splits, network, teacher, progress, stop)
     return folder
 
 
@@ -122,6 +127,8 @@ def _train(
     folder: Path,
     checkpoint: tuple[Path, int] | None,
     splits: DataSplits,
+    network: Network | None,
+    teacher: Callable[[Tensor], Tensor] | None,
     progress: bool,
     stop: Callable[[], bool] | None,
 ) -> None:
@@ -129,7 +136,7 @@ def _train(
     before = file_digest(folder / WEIGHTS) if checkpoint else None
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        recipe, module, data, trainer = _prepared(recipe, folder, splits, progress, stop)
+        recipe, module, data, trainer = _prepared(recipe, folder, splits, network, teacher, progress, stop)
         if trainer.is_global_zero:
             begin_folder(folder, recipe, checkpoint is not None)
         path, epochs_done = checkpoint or (None, 0)
@@ -144,7 +151,7 @@ def _train(
     evaluated = from_first_rank(
         lambda: (folder / RESULTS).is_file() and before == file_digest(folder / WEIGHTS)
     )
-    if splits.test is not None and not evaluated:
+    if network is None and splits.test is not None and not evaluated:
         device = "cpu" if recipe.accelerator == "cpu" else "auto"
         clean = EvaluationOptions(corruptions=(), output=str(folder), overwrite=True, device=device)
         evaluate(load_run(folder), splits, clean, progress=False)
@@ -165,15 +172,22 @@ def is_first_process() -> bool:
 
 
 def _prepared(
-    recipe: Recipe, folder: Path, splits: DataSplits, progress: bool, stop: Callable[[], bool] | None
+    recipe: Recipe,
+    folder: Path,
+    splits: DataSplits,
+    network: Network | None,
+    teacher: Callable[[Tensor], Tensor] | None,
+    progress: bool,
+    stop: Callable[[], bool] | None,
 ) -> tuple[Recipe, Classifier, ImageData, L.Trainer]:
     """Return the recipe without open settings and what is trained, on which data, by which trainer.
 
     What cannot be trained is refused here, before anything of a run that is there is deleted.
     """
-    teacher = load_teacher(recipe.loss.teacher, splits.classes) if recipe.loss.teacher else None
+    if recipe.loss.teacher:
+        teacher = load_teacher(recipe.loss.teacher, splits.classes)
     torch.manual_seed(recipe.seed)
-    recipe, model, preprocessing = _network(recipe, splits)
+    recipe, model, preprocessing = _network(recipe, splits, network)
     data = ImageData(recipe, splits)
     try:
         trainer = _trainer(recipe, folder, splits, progress, stop)
@@ -195,14 +209,18 @@ def _prepared(
     return recipe, module, data, trainer
 
 
-def _network(recipe: Recipe, splits: DataSplits) -> tuple[Recipe, nn.Module, Preprocessing]:
+def _network(
+    recipe: Recipe, splits: DataSplits, network: Network | None
+) -> tuple[Recipe, nn.Module, Preprocessing]:
     """Return the recipe without open settings, its network, and what that expects of a batch."""
     crop, name = recipe.augment.crop, recipe.model.name
     side = crop or max(splits.image_size or (224,))
     style = recipe.model.input_style or default_input_style(name, side)
     recipe = replace(recipe, model=replace(recipe.model, input_style=style))
-    model = build_model(recipe.model, len(splits.classes))
-    own = model_preprocessing(model, published=True) if recipe.model.pretrained else None
+    model = network.model if network else build_model(recipe.model, len(splits.classes))
+    own = network.preprocessing if network else None
+    if recipe.model.pretrained:
+        own = model_preprocessing(model, published=True)
     preprocessing = recipe.preprocessing or own or Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
     check_augment(recipe.augment, splits)
     sizes = {size for size in (splits.image_size, (crop, crop) if crop else None) if size is not None}
@@ -230,6 +248,9 @@ def _trainer(
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     bar = progress and sys.stderr.isatty()
+    # Buffers are copied, not averaged: the gate of a stem comes to 1.
+    decay = recipe.optim.ema
+    average = None if decay is None else EMAWeightAveraging(decay=decay, use_buffers=False)
     return L.Trainer(
         accelerator=recipe.accelerator,
         devices=recipe.devices,
@@ -239,9 +260,11 @@ def _trainer(
         gradient_clip_val=recipe.optim.clip_norm,
         callbacks=[
             Repeatable(recipe.seed),
+            *([GateSchedule(recipe.optim.gate_share)] if recipe.model.start == "preserve" else []),
             StopAtBadLoss(),
             Epochs(folder / EPOCHS),
-            KeepBest(folder / WEIGHTS, _metadata(recipe, splits.classes)),
+            *([average] if average else []),
+            KeepBest(folder / WEIGHTS, _metadata(recipe, splits.classes), average),
             Checkpoints(folder / LAST, every_s=_CHECKPOINT_EVERY_S, stop=stop),
             ModelCheckpoint(folder, Path(LAST).stem, save_top_k=1, enable_version_counter=False),
             *([RichProgressBar()] if bar else [EpochLines()] if progress else []),

@@ -5,6 +5,7 @@ How it is computed is in `pushpull.unit.backends`; nothing has to be chosen ther
 
 from pushpull.unit.functional import pull_kernel, push_pull_conv2d
 from pushpull.unit.fusion import FusedStem, fuse_stem
+from pushpull.unit.gate import finish_gate, gate_at, set_gate
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 from pushpull.unit.optim import parameter_groups
 from pushpull.unit.surgery import Replacement, replace_first_conv
@@ -14,9 +15,12 @@ __all__ = [
     "Inhibited",
     "PushPullConv2d",
     "Replacement",
+    "finish_gate",
     "fuse_stem",
+    "gate_at",
     "parameter_groups",
     "pull_kernel",
     "push_pull_conv2d",
     "replace_first_conv",
+    "set_gate",
 ]

@@ -48,6 +48,7 @@ class FusedStem(nn.Module):
         scale, shift = _folded(unit, norm)
         self.unit = copy.copy(unit)
         self.unit._parameters = {**unit._parameters, "bias": None}
+        self.unit._buffers = {**unit._buffers, "gate": None}
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
         self.eval()
@@ -223,6 +224,8 @@ def _check_fusable(module: nn.Module, calls: list[_Call], name: str) -> None:
         raise InputError(f"{name!r} has hooks or a forward method of its own; {_REMEDY}")
     if isinstance(module, PushPullConv2d) and type(module) is not PushPullConv2d:
         raise InputError(f"{name!r} is a {type(module).__name__}, not a PushPullConv2d itself; {_REMEDY}")
+    if isinstance(module, PushPullConv2d) and module.gate is not None and float(module.gate) != 1:
+        raise InputError(f"{name!r} has a gate at {float(module.gate):g}, not at 1; {_REMEDY}")
     if not isinstance(module, nn.ReLU) and sum(call.who is module for call in calls) > 1:
         raise InputError(f"{name!r} is called more than once; {_REMEDY}")
     if isinstance(module, nn.MaxPool2d):

@@ -6,12 +6,13 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.utils import parametrize
 
 from pushpull.errors import InputError, choice
-from pushpull.unit.backends.plain import Window
+from pushpull.unit.backends.plain import Window, per_filter
 from pushpull.unit.functional import (
     IntOrPair,
     check_image,
@@ -110,6 +111,7 @@ class PushPullConv2d(Inhibited):
     Attributes:
         alpha: the fixed strength, a float that may be set, or the parameter (C_out,) where it trains.
         strength: the strength in effect, never negative: alpha, or the parameter's absolute value.
+        gate: None, or a buffer g from 0 (plain convolution) to 1 (the unit), see `pushpull.set_gate`.
 
     Raises:
         InputError: a ValueError that names the argument and what is allowed.
@@ -125,6 +127,7 @@ class PushPullConv2d(Inhibited):
 
     weight: nn.Parameter
     bias: nn.Parameter | None
+    gate: Tensor | None
     padding: tuple[int, int] | str
 
     def __init__(
@@ -172,6 +175,7 @@ class PushPullConv2d(Inhibited):
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         self.weight = nn.Parameter(torch.empty(shape, **placed))
         self.register_parameter("bias", nn.Parameter(torch.empty(out_channels, **placed)) if bias else None)
+        self.register_buffer("gate", None)
         self._initial_alpha = check_strength(alpha)
         self.alpha = (
             nn.Parameter(torch.empty(out_channels, **placed)) if trainable_alpha else self._initial_alpha
@@ -191,14 +195,29 @@ class PushPullConv2d(Inhibited):
         if isinstance(x, Proxy):  # tools of torch.fx see one step, as with PyTorch's own layers
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
         x, weight, window = self.prepared(x)
-        return respond(x, weight, self.bias, self.strength, window)
+        if self.gate is None:
+            return respond(x, weight, self.bias, self.strength, window)
+        y = respond(x, weight, None, self.strength, window)
+        y = torch.lerp(window.convolve(x, weight), y, self.gate.to(y.dtype))
+        return y if self.bias is None else y + per_filter(self.bias.to(y.dtype))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """A network that was saved half-way brings its gate; one at 1 needs none."""
+        saved = state_dict.get(f"{prefix}gate") if self.gate is None else None
+        if saved is not None and float(saved) == 1:
+            del state_dict[f"{prefix}gate"]
+        elif saved is not None:
+            self.gate = self.weight.detach().new_ones(())
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def prepared(self, x: Tensor) -> tuple[Tensor, Tensor, Window]:
         """Return x padded where the convolution cannot do it itself, the weight as it is used, the window."""
         weight: Tensor = self.weight
         if self.weight_eps is not None:
-            variance, mean = torch.var_mean(weight, dim=(1, 2, 3), keepdim=True, correction=0)
-            weight = (weight - mean) * torch.rsqrt(variance + self.weight_eps)
+            # As timm's StdConv2d does it, so that a gate at 0 gives its very response.
+            rows = weight.reshape(1, len(weight), -1)
+            rows = F.batch_norm(rows, None, None, training=True, momentum=0.0, eps=self.weight_eps)
+            weight = rows.reshape_as(weight)
         padding = self.padding
         if isinstance(padding, str) or self.padding_mode != "zeros":
             x, padding = self._padded(x)
@@ -239,6 +258,7 @@ class PushPullConv2d(Inhibited):
         parts.append(f"avg_kernel_size={self.avg_kernel_size}")
         parts += [f"offset={self.offset}"] if self.offset != "extrema" else []
         parts += [f"weight_eps={self.weight_eps}"] if self.weight_eps is not None else []
+        parts += ["gated"] if self.gate is not None else []
         return ", ".join(parts)
 
 

@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from pushpull.errors import InputError, listed
+from pushpull.errors import InputError, choice, listed
+from pushpull.unit.gate import set_gate
 from pushpull.unit.layers import (
     HANDLED,
     PushPullConv2d,
@@ -60,8 +61,10 @@ class Replacement:
 
     def __str__(self) -> str:
         also = f" (also {', '.join(self.names[1:])})" if len(self.names) > 1 else ""
-        return (
-            f"{self.name}{also}: {self.old} -> {self.new}\n"
+        done = f"{self.name}{also}: {self.old} -> {self.new}\n"
+        if self.new.gate is not None:
+            return f"{done}The function is kept: train while pushpull.set_gate(model, g) goes from 0 to 1."
+        return done + (
             "The weights are kept, the function is not: train or fine-tune before use (without, the error of "
             "a CIFAR ResNet-20 rose from 18 % to 37 % with avg_kernel_size=0 and to 44 % with 3)."
         )
@@ -74,6 +77,7 @@ def replace_first_conv(
     trainable_alpha: bool = False,
     avg_kernel_size: int = 3,
     offset: str | float = "extrema",
+    start: Literal["unit", "preserve"] = "unit",
     name: str | None = None,
     example_input: Any = None,
     optimizers: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] = (),
@@ -81,8 +85,8 @@ def replace_first_conv(
     """Replace the first convolution that the image meets by a push-pull unit, in place.
 
     The unit takes over the very Parameter objects: device, dtype, memory format, `requires_grad`, tied
-    weights and the optimizers' state live on; so do the train flag and hooks. The function changes: print
-    the result.
+    weights and the optimizers' state live on; so do the train flag and hooks. The function changes, print
+    the result; or, with `start="preserve"`, it is the same until `pushpull.set_gate` moves.
 
     Handled: `nn.Conv2d`, timm's `Conv2dSame`, `StdConv2d` and `StdConv2dSame`. Every other class is refused
     by name. A 1x1 convolution or a patch embedding (stride >= kernel) is replaced only where `name` says so.
@@ -92,6 +96,7 @@ def replace_first_conv(
         alpha: inhibition strength, finite and >= 0; where a trained one starts.
         trainable_alpha: train one strength per channel.
         avg_kernel_size, offset: as in `PushPullConv2d`.
+        start: "unit": the unit at once; "preserve": with a gate at 0, the plain convolution as it was.
         name: the convolution to replace; None finds it by running the model on NaN (see
             `tracing.first_convolution`). Of parallel ones (RepVGG) the largest kernel is meant; such a block
             is left as it is, with a warning, by tools that fold (`reparameterize`, `fuse`).
@@ -112,11 +117,14 @@ def replace_first_conv(
     >>> done.name, model[0] is done.new, model[0].weight is done.old.weight
     ('0', True, True)
     """
+    choice("start", start, ("unit", "preserve"))
     unit, names = _chosen(model, name, example_input)
     pull: dict[str, Any] = {"avg_kernel_size": avg_kernel_size, "offset": offset}
     new = push_pull_twin(unit, alpha=alpha, trainable_alpha=trainable_alpha, **pull)
     if trainable_alpha:
         _train_alpha(optimizers, unit, new, f"{names[0]}.alpha")
+    if start == "preserve":
+        set_gate(new, 0)
     _put(model, unit, new)
     return Replacement(names[0], names, unit, new)
 

@@ -1,0 +1,100 @@
+"""The command `pushpull harden`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pushpull.data import DataConfig, DataSplits, Preprocessing, load_data
+from pushpull.export.card import Card
+from pushpull.export.exporting import ExportOptions, export_model
+from pushpull.export.formats import SUFFIXES, check_onnx_installed
+from pushpull.files.names import WEIGHTS
+from pushpull.models.network import Network, NetworkSpec
+from pushpull.reports import compare, write_report
+from pushpull.training.harden import AFTER, BEFORE, HardenOptions, harden
+
+
+def harden_command(
+    model: str,
+    options: HardenOptions,
+    data: str | None = None,
+    output: str | None = None,
+    classes: str | None = None,
+    weights: str | None = None,
+    model_name: str | None = None,
+    stem_of_weights: str | None = None,
+    label_column: str | None = None,
+    export: Literal["onnx", "exported-program", "safetensors"] | None = None,
+) -> None:
+    """Make a model withstand corruptions and keep its accuracy: measure, convert, fine-tune, measure, report.
+
+    The same command goes on where it was stopped.
+
+    Args:
+        model: A run folder; timm:NAME or torchvision:NAME (with their published weights unless --weights is
+            given); a name of ours with --weights; a file of weights (.safetensors, .pth), with --model_name
+            unless `pushpull train` wrote it; or FILE.py:FUNCTION, which returns the network.
+        data: digits, a folder of parquet files, an image folder, or owner/name of the hub. By default what a
+            run was trained on.
+        output: The folder for everything. By default runs/harden-NAME.
+        classes: A text file with one class name per line: only these classes, in that order.
+        weights: A file of weights for a model that is given by name or function.
+        model_name: The name, where the model is given as a file of weights.
+        stem_of_weights: The first layer that the weights are of. By default what they say, else plain.
+        label_column: The column of a table that has the labels.
+        export: onnx, exported-program or safetensors: also write the model as such a file, checked.
+        options: How the model is made more robust.
+    """
+    spec = NetworkSpec(model, weights, model_name, stem_of_weights)
+    if export == "onnx":
+        check_onnx_installed()
+    name = Path(model).stem if Path(model).exists() else re.sub(r"[^\w.]+", "-", model).strip("-")
+    folder = Path(output or f"runs/harden-{name}")
+    if data is None and spec.is_run:
+        network = spec.load()
+        assert network.data is not None
+        config = network.data
+    else:
+        config = DataConfig(data or "digits")
+    config = replace(
+        config, classes=classes or config.classes, label_column=label_column or config.label_column
+    )
+    splits = load_data(config)
+    network = spec.load(splits.classes, max(splits.image_size or (224,)))
+    done = harden(network, splits, options, output=folder)
+    comparison = compare(
+        str(folder / BEFORE),
+        [str(folder / AFTER)],
+        title=f"{done.before.label}, before and after hardening",
+        commands=[shlex.join(["pushpull", "harden", model, "--data", config.name, "--output", str(folder)])],
+    )
+    page, *_ = write_report(replace(comparison, lead=tuple(done.sentences())), folder)
+    print("\n".join(done.sentences()))
+    if export is not None:
+        print(f"Exported: {_exported(done.network, splits, folder, export)}")
+    print(f"The network: {folder / WEIGHTS}. The report: {page.resolve()}")
+
+
+def _exported(network: Network, splits: DataSplits, folder: Path, format: str) -> Path:
+    """Write the network as a file for other programs; return its path."""
+    own = network.preprocessing or Preprocessing()
+    size: Any = own.size or splits.image_size
+    size = (size, size) if isinstance(size, int) else size
+    card = Card(
+        name=network.name,
+        stem=network.stem or "plain",
+        label=network.label or network.name,
+        classes=splits.classes,
+        preprocessing=replace(own, size=size),
+        framing=splits.framing,
+        size=size,
+        input_style=network.input_style or "imagenet",
+        seed=network.seed,
+    )
+    path = folder / f"model{SUFFIXES[format]}" if format != "safetensors" else folder / "export.safetensors"
+    export_model(network.model, path, card, ExportOptions(format))
+    return path

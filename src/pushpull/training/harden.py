@@ -1,0 +1,493 @@
+"""`harden`: a network is measured, converted, fine-tuned, weighed against itself, and measured again."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pushpull.augment import augment_batch
+from pushpull.data import DataConfig, DataSplits, ImageSplit, Preprocessing, eval_batches, load_data
+from pushpull.data.images import AS_IS
+from pushpull.errors import InputError, choice
+from pushpull.evaluation.classes import Outputs
+from pushpull.evaluation.continuing import model_digest
+from pushpull.evaluation.images import limited
+from pushpull.evaluation.metrics import family_errors, mean_corruption_error
+from pushpull.evaluation.options import SCALE_BY_SIZE, EvaluationOptions, lent_to_evaluation
+from pushpull.evaluation.results import Results
+from pushpull.evaluation.runner import evaluate
+from pushpull.files import folder_lock, read_json, writable_folder, write_json
+from pushpull.files.names import WEIGHTS
+from pushpull.models.config import ModelConfig
+from pushpull.models.loading import load_weights, save_weights
+from pushpull.models.network import Network, assumed_preprocessing, load_network
+from pushpull.models.stems import replace_by_stem
+from pushpull.training.module import as_teacher
+from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe
+from pushpull.training.run import train
+from pushpull.training.weighing import Point, only_outputs, validation_images, weighed
+from pushpull.unit.gate import finish_gate, gates, set_gate
+from pushpull.unit.layers import Inhibited
+
+PLAN, BEFORE, AFTER, TRAINING, POINTS = "harden.json", "before", "after", "training", "points.json"
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+_VALIDATED = 1000  # clean validation images, and as many corrupted
+_RESTATED = 8  # batches of training images for the batch norms
+_EVALUATED_SHARE = 0.4  # of a budget
+
+
+@dataclass(frozen=True)
+class HardenOptions:
+    """How a network is made more robust.
+
+    Args:
+        stem: the first layer that its first convolution becomes: pp3, pp5, pp3_balanced, ... ; plain: none,
+            only the training.
+        alpha: inhibition strength; null for the stem's own.
+        policy: augmentation: prime, augmix9, or another.
+        jsd: weight of the consistency loss between an image and two augmented views; 0 for none (a step then
+            costs a third).
+        teacher_weight: share, in [0, 1), of the distillation from the network as it came, on clean images.
+        epochs: passes over the training images.
+        budget: time for everything, such as 30m or 2h: fits epochs, test images and, where need be, image
+            size and training images.
+        algorithm: sgd or adamw.
+        max_lr: learning rate at the peak.
+        weight_decay: of the weights.
+        ema: decay of the average of the weights that is kept; null for none.
+        batch_size: images a step.
+        clean_loss: how many points of percent the clean error may rise, on validation images.
+        size: side in pixels that the network gets its images in; null: what it brings, else as they are.
+        scale: the corruptions' constants; null: those of the nearest image size.
+        limit: evaluate at most so many test images.
+        seed: of the training.
+        precision: of the training: fp32 or bf16.
+        workers: processes that decode images which do not fit in memory.
+        device: cpu, cuda, ... or auto.
+
+    Raises:
+        InputError: a value out of range.
+
+    >>> HardenOptions(budget="1.5h").budget_s
+    5400.0
+    """
+
+    stem: str = "pp3"
+    alpha: float | None = None
+    policy: str = "prime"
+    jsd: float = 12.0
+    teacher_weight: float = 0.5
+    epochs: int = 5
+    budget: str | None = None
+    algorithm: Literal["sgd", "adamw"] = "sgd"
+    max_lr: float = 0.01
+    weight_decay: float = 1e-5
+    ema: float | None = 0.99
+    batch_size: int = 64
+    clean_loss: float = 0.5
+    size: int | None = None
+    scale: Literal["cifar", "tiny", "imagenet"] | None = None
+    limit: int | None = None
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    workers: int = 2
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.teacher_weight < 1:
+            raise InputError(f"teacher_weight={self.teacher_weight} must be 0 or more and below 1")
+        if not 0 <= self.clean_loss <= 100:
+            raise InputError(f"clean_loss={self.clean_loss} must be from 0 to 100 points of percent")
+        if self.size is not None and self.size < 1:
+            raise InputError(f"size={self.size} must be a positive number of pixels")
+        if not 0 < self.max_lr < math.inf:
+            raise InputError(f"max_lr={self.max_lr} must be positive")
+        if self.policy == "none" and self.jsd:
+            raise InputError("policy=none has no views to be consistent with; give jsd=0 too, or a policy")
+        assert self.budget_s is None or self.budget_s > 0
+
+    @property
+    def budget_s(self) -> float | None:
+        """The budget in seconds."""
+        if self.budget is None:
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(self.budget).strip())
+        if match is None or float(match[1]) <= 0:
+            raise InputError(f"budget={self.budget!r} is no time; give such as 90s, 30m or 2h")
+        return float(match[1]) * _UNITS_S[match[2]]
+
+
+@dataclass(frozen=True)
+class Hardened:
+    """What `harden` returns.
+
+    Args:
+        network: the network that was chosen, in evaluation mode on the CPU.
+        before, after: its results.
+        points: the points between before and after that were tried, on validation images.
+        share: which of them was chosen, from 0 (as it came) to 1 (as it was trained).
+        folder: what was written.
+        seconds: of this call.
+    """
+
+    network: Network
+    before: Results
+    after: Results
+    points: list[Point]
+    share: float
+    folder: Path
+    seconds: float
+
+    def sentences(self) -> list[str]:
+        """Return a sentence each: clean accuracy, corruption error, what is better, what worse, the cost."""
+        came, now = self.before, self.after
+        lines = [
+            f"Clean accuracy: {1 - came.clean_error:.1%} before, {1 - now.clean_error:.1%} after "
+            f"({came.data['images']} test images).",
+        ]
+        try:
+            mean = [mean_corruption_error(results.errors()) for results in (came, now)]
+        except InputError:
+            return lines
+        lines.append(
+            f"Mean corruption error (top-1, over 15 corruptions x 5 severities, not AlexNet-normalised): "
+            f"{mean[0]:.1%} before, {mean[1]:.1%} after."
+        )
+        first, second = (family_errors(results.errors()) for results in (came, now))
+        change = {name: second[name] - first[name] for name in first}
+        for what, sign in (("Better", -1), ("Worse", 1)):
+            named = [f"{name} by {100 * abs(by):.1f} points" for name, by in change.items() if sign * by > 0]
+            lines.append(f"{what}: {', '.join(named) or 'nothing'}.")
+        lines.append(
+            f"Kept: {self.share:.0%} of the way from the network as it came to the trained one; "
+            f"{self.seconds / 60:.1f} minutes."
+        )
+        return lines
+
+
+def harden(
+    model: str | Path | nn.Module | Network,
+    data: str | DataConfig | DataSplits,
+    options: HardenOptions | None = None,
+    *,
+    output: Path | str,
+    progress: bool = True,
+    **changes: Any,
+) -> Hardened:
+    """Make a network more robust to corruptions and keep its accuracy: measure, convert, fine-tune, measure.
+
+    The network as it came is measured; its first convolution becomes a push-pull unit whose gate is closed,
+    so that nothing changes at first; it is fine-tuned with augmented views, a consistency loss and
+    distillation from itself, while the gate opens; of its epochs the best on clean and corrupted validation
+    images is taken; and of the points on the line between before and after that one which is best on
+    corrupted validation images while the clean error has risen by no more than was allowed. The corruptions
+    that decide are not among the fifteen that are reported. The same call goes on where it was stopped.
+
+    Args:
+        model: what `load_network` takes: a module, a spec, a loaded network; it is not changed.
+        data: a name, `DataConfig` or `DataSplits` with images to train on, and to test on.
+        options: see `HardenOptions`; each of its fields may be given here by its name instead.
+        output: the folder: before/, training/, after/, model.safetensors, points.json.
+        progress: show progress on standard error.
+        changes: fields of `HardenOptions`.
+
+    Raises:
+        InputError: the network does not fit the data, cannot be converted, or the folder holds another one.
+    """
+    began = time.perf_counter()
+    options = _options(options, changes)
+    folder = Path(output)
+    splits = data if isinstance(data, DataSplits) else load_data(data)
+    for part in ("train", "validation", "test"):
+        splits.required(part)
+    network = _fitting(model, splits, options)
+    writable_folder(folder)
+    with folder_lock(folder):
+        options, splits = _planned(options, network, splits, folder)
+        measured = _evaluation(options, splits, progress)
+        before = evaluate(network, splits, measured, output=str(folder / BEFORE), name=network.name)
+        came = _converted(network, options)
+        seen = validation_images(splits, str(options.scale), most=_VALIDATED, seed=options.seed)
+        trained = _trained(came, network, splits, seen, options, folder, progress)
+        best, points, kept = _chosen(came, trained, network, splits, seen, options, folder)
+        if (opened := gates(best)) is not None and bool((opened == 1).all()):
+            finish_gate(best)
+        stem = network.stem if options.stem == "plain" else options.stem
+        hardened = replace(network, model=best.eval(), stem=stem, source=str(folder / WEIGHTS))
+        hardened = replace(hardened, label=f"{network.label or network.name}, hardened")
+        _save(hardened, folder)
+        after = evaluate(hardened, splits, measured, output=str(folder / AFTER), name=network.name)
+    return Hardened(hardened, before, after, points, kept.share, folder, time.perf_counter() - began)
+
+
+def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOptions:
+    names = [field.name for field in fields(HardenOptions)]
+    for name in changes:
+        choice("option of harden", name, names)
+    return replace(options or HardenOptions(), **changes)
+
+
+def _fitting(model: Any, splits: DataSplits, options: HardenOptions) -> Network:
+    """Return the network with one output for each class of the data, and what it expects of images."""
+    side = max(splits.image_size or (224,))
+    network = load_network(model, classes=splits.classes, side_px=side)
+    own = network.preprocessing or assumed_preprocessing(network.model)[0]
+    own = own if options.size is None else replace(own, size=(options.size, options.size))
+    network = replace(network, model=copy.deepcopy(network.model).cpu().eval(), preprocessing=own)
+    outputs = Outputs(splits.classes, network.classes)
+    image = torch.zeros(2, 3, *(splits.image_size or (224, 224)), dtype=torch.uint8)
+    try:
+        with torch.no_grad():
+            logits = network.model(own(image))
+    except Exception as error:
+        raise InputError(
+            f"{network.name} does not take images of {tuple(own(image).shape[1:])} ({error}); give --size"
+        ) from error
+    outputs.take(logits, 2, len(splits.classes) - 1)
+    positions = outputs.positions
+    if positions is not None and positions != list(range(logits.shape[1])):
+        cut = only_outputs(network.model, positions).eval()
+        with torch.no_grad():
+            if not torch.allclose(cut(own(image)), logits[:, positions], rtol=1e-4, atol=1e-5):
+                raise InputError(f"the last linear layer of {network.name} does not give its outputs")
+        network = replace(network, model=cut)
+    return replace(network, classes=list(splits.classes))
+
+
+def _converted(network: Network, options: HardenOptions) -> nn.Module:
+    """Return a copy with the stem, its gate at 0; one that has a push-pull layer already keeps that."""
+    model = copy.deepcopy(network.model)
+    if options.stem == "plain" or any(isinstance(unit, Inhibited) for unit in model.modules()):
+        return model
+    try:
+        replace_by_stem(model, options.stem, network.name)
+        set_gate(model, 0)
+    except InputError as error:
+        raise InputError(f"{error}; or give stem=plain (--stem plain): the training alone") from error
+    for unit in model.modules():
+        if options.alpha is not None and isinstance(unit, Inhibited):
+            unit.set_strength(options.alpha)
+    return model
+
+
+def _planned(
+    options: HardenOptions, network: Network, splits: DataSplits, folder: Path
+) -> tuple[HardenOptions, DataSplits]:
+    """Return options without open ones, and what is trained on, as the folder's plan says, or a new one.
+
+    Raises:
+        InputError: the folder is of another network, data or options.
+    """
+    asked = {
+        "options": {k: v for k, v in asdict(options).items() if k not in ("workers", "device")},
+        "network": model_digest(network.model),
+        "data": [splits.config.name, len(splits.required("train")), len(splits.required("test"))],
+    }
+    path = folder / PLAN
+    if path.is_file():
+        plan = read_json(path)
+        differ = [key for key in asked if plan.get(key) != asked[key]]
+        if differ:
+            raise InputError(
+                f"{folder} holds the hardening of another {' and '.join(differ)}; give the options it was "
+                "begun with, or another output"
+            )
+    else:
+        plan = asked | {"plan": _plan(options, network, splits)}
+        write_json(path, plan)
+    chosen = dict(plan["plan"])
+    part = limited(splits.required("train"), "the training split", chosen.pop("images"))
+    return replace(options, budget=None, **chosen), replace(splits, train=part)
+
+
+def _plan(options: HardenOptions, network: Network, splits: DataSplits) -> dict[str, Any]:
+    """Return scale, epochs, size, test and training images: as asked, or what a budget allows."""
+    sides = splits.image_size or (224, 224)
+    nearest = min(SCALE_BY_SIZE, key=lambda side: abs(math.log(side / min(sides))))
+    train_images, test_images = len(splits.required("train")), len(splits.required("test"))
+    plan: dict[str, Any] = {
+        "scale": options.scale or SCALE_BY_SIZE[nearest],
+        "epochs": options.epochs,
+        "limit": options.limit,
+        "images": train_images,
+    }
+    if options.budget_s is None:
+        return plan
+    forward, step = _costs(options, network, splits)
+    tested = int(options.budget_s * _EVALUATED_SHARE / (2 * 76 * forward))
+    plan["limit"] = max(min(tested, options.limit or test_images, test_images), min(50, test_images))
+    validated = 2 * min(len(splits.required("validation")), _VALIDATED)
+    left = options.budget_s - 2 * 76 * forward * plan["limit"] - 6 * validated * forward
+    epoch = train_images * step + validated * forward
+    plan["epochs"] = max(1, min(options.epochs, int(left / epoch)))
+    if left < epoch:  # not even one: fewer images
+        plan["images"] = max(2 * options.batch_size, int(train_images * max(left, 0) / epoch))
+    print(
+        f"budget {options.budget}: {plan['epochs']} epochs of {plan['images']} images, "
+        f"{plan['limit']} test images",
+        file=sys.stderr,
+    )
+    return plan
+
+
+def _costs(options: HardenOptions, network: Network, splits: DataSplits) -> tuple[float, float]:
+    """Return seconds for an evaluated image, corruption included, and for a training image, all views."""
+    count = min(16, options.batch_size)
+    batch = next(iter(eval_batches(splits.required("train"), splits.framing, batch_size=count)))
+    model, prepare = copy.deepcopy(network.model), network.preprocessing or Preprocessing()
+    device = EvaluationOptions(device=options.device).chosen_device(model)
+    model.to(device)
+
+    def forward() -> Tensor:
+        return model(prepare(batch.images.to(device)))
+
+    def backward() -> None:
+        forward().float().logsumexp(1).mean().backward()
+
+    def augmented() -> None:
+        if options.policy != "none":
+            augment_batch(batch.images, options.policy, index=batch.index, seed=0, epoch=0)
+
+    with lent_to_evaluation(model, device), torch.no_grad():
+        clean = _seconds(forward) / count
+    learning, policy = _seconds(backward) / count, _seconds(augmented) / count
+    corrupting = 5e-8 * batch.images[0].numel()  # about what the fifteen cost per value: docs/speed.md
+    views = 3 if options.jsd else 1
+    teacher = clean if options.teacher_weight else 0
+    return clean + corrupting, views * learning + (2 if options.jsd else 1) * policy + teacher
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    """Return the shortest time of three calls after one, which may compile."""
+    run()
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _evaluation(options: HardenOptions, splits: DataSplits, progress: bool) -> EvaluationOptions:
+    return EvaluationOptions(
+        scale=options.scale,
+        limit=options.limit,
+        device=options.device,
+        workers=options.workers,
+        quiet=not progress,
+    )
+
+
+def _trained(
+    came: nn.Module,
+    network: Network,
+    splits: DataSplits,
+    validation: ImageSplit,
+    options: HardenOptions,
+    folder: Path,
+    progress: bool,
+) -> nn.Module:
+    """Return the network after its training, with the weights of the best epoch."""
+    watched = replace(splits, validation=validation, validation_framing=AS_IS)
+    recipe = _recipe(network, splits, options)
+    student = replace(network, model=copy.deepcopy(came))
+    teacher = None
+    if options.teacher_weight:
+        assert network.preprocessing is not None
+        teacher = as_teacher(copy.deepcopy(network.model), network.preprocessing)
+    place = folder / TRAINING
+    train(
+        recipe,
+        place,
+        resume="auto",
+        progress=progress,
+        splits=watched,
+        network=student,
+        teacher=teacher,
+    )
+    trained = copy.deepcopy(came)
+    return load_weights(trained, place / WEIGHTS).eval()
+
+
+def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Recipe:
+    side = min(splits.image_size or (224, 224))
+    resident = splits.framing == AS_IS
+    gated = options.stem != "plain" and not any(isinstance(m, Inhibited) for m in network.model.modules())
+    return Recipe(
+        model=ModelConfig(network.name, options.stem, start="preserve" if gated else "unit"),
+        data=splits.config,
+        preprocessing=network.preprocessing,
+        augment=AugmentConfig(
+            resize=None if resident else splits.framing.resize,
+            crop=side,
+            padding=side // 8 if resident else 0,
+            policy=options.policy,
+        ),
+        optim=OptimConfig(
+            algorithm=options.algorithm,
+            initial_lr=options.max_lr / 25,
+            max_lr=options.max_lr,
+            final_lr=options.max_lr / 1e4,
+            warmup=0.1,
+            weight_decay=options.weight_decay,
+            ema=options.ema,
+        ),
+        loss=LossConfig(jsd=options.jsd, temperature=2.0, teacher_weight=options.teacher_weight or 0.5),
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        precision=options.precision,
+        workers=options.workers,
+        accelerator=_accelerator(options.device),
+    )
+
+
+def _accelerator(device: str) -> Any:
+    return choice("device", device.partition(":")[0], ("auto", "cpu", "cuda", "mps"))
+
+
+def _chosen(
+    came: nn.Module,
+    trained: nn.Module,
+    network: Network,
+    splits: DataSplits,
+    validation: ImageSplit,
+    options: HardenOptions,
+    folder: Path,
+) -> tuple[nn.Module, list[Point], Point]:
+    """Return what `weighed` returns; the points are written."""
+    assert network.preprocessing is not None
+    batches = eval_batches(splits.required("train"), splits.framing, batch_size=64)
+    clean = [batch for batch, _ in zip(batches, range(_RESTATED), strict=False)]
+    device = EvaluationOptions(device=options.device).chosen_device(came)
+    best, points, kept = weighed(
+        came, trained, network.preprocessing, validation, clean, device, options.clean_loss
+    )
+    rows = [point._asdict() for point in points]
+    write_json(folder / POINTS, {"points": rows, "share": kept.share, "clean_loss": options.clean_loss})
+    return best, points, kept
+
+
+def _save(network: Network, folder: Path) -> None:
+    """Write the weights with all that is needed to load them again."""
+    preprocessing = network.preprocessing
+    metadata = {
+        "model": network.name,
+        "stem": network.stem or "plain",
+        "input_style": str(network.input_style or "imagenet"),
+        "alpha": "null",
+        "classes": json.dumps(network.classes),
+        "preprocessing": json.dumps(preprocessing.to_dict() if preprocessing else None),
+    }
+    save_weights(network.model, folder / WEIGHTS, metadata)

@@ -1,0 +1,98 @@
+"""The gate of a converted network: from the plain convolution, step by step, to the push-pull unit."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from pushpull.errors import InputError
+from pushpull.unit.functional import is_number
+from pushpull.unit.layers import PushPullConv2d
+
+__all__ = ["finish_gate", "gate_at", "set_gate"]
+
+
+def set_gate(model: nn.Module, gate: float) -> None:
+    """Set how far the push-pull units of a model are units, in place.
+
+    y = (1 - g) P + g (relu(P) - alpha relu(Q)) + b: at g = 0 the plain convolution, at 1 the unit. The gate
+    is a buffer of each unit, `gate`, which state dicts hold; a unit without one is at 1.
+
+    Args:
+        model: any module with a `PushPullConv2d` in it, also wrapped or compiled.
+        gate: g in [0, 1].
+
+    Raises:
+        InputError: another gate, or a model without a unit; nothing has changed.
+
+    >>> model = nn.Sequential(PushPullConv2d(3, 8, 3))
+    >>> set_gate(model, 0.25)
+    >>> model[0].gate
+    tensor(0.2500)
+    """
+    if not is_number(gate) or not 0 <= gate <= 1:
+        raise InputError(f"gate={gate!r} must be a number from 0 (plain convolution) to 1 (push-pull)")
+    for unit in _units(model):
+        if unit.gate is not None:
+            unit.gate.fill_(gate)
+        elif gate != 1:
+            unit.gate = unit.weight.detach().new_full((), gate)
+
+
+def finish_gate(model: nn.Module) -> None:
+    """Take the gates away where they have come to 1: nothing but the unit is computed from then on.
+
+    Call it after the training, before export or `fuse_stem`; optimizers and averages of the model that were
+    made before are not for it any more.
+
+    Raises:
+        InputError: a gate that is not at 1, or a model without a unit; nothing has changed.
+    """
+    units = _units(model)
+    for unit in units:
+        if unit.gate is not None and float(unit.gate) != 1:
+            raise InputError(
+                f"the gate is at {float(unit.gate):g}: without it the network would be another; train on "
+                "until it is at 1, or call pushpull.set_gate(model, 1)"
+            )
+    for unit in units:
+        unit.gate = None
+
+
+def gate_at(step: int, steps: int, share: float = 0.5) -> float:
+    """Return the gate of a training step: in a straight line from 0, at 1 after a share of all steps.
+
+    Args:
+        step: number of the step, from 0.
+        steps: of the whole training.
+        share: in [0, 1]; 0 opens the gate at once.
+
+    Raises:
+        InputError: a share outside [0, 1].
+
+    >>> [gate_at(step, 100) for step in (0, 25, 50, 99)]
+    [0.0, 0.5, 1.0, 1.0]
+    """
+    if not is_number(share) or not 0 <= share <= 1:
+        raise InputError(f"share={share!r} of the steps must be from 0 to 1")
+    rise = math.ceil(share * steps)
+    return min(1.0, step / rise) if rise else 1.0
+
+
+def _units(model: nn.Module) -> list[PushPullConv2d]:
+    units = [module for module in model.modules() if isinstance(module, PushPullConv2d)]
+    if not units:
+        raise InputError(
+            f"the {type(model).__name__} has no push-pull unit, so no gate; "
+            'pushpull.replace_first_conv(model, start="preserve") puts one in'
+        )
+    return units
+
+
+def gates(model: nn.Module) -> torch.Tensor | None:
+    """Return the gates of a model's units as one tensor, or None where no unit has one."""
+    found = [unit.gate for unit in model.modules() if isinstance(unit, PushPullConv2d)]
+    there = [gate for gate in found if gate is not None]
+    return torch.stack(there) if there else None

@@ -1,0 +1,199 @@
+"""A network comes and leaves more robust: the whole of it, on digits, in seconds."""
+
+import copy
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from pushpull import InputError, PushPullConv2d, harden, load_network
+from pushpull.data import Batch, DataConfig, ImageSplit, Preprocessing, load_data
+from pushpull.evaluation import Results
+from pushpull.training.harden import HardenOptions
+from pushpull.training.weighing import Point, between, chosen, only_outputs, restate_norms
+from pushpull.unit.gate import gates
+
+OWN = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 10),
+    )
+"""
+QUICK = HardenOptions(policy="augmix9", jsd=1.0, epochs=2, batch_size=20, limit=20, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def few():
+    whole = load_data("digits")
+    parts = {name: getattr(whole, name).subset(range(60)) for name in ("train", "validation", "test")}
+    return replace(whole, **parts)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "mine.py"
+    path.write_text(OWN)
+    return f"{path}:build"
+
+
+@pytest.fixture(scope="module")
+def done(few, own, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hardened")
+    return harden(own, few, QUICK, output=folder, progress=False, clean_loss=100)
+
+
+def test_it_writes_all_that_is_promised_and_the_two_results_compare(done):
+    names = {path.name for path in done.folder.iterdir()}
+    assert {"before", "after", "training", "model.safetensors", "points.json", "harden.json"} <= names
+    for name, results in (("before", done.before), ("after", done.after)):
+        assert Results.load(done.folder / name) == results
+        assert results.complete
+        assert len(results.corrupted) == 15
+    assert done.before.preprocessing == done.after.preprocessing
+    assert done.before.corruption["scale"] == "cifar"
+    points = json.loads((done.folder / "points.json").read_text())
+    assert [point["share"] for point in points["points"]] == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert points["share"] == done.share
+    text = "\n".join(done.sentences())
+    for part in ("Clean accuracy:", "Mean corruption error (top-1, over 15", "Better:", "Worse:", "Kept:"):
+        assert part in text
+
+
+def test_the_file_of_weights_loads_into_the_users_own_function_with_its_stem(done, own):
+    again = load_network(own, weights=str(done.folder / "model.safetensors"))
+    images = torch.rand(4, 3, 32, 32)
+    assert isinstance(again.model[0], PushPullConv2d)
+    assert torch.equal(again.model.eval()(images), done.network.model(images))
+    assert again.classes == done.network.classes
+    assert again.preprocessing == done.network.preprocessing
+
+
+def test_the_same_call_is_done_and_another_is_refused(done, few, own):
+    digest = (done.folder / "model.safetensors").read_bytes()
+    again = harden(own, few, QUICK, output=done.folder, progress=False, clean_loss=100)
+    assert again.after == done.after
+    assert (done.folder / "model.safetensors").read_bytes() == digest
+    with pytest.raises(InputError, match="holds the hardening of another options"):
+        harden(own, few, QUICK, output=done.folder, progress=False, epochs=3, clean_loss=100)
+
+
+def test_nothing_is_lost_where_nothing_may_be_and_the_network_is_not_changed(few, tmp_path):
+    model = _trained_on(few)
+    before = copy.deepcopy(model.state_dict())
+    result = harden(model, few, QUICK, output=tmp_path, progress=False, epochs=1, max_lr=3.0, clean_loss=0)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert isinstance(model[0], nn.Conv2d)
+    points = result.points
+    assert points[[p.share for p in points].index(result.share)].clean_error <= points[0].clean_error
+
+
+def _trained_on(few):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 5, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 10))
+    images, labels = few.train.resident().images.float() / 255, few.train.labels
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    return model
+
+
+def test_the_chosen_point_keeps_the_clean_error():
+    points = [Point(0, 0.20, 0.5), Point(0.4, 0.204, 0.4), Point(0.8, 0.21, 0.3), Point(1, 0.25, 0.2)]
+    assert [chosen(points, loss).share for loss in (0, 0.5, 1, 10)] == [0, 0.4, 0.8, 1]
+    assert chosen([Point(0, 0.2, 0.3), Point(1, 0.2, 0.3)], 1).share == 0, "no gain, no change"
+
+
+def test_between_mixes_weights_statistics_and_gate_but_no_counters():
+    first = nn.Sequential(PushPullConv2d(3, 4, 3), nn.BatchNorm2d(4))
+    second = copy.deepcopy(first)
+    for model, gate, value in ((first, 0.0, 1.0), (second, 1.0, 3.0)):
+        model[0].gate = torch.tensor(gate)
+        nn.init.constant_(model[0].weight, value)
+        model[1].running_mean.fill_(value)
+    second[1].num_batches_tracked += 7
+    mixed = between(first, second, 0.25)
+    assert float(gates(mixed)) == 0.25
+    assert mixed[0].weight[0, 0, 0, 0].item() == mixed[1].running_mean[0].item() == 1.5
+    assert int(mixed[1].num_batches_tracked) == 7
+
+
+def test_norms_are_restated_over_the_images_and_nothing_else_moves():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5)).eval()
+    images = torch.randint(256, (8, 3, 5, 5), dtype=torch.uint8)
+    labels = torch.zeros(8, dtype=torch.int64)
+    restate_norms(model, Preprocessing(), [Batch(images, labels, labels)], torch.device("cpu"))
+    response = model[0](images.float() / 255)
+    torch.testing.assert_close(model[1].running_mean, response.mean((0, 2, 3)))
+    torch.testing.assert_close(model[1].running_var, response.var((0, 2, 3)))
+    assert (model[1].momentum, model[1].training, model.training) == (0.1, False, False)
+
+
+def test_a_network_of_imagenet_keeps_the_rows_of_the_datas_classes(few, tmp_path):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(900, 1000)).eval()
+    names = ["tench", "English springer", "church", "golf ball"]
+    keep = (few.train.labels < 4).nonzero()[:, 0]
+    parts = {}
+    for part in ("train", "validation", "test"):
+        split = getattr(few, part)
+        keep = (split.labels < 4).nonzero()[:, 0]
+        images = split.subset(keep).resident().images
+        parts[part] = ImageSplit.from_tensors(images, split.labels[keep], names, name=part)
+    data = replace(few, classes=names, config=DataConfig("photographs"), **parts)
+    images = torch.rand(2, 3, 32, 32)
+    result = harden(model, data, QUICK, output=tmp_path, progress=False, epochs=1, clean_loss=0, max_lr=1e-6)
+    rows = [0, 217, 497, 574]
+    assert result.network.model[-1].weight.shape == (4, 900)
+    torch.testing.assert_close(result.network.model(images), model(images)[:, rows], rtol=1e-3, atol=1e-3)
+
+
+def test_outputs_that_no_linear_layer_gives_are_picked():
+    model = nn.Sequential(nn.Conv2d(3, 20, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = torch.rand(2, 3, 4, 4)
+    assert torch.equal(only_outputs(model, [3, 1])(images), model(images)[:, [3, 1]])
+
+
+def test_a_budget_fits_epochs_and_images(few, own, tmp_path, capsys):
+    options = replace(QUICK, budget="3s", limit=None, epochs=50)
+    result = harden(own, few, options, output=tmp_path, progress=False)
+    plan = json.loads((tmp_path / "harden.json").read_text())["plan"]
+    assert 1 <= plan["epochs"] < 50
+    assert result.before.data["images"] == plan["limit"]
+    assert "budget 3s:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": "soon"}, "budget='soon' is no time; give such as 90s, 30m or 2h"),
+        ({"budget": "0m"}, "budget='0m' is no time"),
+        ({"clean_loss": -1}, "clean_loss=-1 must be from 0"),
+        ({"teacher_weight": 1}, "teacher_weight=1 must be"),
+        ({"size": 0}, "size=0 must be a positive"),
+        ({"max_lr": 0}, "max_lr=0 must be positive"),
+        ({"policy": "none"}, "give jsd=0 too"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=message):
+        HardenOptions(**options)
+
+
+def test_what_cannot_be_hardened_is_refused_with_the_remedy(few, tmp_path):
+    patches = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(InputError, match=r"a patch embedding.*--stem plain"):
+        harden(patches, few, QUICK, output=tmp_path / "a", progress=False)
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(3072, 7))
+    with pytest.raises(InputError, match="7 outputs, the data 10 classes"):
+        harden(wide, few, QUICK, output=tmp_path / "b", progress=False)
+    with pytest.raises(InputError, match="did you mean 'epochs'"):
+        harden(patches, few, QUICK, output=tmp_path / "c", progress=False, epoch=3)
+    assert not (tmp_path / "c").exists()
