@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pushpull.corruptions import filters, grey
 from pushpull.corruptions.constants import FOLD_BITS, MOTION_BITS, MOTION_FORGIVEN, STEPS
-from pushpull.corruptions.registry import Canvas, nothing_random, register_corruption
+from pushpull.corruptions.registry import Canvas, constants, nothing_random, register_corruption
 from pushpull.random import Draws, native
 
 _LEAST_LACK = 2.0**-20  # a 4000th of a level: more than truncate_to_bytes forgives
@@ -63,8 +63,7 @@ def disk_kernel(radius_px: float, alias_sigma_px: float) -> np.ndarray:
     axis = np.arange(-reach, reach + 1)
     disk = (axis[:, None] ** 2 + axis**2 <= radius_px**2).astype(np.float64)
     beyond = len(alias) - 1
-    padded = np.pad(disk / disk.sum(), beyond, mode="reflect")
-    return _smoothed(padded, alias)
+    return _smoothed_array(np.pad(disk / disk.sum(), beyond, mode="reflect"), alias)
 
 
 def _disk_reach(radius_px: float) -> int:
@@ -78,18 +77,20 @@ def _alias_taps(radius_px: float, sigma_px: float) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
-def _smoothed(x: np.ndarray, alias: tuple[float, ...]) -> np.ndarray:
-    """Smooth columns, then rows, of the inner part."""
-    for axis in (0, 1):
-        lines = np.moveaxis(x, axis, 0)
-        inner = len(lines) - 2 * (len(alias) - 1)
-        parts = [lines[k : k + inner] for k in range(2 * len(alias) - 1)]
-        middle = len(alias) - 1
-        total = alias[0] * parts[middle]
+def _smoothed(x: Tensor, alias: tuple[float, ...]) -> Tensor:
+    """Smooth columns, then rows, the inner part; sums and products one by one, as the kernel does them."""
+    middle = len(alias) - 1
+    for dim in (-2, -1):
+        inner = x.shape[dim] - 2 * middle
+        total = x.narrow(dim, middle, inner) * alias[0]
         for k in range(1, len(alias)):
-            total = total + alias[k] * (parts[middle - k] + parts[middle + k])
-        x = np.moveaxis(total, 0, axis)
+            total += (x.narrow(dim, middle - k, inner) + x.narrow(dim, middle + k, inner)).mul_(alias[k])
+        x = total
     return x
+
+
+def _smoothed_array(x: np.ndarray, alias: tuple[float, ...]) -> np.ndarray:
+    return _smoothed(torch.from_numpy(x), alias).numpy()
 
 
 @lru_cache(maxsize=32)
@@ -98,7 +99,7 @@ def _lens(radius_px: float, alias_sigma_px: float) -> _Lens:
     heights = np.array([math.isqrt(int(radius_px**2 - k * k)) for k in range(radius + 1)])
     disk = _disk(heights)
     area, reach = disk.sum(), radius + len(alias) - 1
-    plain = _smoothed(np.pad(disk, 2 * (len(alias) - 1)), alias)
+    plain = _smoothed_array(np.pad(disk, 2 * (len(alias) - 1)), alias)
     published = disk_kernel(radius_px, alias_sigma_px)
     wider = np.zeros_like(plain)
     middle, inner = len(published) // 2, min(reach, len(published) // 2)
@@ -137,20 +138,10 @@ def defocus_blur(x: Tensor, params: tuple[float, float], drawn: None) -> Tensor:
         return _by_runs(x, lens, reach)
     padded = filters.pad(grey.in_steps(x), reach, reach, reach, reach, "reflect101")
     sums = filters.correlate_whole(padded, padded.new_tensor(_disk(lens.heights)))
-    smooth = _smoothed_tensor(_smoothed_tensor(sums, lens.alias, -2), lens.alias, -1)
+    smooth = _smoothed(sums, lens.alias)
     if lens.fold.any():
         smooth += filters.correlate_whole(padded, padded.new_tensor(lens.fold)).mul_(2.0**-FOLD_BITS)
     return grey.from_double(smooth.mul_(lens.scale).clamp_(0.0, 1.0))
-
-
-def _smoothed_tensor(x: Tensor, alias: tuple[float, ...], dim: int) -> Tensor:
-    """Smooth along `dim`, the inner part; sums and products one by one, as the kernel does them."""
-    middle = len(alias) - 1
-    inner = x.shape[dim] - 2 * middle
-    total = x.narrow(dim, middle, inner) * alias[0]
-    for k in range(1, len(alias)):
-        total += (x.narrow(dim, middle - k, inner) + x.narrow(dim, middle + k, inner)).mul_(alias[k])
-    return total
 
 
 def _by_runs(x: Tensor, lens: _Lens, reach: int) -> Tensor:
@@ -162,11 +153,8 @@ def _by_runs(x: Tensor, lens: _Lens, reach: int) -> Tensor:
         filters.border_index(torch.arange(-reach, size + reach), size, "reflect101") for size in x.shape[-2:]
     )
     places = np.argwhere(lens.fold)
-    folds = lens.fold[tuple(places.T)]
-    out = native.empty_like(planes)
-    disk = lens.heights, np.array(lens.alias), places, folds, lens.scale
-    native.run(blur_loops.defocus, len(planes), out, planes, rows, columns, *disk)
-    return out.view_as(x)
+    disk = lens.heights, np.array(lens.alias), places, lens.fold[tuple(places.T)], np.array([lens.scale])
+    return native.images_by(blur_loops.defocus, planes, rows, columns, *disk).view_as(x)
 
 
 @register_corruption(
@@ -223,23 +211,12 @@ def _glass_limits(params: Glass) -> dict[str, tuple[float, float]]:
 @register_corruption(
     "glass_blur",
     family="blur",
-    severities={
-        "imagenet": (
-            Glass(0.7, 1, 2),
-            Glass(0.9, 2, 1),
-            Glass(1.0, 2, 3),
-            Glass(1.1, 3, 2),
-            Glass(1.5, 4, 2),
-        ),
-        "cifar": (
-            Glass(0.05, 1, 1),
-            Glass(0.25, 1, 1),
-            Glass(0.4, 1, 1),
-            Glass(0.25, 1, 2),
-            Glass(0.4, 1, 2),
-        ),
-        "tiny": (Glass(0.1, 1, 1), Glass(0.5, 1, 1), Glass(0.6, 1, 2), Glass(0.7, 2, 1), Glass(0.9, 2, 2)),
-    },
+    severities=constants(
+        Glass,
+        imagenet=((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+        cifar=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+        tiny=((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
+    ),
     sample=sample_glass_blur,
     limits=_glass_limits,
 )
@@ -320,13 +297,11 @@ def motion_blur_apply(x: Tensor, radius_px: int, sigma_px: float, angle_deg: Ten
     dx = torch.ceil(step * torch.cos(angle) - 0.5).long()
     taps = filters.whole_taps(motion_kernel(radius_px, sigma_px), MOTION_BITS)
     if native.applies(x, dy):
-        out = native.empty_like(x)
         from pushpull.corruptions import blur_loops
 
-        native.run(blur_loops.motion, len(x), out, x, dy, dx, np.array(taps, dtype=np.float64))
-        return out
-    blurred = _correlate_along(x, dy, dx, taps)
-    levels = blurred.mul_(2.0**-MOTION_BITS / STEPS).add_(MOTION_FORGIVEN).floor_()
+        return native.images_by(blur_loops.motion, x, dy, dx, np.array(taps, dtype=np.float64))
+    sums = _correlate_along(x, dy, dx, taps)
+    levels = sums.mul_(2.0**-MOTION_BITS / STEPS).add_(MOTION_FORGIVEN).floor_()
     return levels.float().div_(255.0)
 
 
@@ -397,12 +372,9 @@ def zoom_blur(x: Tensor, params: tuple[float, float], drawn: None) -> Tensor:
     assert first == 1.0
     rows, columns = (_zoom_lines(size, tuple(factors)) for size in x.shape[-2:])
     if native.applies(x):
-        planes = x.flatten(0, 1)
-        out = native.empty_like(planes)
         from pushpull.corruptions import blur_loops
 
-        native.run(blur_loops.zoom, len(planes), out, planes, *rows, *columns)
-        return out.view_as(x)
+        return native.images_by(blur_loops.zoom, x.flatten(0, 1), *rows, *columns).view_as(x)
     total = x * 2
     for which in range(len(factors)):
         total += _enlarged(_enlarged(x, -2, rows, which), -1, columns, which)

@@ -173,15 +173,9 @@ def gaussian_blur(x: Tensor, sigma: float, *, truncate: float = 4.0, border: str
 
 def fft_length(at_least: int) -> int:
     """Return the smallest length of the form 2^a 3^b 5^c that is not below `at_least`."""
-    length = at_least
-    while True:
-        rest = length
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1
+    from scipy.fft import next_fast_len  # only where it is needed: it takes a while to load
+
+    return int(next_fast_len(at_least, real=True))
 
 
 def whole_correlation(x: Tensor, kernel: Tensor, height: int, width: int) -> Tensor:

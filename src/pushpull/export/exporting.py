@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ from pushpull.export.formats import (
     Runner,
     check_onnx_installed,
     checked_opset,
+    open_axes,
+    without_gradients,
     write_onnx,
     write_program,
 )
@@ -101,19 +104,12 @@ def export_model(
     """
     options = options or ExportOptions()
     normalised = Normalised(model, card.preprocessing).cpu().eval()
-
-    def reference(batch: Tensor) -> Tensor:
-        try:
-            with torch.no_grad():
-                return normalised(batch)
-        # Networks refuse a size in ways of their own, an assert among them.
-        except Exception as error:
-            raise InputError(
-                f"the network does not take images of {batch.shape[-2]} x {batch.shape[-1]} px "
-                f"({one_line(error)}); give --size, and leave out --dynamic_size if it takes only one"
-            ) from error
-
-    _check_outputs(reference, card)
+    outputs = _logits(normalised, torch.zeros(1, 3, *card.size)).shape[-1]
+    if outputs != len(card.classes):
+        raise InputError(
+            f"the network has {outputs} outputs, but {len(card.classes)} class names are known; "
+            "give --classes, a text file with one name a line in the order of the outputs"
+        )
     with atomic_path(path) as temporary:
         _write(normalised, temporary, card, options)
         loaded = LOADERS[options.format](temporary)
@@ -121,16 +117,18 @@ def export_model(
         if {key: loaded.metadata.get(key) for key in said} != said:
             raise InputError(f"{path} did not keep its metadata; nothing was written; choose another format")
         batches = _batches(card.size, options, images)
-        return compare_outputs(loaded.run, reference, batches, options.tolerance)
+        return compare_outputs(loaded.run, partial(_logits, normalised), batches, options.tolerance)
 
 
-def _check_outputs(reference: Runner, card: Card) -> None:
-    outputs = reference(torch.zeros(1, 3, *card.size)).shape[-1]
-    if outputs != len(card.classes):
+def _logits(network: Normalised, batch: Tensor) -> Tensor:
+    try:
+        return without_gradients(network)(batch)
+    # Networks refuse a size in ways of their own, an assert among them.
+    except Exception as error:
         raise InputError(
-            f"the network has {outputs} outputs, but {len(card.classes)} class names are known; "
-            "give --classes, a text file with one name a line in the order of the outputs"
-        )
+            f"the network does not take images of {batch.shape[-2]} x {batch.shape[-1]} px "
+            f"({one_line(error)}); give --size, and leave out --dynamic_size if it takes only one"
+        ) from error
 
 
 def _write(normalised: Normalised, path: Path, card: Card, options: ExportOptions) -> None:
@@ -247,18 +245,11 @@ def traced(
         remedy = "leave out --dynamic_size" if dynamic_size else "give --batch_size"
         remedy = remedy if dynamic else "export its weights with --format safetensors"
         raise InputError(f"the network cannot be traced ({one_line(error)}); {remedy}") from error
-    _check_stays_dynamic(program, example, dynamic)
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of the machine that it was made on
-    return program
-
-
-def _check_stays_dynamic(program: ExportedProgram, example: Tensor, dynamic: dict[int, object]) -> None:
-    """Raise where the tracer has made a constant of a size that should stay open."""
-    (placeholder,) = [node for node in program.graph.nodes if node.name == INPUT]
-    found = placeholder.meta["val"].shape
-    fixed = [example.shape[axis] for axis in dynamic if isinstance(found[axis], int)]
+    fixed = [example.shape[axis] for axis in dynamic if axis not in open_axes(program)]
     if fixed:
         raise InputError(
             f"the network works only at the size {fixed[0]} in one dimension; leave out --dynamic_size"
         )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of the machine that it was made on
+    return program

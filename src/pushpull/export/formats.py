@@ -75,7 +75,7 @@ def write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str]
             exported: Any = torch.onnx.export(
                 program,
                 dynamo=True,
-                dynamic_shapes={INPUT: _open_axes(program)},
+                dynamic_shapes={INPUT: open_axes(program)},
                 opset_version=opset,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
@@ -97,7 +97,7 @@ def write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str]
         exported.save(path, external_data=False)
 
 
-def _open_axes(program: ExportedProgram) -> dict[int, str]:
+def open_axes(program: ExportedProgram) -> dict[int, str]:
     """Return the names of the sizes that the graph leaves open, as the file will call them."""
     (images,) = [node for node in program.graph.nodes if node.name == INPUT]
     names = {0: "batch", 2: "height", 3: "width"}
@@ -140,13 +140,7 @@ def load_program(path: Path | str) -> LoadedFile:
         ) from error
     if not extra[_CARD]:
         raise InputError(f"{path} is not from `pushpull export`; load it with torch.export.load")
-    module = program.module()
-
-    def run(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return module(images)
-
-    return LoadedFile(run, json.loads(extra[_CARD]))
+    return LoadedFile(without_gradients(program.module()), json.loads(extra[_CARD]))
 
 
 class Normalised(nn.Module):
@@ -172,13 +166,12 @@ def load_weights_file(path: Path) -> LoadedFile:
     height, width = json.loads(metadata["size"])
     network = NetworkSpec(str(path)).load(json.loads(metadata["classes"]), max(height, width))
     assert network.preprocessing is not None
-    module = Normalised(network.model.eval(), network.preprocessing)
+    return LoadedFile(without_gradients(Normalised(network.model.eval(), network.preprocessing)), metadata)
 
-    def run(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return module(images)
 
-    return LoadedFile(run, metadata)
+def without_gradients(network: nn.Module) -> Runner:
+    """Return the network as a function of images."""
+    return torch.no_grad()(network.__call__)
 
 
 LOADERS: dict[str, Callable[[Path], LoadedFile]] = {
