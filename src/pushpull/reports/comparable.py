@@ -1,4 +1,4 @@
-"""What two results must share before their errors may stand in one column."""
+"""What two results must share before their errors may stand in one column, and the columns they have."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError
-from pushpull.evaluation.results import Condition, Results
-from pushpull.reports.columns import ordered, severities_text, title
+from pushpull.evaluation.results import SEVERITIES, Condition, Results
+from pushpull.reports import columns as define
+from pushpull.reports.columns import Column, ordered, severities_text, title
 
 
 @dataclass(frozen=True)
@@ -206,3 +208,31 @@ def _brief(value: Any, against: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
         return f"{len(value)} names"
     return repr(value)
+
+
+def measured_columns(setting: Setting) -> tuple[list[Column], list[str]]:
+    """Return the columns by what was measured, and why the others cannot be there."""
+    found, reasons = list(define.MAIN_COLUMNS), []
+    measured, whole = set(setting.corruptions), setting.severities == SEVERITIES
+    if setting.clean_images is None:
+        found = [column for column in found if column not in define.NEED_CLEAN]
+        reasons.append("E, relative mCE and R_net are not shown: the clean images were not measured.")
+    if not whole or not set(CORRUPTIONS) <= measured:
+        found = [column for column in found if column is define.CLEAN_ERROR]
+        count = len(set(CORRUPTIONS) & measured)
+        reasons.append(
+            "Mean corruption error, mCE and R_net are not shown: means need all 15 x 5; measured were "
+            f"{count} of the 15 corruptions at severity {', '.join(map(str, setting.severities))}."
+        )
+    elif not setting.is_imagenet:
+        found.remove(define.MCE_ALEXNET)
+        reasons.append(
+            "mCE vs AlexNet is not shown: it is defined for ImageNet-C only (severity scale imagenet, "
+            f"1000 classes); here the scale is {setting.scale} and there are {len(setting.classes)} classes."
+        )
+    if whole and not set(CORRUPTIONS) & measured:
+        found.append(define.MEAN_OF_SET)
+    if whole:
+        found += [define.family_column(name) for name in FAMILIES if set(FAMILIES[name]) <= measured]
+    found += [define.corruption_column(name, setting.severities) for name in setting.corruptions]
+    return found, reasons

@@ -33,8 +33,8 @@ _CAPTIONS = {
         "Each corruption's error minus the baseline's, mean over severities. Left of zero the model does "
         "better; bars are one standard deviation over seeds."
     ),
-    "twins": "Error minus that of the twin. Left of zero the row does better; bars are 95 % intervals.",
 }
+_TWINS = "Error minus that of the twin. Left of zero the row does better; bars are 95 % intervals."
 
 
 def page(
@@ -54,21 +54,19 @@ def page(
 
     loader = jinja2.PackageLoader("pushpull", "reports")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    source, _, _ = loader.get_source(environment, "page.css")
     labels = [row.label for row in comparison.rows[1:]]
-    drawn = []
-    for name, figure in figures.items():
-        caption = _CAPTIONS["twins" if comparison.intervals and name == "differences" else name]
-        drawn.append((caption, _inline_svg(figure, name, caption)))
+    captions = _CAPTIONS | ({"differences": _TWINS} if comparison.intervals else {})
     return environment.get_template("page.html.j2").render(
         comparison=comparison,
-        style=source,
+        style=loader.get_source(environment, "page.css")[0],
         others=", ".join(labels) if len(labels) < 4 else f"{len(labels)} models",
         runs=all_runs_text(comparison),
         tables=tables(comparison),
         by_corruption=BY_CORRUPTION,
         strength=_strength,
-        figures=drawn,
+        figures=[
+            (captions[name], _inline_svg(figure, name, captions[name])) for name, figure in figures.items()
+        ],
         samples=list(sample_strips(samples or {})),
         method=[_method_facts(row) for row in comparison.rows],
         version=__version__,
@@ -82,8 +80,7 @@ def _strength(cell: Cell) -> str:
 
 def _inline_svg(figure: Figure, name: str, caption: str) -> str:
     """The figure as an element: ids that no other figure has, and the page's colours of ink and rules."""
-    text = svg_text(figure)
-    text = text[text.index("<svg") :]
+    text = re.sub(r"^.*?(?=<svg)", "", svg_text(figure), count=1, flags=re.DOTALL)
     text = re.sub(r'\b(id|xlink:href|href)="(#?)', rf'\1="\2{name}-', text)
     text = text.replace("url(#", f"url(#{name}-")
     # Only the drawing's frame holds metadata; a page needs none.
