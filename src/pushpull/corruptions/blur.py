@@ -6,7 +6,7 @@ x is always (N, 3, H, W) float32 in [0, 1]; so is every result, up to rounding.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -37,19 +37,10 @@ _EXCESS = {
 
 
 class _Lens(NamedTuple):
-    """A disk and its smoothing.
-
-    Attributes:
-        heights: (r + 1,) int64, how far the disk reaches up and down in the columns 0..r from its middle.
-        alias: (a + 1,) float64, the smoothing's taps from the middle one on.
-        fold: (2 (r + a) + 1, same) float64, whole: what the published kernel has beside the smoothed disk.
-        scale: of the sums, to levels.
-    """
-
-    heights: np.ndarray
-    alias: tuple[float, ...]
-    fold: np.ndarray
-    scale: float
+    heights: np.ndarray  # (r + 1,) int64, how far it reaches up and down in columns 0..r from the middle
+    alias: tuple[float, ...]  # the smoothing's taps from the middle one on
+    fold: np.ndarray  # (2 (r + a) + 1, same) float64, whole: what the published kernel has beside the two
+    scale: float  # of the sums, to levels
 
 
 def disk_kernel(radius_px: float, alias_sigma_px: float) -> np.ndarray:
@@ -59,22 +50,16 @@ def disk_kernel(radius_px: float, alias_sigma_px: float) -> np.ndarray:
     border reflect-101. For radii 8 and 10 the disk touches its grid's border, where the smoothing is folded
     back as in the published program: the taps add up to 1.013 and 1.011, and the blur brightens.
     """
-    reach, alias = _disk_reach(radius_px), _alias_taps(radius_px, alias_sigma_px)
+    reach, alias = max(8, int(radius_px)), _alias_taps(radius_px, alias_sigma_px)
     axis = np.arange(-reach, reach + 1)
     disk = (axis[:, None] ** 2 + axis**2 <= radius_px**2).astype(np.float64)
-    beyond = len(alias) - 1
-    return _smoothed_array(np.pad(disk / disk.sum(), beyond, mode="reflect"), alias)
-
-
-def _disk_reach(radius_px: float) -> int:
-    return 8 if radius_px <= 8 else int(radius_px)
+    return _smoothed_array(np.pad(disk / disk.sum(), len(alias) - 1, mode="reflect"), alias)
 
 
 def _alias_taps(radius_px: float, sigma_px: float) -> tuple[float, ...]:
     """Return the middle tap of the smoothing and those after it."""
     weights = [math.exp(-(k * k) / (2 * sigma_px**2)) for k in range(2 if radius_px <= 8 else 3)]
-    total = weights[0] + 2 * math.fsum(weights[1:])
-    return tuple(weight / total for weight in weights)
+    return tuple(weight / (weights[0] + 2 * math.fsum(weights[1:])) for weight in weights)
 
 
 def _smoothed(x: Tensor, alias: tuple[float, ...]) -> Tensor:
@@ -149,12 +134,10 @@ def _by_runs(x: Tensor, lens: _Lens, reach: int) -> Tensor:
     from pushpull.corruptions import blur_loops
 
     planes = x.flatten(0, 1)
-    rows, columns = (
-        filters.border_index(torch.arange(-reach, size + reach), size, "reflect101") for size in x.shape[-2:]
-    )
+    lines = (filters.border_lines(size, reach, "reflect101") for size in x.shape[-2:])
     places = np.argwhere(lens.fold)
     disk = lens.heights, np.array(lens.alias), places, lens.fold[tuple(places.T)], np.array([lens.scale])
-    return native.images_by(blur_loops.defocus, planes, rows, columns, *disk).view_as(x)
+    return native.images_by(blur_loops.defocus, planes, *lines, *disk).view_as(x)
 
 
 @register_corruption(
@@ -200,12 +183,7 @@ def sample_glass_blur(draws: Draws, params: Glass, canvas: Canvas) -> GlassDraws
     """Draw the neighbours."""
     delta = params.max_delta_px
     inner = (params.iterations, canvas.height - 2 * delta, canvas.width - 2 * delta)
-    return GlassDraws(draws.integers(-delta, delta, *inner), draws.integers(-delta, delta, *inner))
-
-
-def _glass_limits(params: Glass) -> dict[str, tuple[float, float]]:
-    steps = -params.max_delta_px, params.max_delta_px - 1
-    return {"down_px": steps, "right_px": steps}
+    return GlassDraws(*(draws.integers(-delta, delta, *inner) for _ in GlassDraws._fields))
 
 
 @register_corruption(
@@ -218,7 +196,7 @@ def _glass_limits(params: Glass) -> dict[str, tuple[float, float]]:
         tiny=((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
     ),
     sample=sample_glass_blur,
-    limits=_glass_limits,
+    limits=lambda params: dict.fromkeys(GlassDraws._fields, (-params.max_delta_px, params.max_delta_px - 1)),
 )
 def glass_blur(x: Tensor, params: Glass, drawn: GlassDraws) -> Tensor:
     """Blur to 8 bits, let pixels take their neighbours' places, blur again."""
@@ -230,10 +208,8 @@ def glass_blur(x: Tensor, params: Glass, drawn: GlassDraws) -> Tensor:
         native.run(blur_loops.glass, count, levels.view_as(x), drawn.down_px, drawn.right_px)
         return gaussian_blur(grey.to_floats(levels.view_as(x)), params.sigma_px, None)
     steps = drawn.down_px * width + drawn.right_px
-    scans = [scan_sources(step, params.max_delta_px, height, width) for step in steps.unbind(1)]
-    source = scans[0]
-    for scan in scans[1:]:
-        source = source.gather(1, scan)
+    scans = (scan_sources(step, params.max_delta_px, height, width) for step in steps.unbind(1))
+    source = reduce(lambda source, scan: source.gather(1, scan), scans)
     mixed = levels.gather(2, source[:, None].expand(-1, channels, -1))
     return gaussian_blur(mixed.view_as(x).float().div_(255.0), params.sigma_px, None)
 

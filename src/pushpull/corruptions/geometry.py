@@ -119,19 +119,15 @@ def inverse_affine(corners_px: Tensor, height: int, width: int) -> Tensor:
     """
     q = min(height, width) // 3
     centre = torch.tensor([width // 2, height // 2], dtype=torch.float64, device=corners_px.device)
-    offsets = torch.tensor([[q, q], [q, -q], [-q, -q]], dtype=torch.float64, device=corners_px.device)
-    points = centre + offsets
+    points = centre + torch.tensor([[q, q], [q, -q], [-q, -q]], dtype=torch.float64, device=centre.device)
     moved = points + corners_px.double()
     down, left = moved[:, 0] - moved[:, 1], moved[:, 2] - moved[:, 1]
     determinant = down[:, 0] * left[:, 1] - down[:, 1] * left[:, 0]
     # The original edges are (0, 2q) and (-2q, 0), so the linear part is a scaled adjugate of the moved edges.
     scale = 2.0 * q / determinant
-    linear = (
-        torch.stack([down[:, 1], -down[:, 0], left[:, 1], -left[:, 0]], dim=1).view(-1, 2, 2)
-        * scale[:, None, None]
-    )
-    middle = moved[:, 1]
-    constant = points[1] - (linear * middle[:, None, :]).sum(-1)
+    adjugate = torch.stack([down[:, 1], -down[:, 0], left[:, 1], -left[:, 0]], dim=1).view(-1, 2, 2)
+    linear = adjugate * scale[:, None, None]
+    constant = points[1] - (linear * moved[:, 1, None]).sum(-1)
     return torch.cat([linear, constant[..., None]], dim=2)
 
 
@@ -234,7 +230,6 @@ def _box_taps(before: int, after: int) -> tuple[Tensor, Tensor]:
         rows.append([s for s in range(first, last) if -0.5 < (s - centre + 0.5) * shrink <= 0.5])
     taps = max(map(len, rows))
     sources = torch.tensor([row + [0] * (taps - len(row)) for row in rows])
-    weights = [
-        [int(0.5 + (1 << FIXED_POINT_BITS) / len(row))] * len(row) + [0] * (taps - len(row)) for row in rows
-    ]
+    whole = 1 << FIXED_POINT_BITS
+    weights = [[int(0.5 + whole / len(row))] * len(row) + [0] * (taps - len(row)) for row in rows]
     return sources.t().contiguous(), torch.tensor(weights, dtype=torch.int32).t().contiguous()

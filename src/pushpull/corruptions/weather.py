@@ -113,7 +113,7 @@ def flakes(field: Tensor, params: Snow, height: int, width: int) -> Tensor:
     if native.applies(field):
         rows = _enlarged(field.shape[1], params.zoom, height, field.device)
         columns = _enlarged(field.shape[2], params.zoom, width, field.device)
-        numbers = (np.float32(number) for number in (params.scale, params.loc, params.threshold))
+        numbers = map(np.float32, (params.scale, params.loc, params.threshold))
         layer = torch.empty(len(field), height, width, dtype=torch.float32)
         from pushpull.corruptions import weather_loops
 

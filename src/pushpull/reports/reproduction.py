@@ -82,11 +82,15 @@ def reproduce(
     Raises:
         InputError: a mistake in what was given; or runs failed, after the table of the others is written.
     """
-    _check_numbers(minutes, limit)
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"minutes={minutes} must be above 0; leave it out for no limit")
+    remedy = "give a number of images, or leave it out"
+    if limit is not None and integer("limit", limit, remedy) < 1:
+        raise InputError(f"limit={limit} is below 1; {remedy}")
     clock, path = Clock(minutes), packaged_table(table)
-    changes: dict[str, Any] = {"data": data, "label": label, "classes": classes, "epochs": epochs}
-    changes |= {"workers": workers, "accelerator": accelerator}
-    file = _changed(read_table(path), changes)
+    changes: dict[str, Any] = {"label": label, "classes": classes, "epochs": epochs, "workers": workers}
+    changes["accelerator"] = accelerator
+    file = _changed(read_table(path), {"name": data, **changes})
     file = shortened(file) if dry_run else file
     folder = writable_folder(Path(output or f"runs/tables/{path.stem}") / ("dry-run" if dry_run else "."))
     chosen = _chosen(file, rows)
@@ -104,18 +108,11 @@ def reproduce(
     runs = runs_of([rows_there[row.name] for row in chosen], numbers, folder, extent)
     every_seed = sorted({*file.seeds, *numbers, *seeds_in(folder)})
     every = runs_of(list(rows_there.values()), every_seed, folder, extent)
-    changes |= {"rows": rows, "seeds": seeds, "limit": limit, "minutes": minutes, "output": output}
+    changes = {"data": data, **changes, "rows": rows, "seeds": seeds, "limit": limit, "minutes": minutes}
+    changes["output"] = output
     sitting = _Sitting(file, runs, every, folder, _command(table, changes, dry_run))
     sitting.check_textures()
     return sitting.report(sitting.work(splits, clock, progress=not quiet))
-
-
-def _check_numbers(minutes: float | None, limit: int | None) -> None:
-    if minutes is not None and not minutes > 0:
-        raise InputError(f"minutes={minutes} must be above 0; leave it out for no limit")
-    remedy = "give a number of images, or leave it out"
-    if limit is not None and integer("limit", limit, remedy) < 1:
-        raise InputError(f"limit={limit} is below 1; {remedy}")
 
 
 def _command(table: str, options: Mapping[str, Any], dry_run: bool) -> str:
@@ -135,19 +132,15 @@ def _changed(file: TableFile, changes: Mapping[str, Any]) -> TableFile:
     another table.
     """
     given = {key: value for key, value in changes.items() if value is not None}
-    usual, epochs = file.rows[0].recipe.epochs, given.get("epochs")
-    of_data = {
-        "name" if key == "data" else key: given[key] for key in ("data", "label", "classes") if key in given
-    }
-    own = {key: given[key] for key in ("workers", "accelerator") if key in given}
+    usual, epochs = file.rows[0].recipe.epochs, given.pop("epochs", None)
+    of_data = {key: given.pop(key) for key in ("name", "label", "classes") if key in given}
 
     def changed(row: TableRow) -> TableRow:
         length = {"epochs": epochs} if epochs is not None and row.recipe.epochs == usual else {}
         data = replace(row.recipe.data, **of_data)
-        return replace(row, recipe=replace(row.recipe, data=data, **own, **length))
+        return replace(row, recipe=replace(row.recipe, data=data, **given, **length))
 
-    another = epochs is not None and epochs != usual
-    title = f"{file.title} (--epochs {epochs})" if another else file.title
+    title = file.title if epochs in (None, usual) else f"{file.title} (--epochs {epochs})"
     return replace(file, rows=tuple(map(changed, file.rows)), title=title)
 
 
@@ -197,30 +190,21 @@ def _few_images(splits: DataSplits, limit: int | None) -> DataSplits:
     Where there are no training images, test images take their place: nothing of a dry run is a result.
     """
 
-    def few(split: ImageSplit, count: int) -> ImageSplit:
-        return split.subset(stratified_positions(split, count)) if count < len(split) else split
+    def few(split: ImageSplit, count: int | None) -> ImageSplit:
+        if count is None or count >= len(split):
+            return split
+        return split.subset(stratified_positions(split, count))
 
-    test = splits.required("test")
+    test, label = splits.required("test"), f"{splits.label} ({DRY_RUN})"
+    train = few(splits.train or test, _DRY_STEPS * _DRY_BATCH)
+    validation = few(splits.validation or test, _DRY_BATCH)
     return replace(
-        splits,
-        train=few(splits.train or test, _DRY_STEPS * _DRY_BATCH),
-        validation=few(splits.validation or test, _DRY_BATCH),
-        test=few(test, len(test) if limit is None else limit),
-        note=DRY_RUN,
-        label=f"{splits.label} ({DRY_RUN})",
+        splits, train=train, validation=validation, test=few(test, limit), note=DRY_RUN, label=label
     )
 
 
 class _Sitting:
-    """The work on a table in an output folder, and its report.
-
-    Args:
-        file: the table.
-        runs: those to be done.
-        every: these and further ones of the table, which are reported where they are done.
-        folder: where the table goes.
-        command: what makes or continues it.
-    """
+    """The work on a table in an output folder: `runs` are to be done; `every`, reported where it is done."""
 
     def __init__(
         self, file: TableFile, runs: Sequence[Run], every: Sequence[Run], folder: Path, command: str
@@ -276,20 +260,14 @@ class _Sitting:
         return failed
 
     def report(self, failed: Mapping[str, str]) -> Comparison | None:
-        """Write the table of all that is done in the folder; print it, and what remains.
+        """Write and print the table of all that is done in the folder, and what remains; raise if runs failed.
 
         Args:
             failed: run -> why, of this sitting.
-
-        Raises:
-            InputError: runs that were to be done failed, or cannot be compared; after the table is written.
         """
         found, problems = measured(self.every)
-        rows = [
-            row
-            for row in self.file.rows
-            if row.name in found or any(run.row.name == row.name for run in self.runs)
-        ]
+        shown = {*found, *(run.row.name for run in self.runs)}
+        rows = [row for row in self.file.rows if row.name in shown]
         about = self._about(rows) | self._remains(found, {**failed, **problems})
         comparison = self._comparison(rows, found)
         paths = write_table(comparison, self.folder, about)
@@ -307,11 +285,13 @@ class _Sitting:
     def _comparison(
         self, rows: Sequence[TableRow], found: Mapping[str, Mapping[int, Results]]
     ) -> Comparison | None:
-        entries = []
-        for row in rows:
-            if row.name in found:
-                results = tuple(found[row.name][seed] for seed in sorted(found[row.name]))
-                entries.append(Entry(row.name, results, str(self.folder / FOLDER / row.slug)))
+        entries = [
+            Entry(
+                row.name, tuple(of for _, of in sorted(seeds.items())), str(self.folder / FOLDER / row.slug)
+            )
+            for row in rows
+            if (seeds := found.get(row.name))
+        ]
         if not entries:
             return None
         twins, baseline = {row.name: row.twin for row in rows}, self.file.rows[0].name

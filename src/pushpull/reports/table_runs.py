@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.data import DataSplits
@@ -27,11 +28,7 @@ FOLDER = "runs"
 
 
 class Clock:
-    """How much of the time is over.
-
-    Args:
-        minutes: that there are; None: no limit.
-    """
+    """How much of the `minutes` is over; None: no limit."""
 
     def __init__(self, minutes: float | None) -> None:
         self.start = time.monotonic()
@@ -63,13 +60,9 @@ class Clock:
 
 
 class Run:
-    """One network of a table.
+    """One network of a table: its row, its recipe with a seed, where it lies.
 
-    Args:
-        row: its row.
-        recipe: with its seed.
-        folder: where it lies.
-        extent: at most how many test images are evaluated (None: all), and how many that is.
+    `extent`: at most how many test images are evaluated (None: all), and how many that is.
     """
 
     def __init__(
@@ -81,10 +74,6 @@ class Run:
     def name(self) -> str:
         """`PP3 seed 0`."""
         return f"{self.row.name} seed {self.recipe.seed}"
-
-    def trained(self) -> bool:
-        """Whether the network is trained to its end."""
-        return is_finished(self.folder, self.recipe)
 
     def results(self) -> Results | None:
         """Return what was measured so far, None where nothing was."""
@@ -150,21 +139,14 @@ class Run:
             InputError: as `resumes`, `train` and `evaluate`.
         """
         begun = time.monotonic()
-        if not self.trained():
+        if not is_finished(self.folder, self.recipe):
             resume, why = self.resumes()
             if why is not None:
                 yield why
-            train(
-                self.recipe,
-                self.folder,
-                resume=resume,
-                overwrite=not resume,
-                progress=progress,
-                splits=splits,
-                stop=clock.over,
-            )
-            how = "trained to the end" if resume else f"trained {self.recipe.epochs} epochs"
-            yield f"{how} in {_seconds(time.monotonic() - begun)}"
+            how: dict[str, Any] = {"resume": resume, "overwrite": not resume, "progress": progress}
+            train(self.recipe, self.folder, splits=splits, stop=clock.over, **how)
+            done = "trained to the end" if resume else f"trained {self.recipe.epochs} epochs"
+            yield f"{done} in {_seconds(time.monotonic() - begun)}"
         if self.whole_results() is None:
             yield self._evaluate(splits, clock, progress)
 
@@ -221,9 +203,10 @@ def measured(runs: Sequence[Run]) -> tuple[dict[str, dict[int, Results]], dict[s
     problems: dict[str, str] = {}
     for run in runs:
         try:
-            results = run.whole_results() if run.trained() else None
+            trained = is_finished(run.folder, run.recipe)
+            results = run.whole_results() if trained else None
             if results is None:
-                if not run.trained() and (run.folder / RESULTS).is_file():
+                if not trained and (run.folder / RESULTS).is_file():
                     run.check_recipe()
                 continue
             # Without corruptions that `pushpull evaluate` has added to a run's.
@@ -260,15 +243,14 @@ def _epochs_done(folder: Path) -> int | None:
         InputError: its bytes cannot be had: a disk that does not answer now may answer later.
     """
     path = folder / LAST
-    try:
+    with suppress(InputError):
         return read_checkpoint(folder)[1] if path.stat().st_size else None
-    except InputError:
-        try:
-            file_digest(path)
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{path} cannot be read ({reason}); make it readable, or remove it") from error
-        return None
+    try:
+        file_digest(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be read ({reason}); make it readable, or remove it") from error
+    return None
 
 
 def _seconds(seconds: float) -> str:
