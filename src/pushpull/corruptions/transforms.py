@@ -23,16 +23,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from pushpull.corruptions import engine
 from pushpull.corruptions.benchmark import GROUPS
-from pushpull.corruptions.engine import (
-    check_images,
-    checked_jpeg_quality,
-    checked_level,
-    checked_seed,
-    checked_severity,
-    corrupt,
-    identities,
-)
+from pushpull.corruptions.engine import checked_level, checked_seed, corrupt
 from pushpull.corruptions.registry import REGISTRY
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data.decode import to_rgb
@@ -74,7 +67,7 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]
         counts = [_count(image) for image in flat_inputs if _is_image(image)]
         if not counts:
             raise self._without_image()
-        return {"index": identities(self._index, max(counts), torch.device("cpu"))}
+        return {"index": engine.identities(self._index, max(counts), torch.device("cpu"))}
 
     def _without_image(self) -> InputError:
         return InputError(
@@ -109,7 +102,7 @@ class _Corrupting(BatchTransform):
     def _set(self, scale: str, seed: int, jpeg_quality: int | None, names: Sequence[str]) -> None:
         self.scale = scale
         self.seed = checked_seed(seed)
-        self.jpeg_quality = checked_jpeg_quality(jpeg_quality)
+        self.jpeg_quality = engine.checked_jpeg_quality(jpeg_quality)
         if "frost" in names:
             frost_texture_source()  # once, before workers start: they would each try to download the pictures
 
@@ -208,7 +201,7 @@ class RandomCorruption(_Corrupting):
         self._set(scale, seed, jpeg_quality, self.corruptions)
 
     def _batch(self, images: Tensor, index: Tensor) -> Tensor:
-        check_images(images)  # those that are not drawn, too
+        engine.check_images(images)  # those that are not drawn, too
         result = images.clone()
         for name, severity, rows in self._groups(index):
             there = rows.to(images.device)
@@ -295,7 +288,7 @@ def _checked_severities(severities: int | Iterable[int]) -> tuple[int, ...]:
         given: tuple[Any, ...] = tuple(severities)  # type: ignore[arg-type]
     except TypeError:  # one, or an array of no dimension
         given = (severities,)
-    levels = tuple(checked_severity(severity) for severity in given)
+    levels = tuple(engine.checked_severity(severity) for severity in given)
     if not levels:
         raise InputError("severities is empty; give at least one of 1, 2, 3, 4, 5")
     return tuple(sorted(levels)) if isinstance(severities, Set) else levels

@@ -57,15 +57,11 @@ def check_onnx_installed() -> None:
         )
 
 
-def checked_opset(opset: int | None) -> int | None:
-    """Return a version of ONNX's operators that can be written, None for the exporter's own choice."""
-    if opset is None:
-        return None
+def check_opset(opset: int | None) -> None:
+    """Raise unless ONNX's operators can be written in that version; None is the exporter's own choice."""
     remedy = f"give one of {_OPSETS.start}..{_OPSETS.stop - 1}, or leave it out"
-    opset = integer("opset", opset, remedy)
-    if opset not in _OPSETS:
+    if opset is not None and integer("opset", opset, remedy) not in _OPSETS:
         raise InputError(f"opset={opset} cannot be written; {remedy}")
-    return opset
 
 
 def write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str], opset: int | None) -> None:
@@ -109,11 +105,10 @@ def load_onnx(path: Path) -> LoadedFile:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
-
-    return LoadedFile(run, session.get_modelmeta().custom_metadata_map)
+    return LoadedFile(
+        lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0]),
+        session.get_modelmeta().custom_metadata_map,
+    )
 
 
 def write_program(program: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
@@ -203,7 +198,6 @@ def _tensors_only() -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_SAFE_LOADING]
-        else:
+        del os.environ[_SAFE_LOADING]
+        if before is not None:
             os.environ[_SAFE_LOADING] = before

@@ -88,9 +88,9 @@ def reproduce(
     if limit is not None and integer("limit", limit, remedy) < 1:
         raise InputError(f"limit={limit} is below 1; {remedy}")
     clock, path = Clock(minutes), packaged_table(table)
-    changes: dict[str, Any] = {"label": label, "classes": classes, "epochs": epochs, "workers": workers}
-    changes["accelerator"] = accelerator
-    file = _changed(read_table(path), {"name": data, **changes})
+    changes: dict[str, Any] = {"data": data, "label": label, "classes": classes, "epochs": epochs}
+    changes |= {"workers": workers, "accelerator": accelerator}
+    file = _changed(read_table(path), changes)
     file = shortened(file) if dry_run else file
     folder = writable_folder(Path(output or f"runs/tables/{path.stem}") / ("dry-run" if dry_run else "."))
     chosen = _chosen(file, rows)
@@ -108,8 +108,7 @@ def reproduce(
     runs = runs_of([rows_there[row.name] for row in chosen], numbers, folder, extent)
     every_seed = sorted({*file.seeds, *numbers, *seeds_in(folder)})
     every = runs_of(list(rows_there.values()), every_seed, folder, extent)
-    changes = {"data": data, **changes, "rows": rows, "seeds": seeds, "limit": limit, "minutes": minutes}
-    changes["output"] = output
+    changes |= {"rows": rows, "seeds": seeds, "limit": limit, "minutes": minutes, "output": output}
     sitting = _Sitting(file, runs, every, folder, _command(table, changes, dry_run))
     sitting.check_textures()
     return sitting.report(sitting.work(splits, clock, progress=not quiet))
@@ -133,7 +132,8 @@ def _changed(file: TableFile, changes: Mapping[str, Any]) -> TableFile:
     """
     given = {key: value for key, value in changes.items() if value is not None}
     usual, epochs = file.rows[0].recipe.epochs, given.pop("epochs", None)
-    of_data = {key: given.pop(key) for key in ("name", "label", "classes") if key in given}
+    names = {"data": "name", "label": "label", "classes": "classes"}
+    of_data = {own: given.pop(key) for key, own in names.items() if key in given}
 
     def changed(row: TableRow) -> TableRow:
         length = {"epochs": epochs} if epochs is not None and row.recipe.epochs == usual else {}
@@ -260,7 +260,7 @@ class _Sitting:
         return failed
 
     def report(self, failed: Mapping[str, str]) -> Comparison | None:
-        """Write and print the table of all that is done in the folder, and what remains; raise if runs failed.
+        """Write and print the table of all that is done, and what remains; raise where runs failed.
 
         Args:
             failed: run -> why, of this sitting.
