@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
@@ -59,18 +60,15 @@ class Setting:
 
     def summary(self) -> list[tuple[str, str]]:
         """Name and text of what a table's reader must know: data, images, scale, seed, textures, source."""
-        images = f"{self.images} ({self.split} split)"
-        if self.limit is not None:
-            images += f", limited to {self.limit}"
-        if self.skipped:
-            images += f", {len(self.skipped)} unreadable skipped"
+        limit = "" if self.limit is None else f", limited to {self.limit}"
+        skipped = f", {len(self.skipped)} unreadable skipped" if self.skipped else ""
         size = "" if self.image_size is None else f", {' x '.join(map(str, self.image_size))} pixels"
         seed = "none" if self.corruption_seed is None else str(self.corruption_seed)
         jpeg = "" if self.jpeg_quality is None else f", then JPEG of quality {self.jpeg_quality}"
         on_disk = "" if self.set_name is None else f" ({self.set_name})"
         return [
             ("Data", self.label),
-            ("Images", images + size),
+            ("Images", f"{self.images} ({self.split} split){limit}{skipped}{size}"),
             ("Classes", str(len(self.classes))),
             ("Corruptions", f"{len(self.counts)}, {severities_text(self.severities)}"),
             ("Severity scale", self.scale),
@@ -126,11 +124,8 @@ def _counts(corrupted: Mapping[str, Mapping[int, Condition]], source: str) -> di
         name: {severity: condition.images for severity, condition in sorted(corrupted[name].items())}
         for name in ordered(list(corrupted))
     }
-    severities = {name: tuple(by_severity) for name, by_severity in counts.items()}
-    if len(set(severities.values())) > 1:
-        found = "; ".join(
-            f"{title(name)}: {', '.join(map(str, value))}" for name, value in severities.items()
-        )
+    if len({tuple(by_severity) for by_severity in counts.values()}) > 1:
+        found = "; ".join(f"{title(name)}: {', '.join(map(str, of))}" for name, of in counts.items())
         raise InputError(
             f"{source} has not all corruptions at the same severities ({found}); "
             "measure the missing ones with: pushpull evaluate"
@@ -171,10 +166,7 @@ def common_setting(named: Iterable[tuple[str, Results]]) -> Setting:
         for earlier_name, earlier in seen:
             require_same(earlier, earlier_name, setting, name)
         seen.append((name, setting))
-    common = seen[0][1]
-    for _, setting in seen[1:]:
-        common = both(common, setting)
-    return common
+    return reduce(both, (setting for _, setting in seen))
 
 
 def both(reference: Setting, other: Setting) -> Setting:

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError
 from pushpull.evaluation.results import Results
-from pushpull.reports.columns import (
-    MCE_BASELINE,
-    NET_REDUCTION,
-    RELATIVE_MCE_BASELINE,
-    Column,
-    Errors,
-    Estimate,
-    value,
-)
+from pushpull.reports import columns as define
+from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, value
 from pushpull.reports.comparable import Setting, common_setting, measured_columns
 from pushpull.reports.notes import footnotes, pairing, seed_notes, twin_notes
 from pushpull.reports.read_results import UNNAMED, Entry, load_entry
@@ -244,7 +237,7 @@ def compare_twins(
         for entry in entries
         for seed, result in zip(entry.seeds, entry.results, strict=True)
     )
-    against_mean = (MCE_BASELINE, RELATIVE_MCE_BASELINE)
+    against_mean = (define.MCE_BASELINE, define.RELATIVE_MCE_BASELINE)
     columns = [column for column in measured_columns(setting)[0] if column not in against_mean]
     rows = _twin_rows(entries, twins, (setting, columns, None, baseline))
     notes = twin_notes({row.label: (row.seeds, row.baseline_seeds) for row in rows}, baseline)
@@ -343,7 +336,7 @@ def _errors_by_seed(entry: Entry) -> dict[int | None, Errors]:
 
 def _defined_columns(
     setting: Setting, trials: Sequence[_Trial], mean: Errors
-) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+) -> tuple[tuple[Column, ...], list[str]]:
     """The columns that are defined for all trials, and one sentence for each kind that is left out."""
     candidates, reasons = measured_columns(setting)
     chosen = []
@@ -351,11 +344,10 @@ def _defined_columns(
         try:
             for own, _, base in trials:
                 value(column, own, base, mean)
+            chosen.append(column)
         except InputError as error:
             reasons.append(f"{column.title} is not shown: {error}.")
-        else:
-            chosen.append(column)
-    return tuple(chosen), tuple(reasons)
+    return tuple(chosen), reasons
 
 
 def _curves(setting: Setting, every: Sequence[Errors]) -> dict[str, tuple[Estimate, ...]]:
@@ -379,10 +371,7 @@ def _unique_labels(entries: Sequence[Entry]) -> list[str]:
     if twice:
         raise InputError(f"{twice[0]} was given more than once; name the baseline and each run once")
     labels = [entry.label for entry in entries]
-    unique = [
-        f"{entry.label} ({entry.source})" if labels.count(entry.label) > 1 else entry.label
-        for entry in entries
-    ]
+    unique = [f"{e.label} ({e.source})" if labels.count(e.label) > 1 else e.label for e in entries]
     if len(set(unique)) < len(unique):
         raise InputError(f"two rows are called {max(unique, key=unique.count)!r}; give them different labels")
     return unique

@@ -80,9 +80,8 @@ def _draw_curves(panel: Axes, comparison: Comparison, name: str, *, large: bool,
 def differences(comparison: Comparison) -> Figure:
     """What rows do against the row that each is compared with, in percentage points, left of 0: better.
 
-    One line per figure, one mark per row. Of `compare`: each corruption and the mean of the 15, with a bar of
-    one standard deviation. Of rows and their twins: the clean error, the mean and the families, with a bar of
-    the 95 % interval. Without a bar for a single seed.
+    One line per figure, one mark per row, with a bar for several seeds: of `compare` each corruption and the
+    mean of the 15, by a standard deviation; of twins the clean error, the mean and the families, by 95 %.
     """
     rows = [row for row in comparison.rows if row.against is not None]
     columns = _difference_columns(comparison)
@@ -121,9 +120,10 @@ def differences(comparison: Comparison) -> Figure:
 
 def _difference_columns(comparison: Comparison) -> list[Column]:
     """The lines of `differences`, the lowest first."""
-    mean = [column for column in comparison.columns if column is MEAN_CORRUPTION_ERROR]
+    clean, mean = (
+        [c for c in comparison.columns if c is one] for one in (CLEAN_ERROR, MEAN_CORRUPTION_ERROR)
+    )
     if comparison.intervals:
-        clean = [column for column in comparison.columns if column is CLEAN_ERROR]
         return [*clean, *mean, *comparison.group("family")][::-1]
     return mean + [*comparison.group("corruption", "extra")][::-1]
 

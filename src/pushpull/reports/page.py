@@ -17,7 +17,7 @@ from pushpull.errors import InputError
 from pushpull.reports.columns import ordered, title
 from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.figures import BLUE, GRID, INK, svg_text
-from pushpull.reports.layout import BY_CORRUPTION, Cell, all_runs_text, runs_text, tables
+from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, runs_text, tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,8 @@ def page(
         runs=all_runs_text(comparison),
         tables=tables(comparison),
         by_corruption=BY_CORRUPTION,
-        strength=_strength,
+        # How strongly a cell is shaded: 0.08 to 0.40.
+        strength=lambda cell: f"{0.08 + 0.32 * min(1.0, abs(cell.points) / _FULL_SHADE_POINTS):.2f}",
         figures=[
             (captions[name], _inline_svg(figure, name, captions[name])) for name, figure in figures.items()
         ],
@@ -71,11 +72,6 @@ def page(
         method=[_method_facts(row) for row in comparison.rows],
         version=__version__,
     )
-
-
-def _strength(cell: Cell) -> str:
-    """How strongly a cell is shaded: 0.08 to 0.40."""
-    return f"{0.08 + 0.32 * min(1.0, abs(cell.points) / _FULL_SHADE_POINTS):.2f}"
 
 
 def _inline_svg(figure: Figure, name: str, caption: str) -> str:
@@ -102,10 +98,8 @@ def sample_strips(samples: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ordered(list(samples)):
         images = np.asarray(samples[name])
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:2] != (5, 3):
-            raise InputError(
-                f"samples[{name!r}] is {images.dtype} of shape {images.shape}; "
-                "give uint8 of shape (5, 3, H, W)"
-            )
+            found = f"{images.dtype} of shape {images.shape}"
+            raise InputError(f"samples[{name!r}] is {found}; give uint8 of shape (5, 3, H, W)")
         strip = images.transpose(2, 0, 3, 1).reshape(images.shape[2], -1, 3)
         stream = io.BytesIO()
         Image.fromarray(strip).save(stream, format="PNG", optimize=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 TABLE_SCHEMA = "pushpull-table/1"
+_KINDS = ("png", "svg")  # of figures
 
 
 def write_report(
@@ -53,11 +54,7 @@ def write_report(
         write_text(folder / "comparison.csv", wide_csv(comparison)),
         write_text(folder / "results_long.csv", long_csv(comparison)),
         write_json(folder / "comparison.json", comparison.to_json()),
-        *(
-            save(figure, folder / f"{name}.{kind}")
-            for name, figure in figures.items()
-            for kind in ("png", "svg")
-        ),
+        *(save(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in _KINDS),
     ]
 
 
@@ -82,7 +79,7 @@ def write_table(comparison: Comparison | None, folder: Path | str, about: Mappin
         write_text(folder / "table.csv", table_csv(comparison)),
         write_json(folder / "table.json", table_json(comparison, about)),
     ]
-    tex, *drawn = (folder / f"table.{kind}" for kind in ("tex", "png", "svg"))
+    tex, *drawn = (folder / f"table.{kind}" for kind in ("tex", *_KINDS))
     if comparison is not None:
         paths.append(write_text(tex, latex(comparison)))
     if comparison is not None and any(row.against for row in comparison.rows):

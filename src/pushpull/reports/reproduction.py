@@ -6,6 +6,7 @@ import platform
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ def reproduce(
     file = _changed(read_table(path), changes)
     file = shortened(file) if dry_run else file
     folder = writable_folder(Path(output or f"runs/tables/{path.stem}") / ("dry-run" if dry_run else "."))
-    chosen = _chosen(file, rows)
+    asked = map(file.row, rows) if rows else (row for row in file.rows if not row.on_request)
+    chosen = list({row.name: row for row in asked}.values())
     numbers = checked_seeds(seeds, "seeds") if seeds else file.seeds
     config = _data(file, chosen, folder, dry_run)
     splits, most = load_data(config), file.limit if limit is None else limit
@@ -125,11 +127,7 @@ def _command(table: str, options: Mapping[str, Any], dry_run: bool) -> str:
 
 
 def _changed(file: TableFile, changes: Mapping[str, Any]) -> TableFile:
-    """Return the table with what the command line changes of every row's recipe.
-
-    A row that trains longer or shorter than usual keeps its epochs; the title names those that make it
-    another table.
-    """
+    """Return the table with what is changed in every recipe; rows with epochs of their own keep them."""
     given = {key: value for key, value in changes.items() if value is not None}
     usual, epochs = file.rows[0].recipe.epochs, given.pop("epochs", None)
     names = {"data": "name", "label": "label", "classes": "classes"}
@@ -142,13 +140,6 @@ def _changed(file: TableFile, changes: Mapping[str, Any]) -> TableFile:
 
     title = file.title if epochs in (None, usual) else f"{file.title} (--epochs {epochs})"
     return replace(file, rows=tuple(map(changed, file.rows)), title=title)
-
-
-def _chosen(file: TableFile, names: Sequence[str] | None) -> list[TableRow]:
-    """Return the rows that are to be made, each once."""
-    if not names:
-        return [row for row in file.rows if not row.on_request]
-    return list({row.name: row for row in map(file.row, names)}.values())
 
 
 def _data(file: TableFile, rows: Sequence[TableRow], folder: Path, dry_run: bool) -> DataConfig:
@@ -176,19 +167,13 @@ def _data(file: TableFile, rows: Sequence[TableRow], folder: Path, dry_run: bool
 
 
 def shortened(table: TableFile) -> TableFile:
-    """Return the table with one seed, two test images, and one epoch of two small batches of few images.
-
-    All else stays as it is (compilation, workers): whether that works is the question of a dry run.
-    """
+    """Return the table with one seed, two test images, and one epoch of two small batches; all else stays."""
     rows = (replace(row, recipe=replace(row.recipe, epochs=1, batch_size=_DRY_BATCH)) for row in table.rows)
     return replace(table, rows=tuple(rows), seeds=table.seeds[:1], limit=_DRY_TEST_IMAGES)
 
 
 def _few_images(splits: DataSplits, limit: int | None) -> DataSplits:
-    """Return the data with images for the steps of a dry run, and `limit` (None: all) to evaluate on.
-
-    Where there are no training images, test images take their place: nothing of a dry run is a result.
-    """
+    """Return the data with images for the steps of a dry run, of the test split where need be."""
 
     def few(split: ImageSplit, count: int | None) -> ImageSplit:
         if count is None or count >= len(split):
@@ -218,13 +203,13 @@ class _Sitting:
         """Refuse to measure frost with other textures than those in the folder: no table could have both."""
         there, lacking = set(), False
         for run in self.every:
-            try:
+            done = False
+            with suppress(InputError):  # `work` or `measured` says it
                 results = run.results()
                 if results is not None and "frost" in results.corrupted:
                     there.add(results.corruption["frost_textures"])
-                lacking = lacking or (run.name in self.asked and not run.done())
-            except InputError:  # `work` or `measured` says it
-                lacking = lacking or run.name in self.asked
+                done = run.name in self.asked and run.done()
+            lacking = lacking or (run.name in self.asked and not done)
         now = frost_texture_source() if there and lacking else None
         if now is not None and now not in there:
             earlier = " and ".join(map(repr, sorted(there)))

@@ -39,10 +39,9 @@ class Clock:
         return self.seconds is not None and time.monotonic() - self.start >= self.seconds
 
     def before_next(self) -> Callable[[], bool]:
-        """Return a question to ask before each of several like pieces: is there no time for another?
+        """Return a question to ask before each of several pieces: is there no time for one like the longest?
 
-        A piece is taken to last as long as the longest before it. The first is always done, so that every
-        sitting gets on, however short.
+        The first is always done, so that every sitting gets on, however short.
         """
         longest, begun = 0.0, None
 
@@ -110,13 +109,11 @@ class Run:
             raise error.with_remedy(remedy) from error
 
     def resumes(self) -> tuple[bool, str | None]:
-        """Return whether training goes on from the checkpoint, and a line to print where that is of no use.
-
-        Where it does not, it begins at the first step, over what is there; without a line nothing is lost.
+        """Return whether training goes on from the checkpoint, and a line to print where something is lost.
 
         Raises:
-            InputError: the folder holds the weights, results or checkpoint of a run of another recipe, or of
-                one whose recipe is lost; or the checkpoint cannot be opened.
+            InputError: the folder's run is of another recipe or its recipe is lost; or the checkpoint cannot
+                be opened.
         """
         held = {name for name in (WEIGHTS, RESULTS, LAST) if (self.folder / name).exists()}
         if not held:
@@ -193,11 +190,9 @@ def seeds_in(output: Path) -> list[int]:
 
 
 def measured(runs: Sequence[Run]) -> tuple[dict[str, dict[int, Results]], dict[str, str]]:
-    """Return what is done of `runs`: the largest part, of results that cannot all be compared.
+    """Return what is done of `runs`, or the largest part that can be compared: row -> seed -> results.
 
-    Returns:
-        Row -> seed -> results of the 15 x 5; and name of a run -> why it is not among them, though there is
-        something of it.
+    And, by its name, why a run of which there is something is not among them.
     """
     groups: list[list[tuple[Run, Results, Setting]]] = []
     problems: dict[str, str] = {}
