@@ -143,8 +143,13 @@ def _parts(images: Tensor, corruption: Corruption) -> Iterator[slice]:
     if corruption.on_bytes and native.applies(images):
         yield slice(None)  # an image at a time anyhow, from bytes to bytes: nothing lies in between
         return
+    yield from slices(images, _PIXELS_PER_THREAD)
+
+
+def slices(images: Tensor, pixels_per_thread: int) -> Iterator[slice]:
+    """Yield what to do together, so many pixels for each thread, more on an accelerator; one if empty."""
     on_cpu = images.device.type == "cpu"
-    pixels = _PIXELS_PER_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
+    pixels = pixels_per_thread * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
     step = max(1, pixels // (images.shape[2] * images.shape[3]))
     for start in range(0, max(len(images), 1), step):
         yield slice(start, start + step)

@@ -191,8 +191,8 @@ def cache_folder() -> Path:
 def fetch_frost(timeout_seconds: float = 60.0) -> Path:
     """Download the benchmark's five photographs of frost into the user's cache; return the folder.
 
-    2 MB, from the public repository of the package `imagecorruptions`. Nothing is written unless all five
-    have the SHA-256 of that package's files. Where the cache already has them, nothing is downloaded.
+    2 MB, from the public repository of the package `imagecorruptions`, and only where the cache has them not.
+    Nothing is written unless all five have the SHA-256 of that package's files.
 
     Args:
         timeout_seconds: longest wait in all, name resolution included.
@@ -232,11 +232,9 @@ def offline_variable() -> str | None:
 
 
 def _contents(timeout_seconds: float) -> dict[str, bytes]:
-    """Return the five files' contents, verified, or raise within the time.
-
-    Each in a thread of its own: where there is no network, resolving a name can hang for a minute, and cannot
-    be interrupted. A thread that comes too late is heard by nobody: only this one writes files.
-    """
+    """Return the five files' contents, verified, or raise within the time."""
+    # In threads: without a network, resolving a name can hang for a minute, and cannot be interrupted. A
+    # thread that comes too late is heard by nobody: only this one writes files.
     arrived: _Arrived = queue.SimpleQueue()
     end = time.monotonic() + timeout_seconds
     for name in SHA256:

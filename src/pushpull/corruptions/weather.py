@@ -213,8 +213,7 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
     corner = torch.minimum((drawn.corner * places).long(), places - 1)
     lines = [corner[:, [i]] + torch.arange(side, device=x.device) for i, side in enumerate(x.shape[-2:])]
     source, weights = (textures.pixels, drawn.photograph), (float(image_weight), frost_weight / 255)
-    compiled = native.applies(x, corner)
-    if compiled:
+    if compiled := native.applies(x, corner):
         from pushpull.corruptions import weather_loops
     if large:
         scale = sizes / covering
