@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from pushpull.corruptions.engine import check_images, checked_seed, identities
+from pushpull.corruptions.engine import check_images, checked_seed, identities, slices
 from pushpull.corruptions.grey import to_bytes, to_floats
 from pushpull.errors import InputError, choice, integer
 from pushpull.files.registry import Registry
@@ -21,10 +21,7 @@ from pushpull.random.native import tables_on_the_host
 SCALES = ("cifar", "imagenet")
 """Which constants: those for images of about 32 px, or of about 224 px."""
 
-# How many pixels are augmented together: on a CPU, what a step leaves should still be in the cache at the
-# next; an accelerator needs much work per step, and its memory bounds it.
-_PIXELS_PER_THREAD = 8 * 224 * 224
-_PIXELS_ELSEWHERE = 256 * 224 * 224
+_PIXELS_PER_THREAD = 8 * 224 * 224  # that are augmented together on a CPU: see `engine.slices`
 
 
 @dataclass
@@ -142,9 +139,9 @@ def _run(
             f"augmentation {draws.name!r} returned {got}; return a tensor of shape {tuple(images.shape)}"
         )
     levels = torch.uint8 in (given.dtype, result.dtype)
+    if images.dtype == result.dtype == torch.uint8:
+        return result
     if images.dtype == torch.uint8:
-        if result.dtype == torch.uint8:
-            return result
         return to_levels((result if levels else result * 255).round().clamp_(0, 255))
     result = result.to(torch.float32) / 255.0 if levels else result
     return result.clamp(0.0, 1.0).to(images.dtype)
@@ -200,10 +197,7 @@ def augment_batch(
 def _in_parts(
     images: Tensor, augment: Callable[[Tensor, ImageDraws, str], Tensor], draws: ImageDraws, scale: str
 ) -> Tensor:
-    on_cpu = images.device.type == "cpu"
-    pixels = _PIXELS_PER_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
-    step = max(1, pixels // (images.shape[2] * images.shape[3]))
-    parts = [slice(start, start + step) for start in range(0, len(images), step)]
+    parts = slices(images, _PIXELS_PER_THREAD)
     # What names no device here is on the host, whatever `torch.set_default_device` says.
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False), tables_on_the_host():
         results = [augment(images[part], replace(draws, index=draws.index[part]), scale) for part in parts]

@@ -100,9 +100,8 @@ def randaugment(images: UInt8[Tensor, "n 3 h w"], draws: ImageDraws) -> UInt8[Te
     which, coin = draws.named("randaugment").uniform(2, RANDAUGMENT_OPERATIONS).unbind(1)
     number = (which * len(RANDAUGMENT_SPACE)).long()
     level = torch.full_like(number, RANDAUGMENT_MAGNITUDE)
-    return _in_a_row(
-        images, *chosen_magnitudes(RANDAUGMENT_SPACE, _RANDAUGMENT_BINS, images, number, level, coin)
-    )
+    chosen = chosen_magnitudes(RANDAUGMENT_SPACE, _RANDAUGMENT_BINS, images, number, level, coin)
+    return _in_a_row(images, *chosen)
 
 
 @register_augmentation("trivialaugment", dtype=torch.uint8)

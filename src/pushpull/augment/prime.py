@@ -149,13 +149,11 @@ def spectral_filter(
     side = kernel.shape[-1]
     height, width = x.shape[-2:]
     padded = F.pad(x, (side // 2,) * 4)
-    total = None
-    for row in range(side):
-        for column in range(side):
-            shifted = padded[..., row : row + height, column : column + width]
-            tap = kernel[:, row, column, None, None, None]
-            total = shifted * tap if total is None else total.addcmul_(shifted, tap)
-    assert total is not None
+    total = padded[..., :height, :width] * kernel[:, 0, 0, None, None, None]
+    for place in range(1, side * side):
+        row, column = divmod(place, side)
+        shifted = padded[..., row : row + height, column : column + width]
+        total.addcmul_(shifted, kernel[:, row, column, None, None, None])
     return total.clamp_(0.0, 1.0)
 
 
@@ -227,10 +225,8 @@ def displacement_px(
     amplitude = _variance(cut, cut_max, counts, size)[:, None].sqrt() * modes
     amplitude *= scale[:, None, None, None]
     amplitude = amplitude.to(wide(amplitude.device))
-    rows, columns = (
-        _sines(side, count, amplitude.dtype, amplitude.device)
-        for side, count in zip(size, counts, strict=True)
-    )
+    kind = amplitude.dtype, amplitude.device
+    rows, columns = (_sines(side, count, *kind) for side, count in zip(size, counts, strict=True))
     return rows.T @ (amplitude @ columns)
 
 
@@ -345,9 +341,8 @@ def colour_table(setting: PrimeSetting, first: Tensor, amplitude: Tensor) -> Flo
     """
     amplitude = amplitude.to(wide(amplitude.device))
     entries, frequencies = _LEVELS * setting.steps_per_level, amplitude.shape[-1]
-    values, sines, cosines, sine_circle, cosine_circle = _waves(
-        entries, frequencies + 1, amplitude.dtype, amplitude.device
-    )
+    kind = amplitude.dtype, amplitude.device
+    values, sines, cosines, sine_circle, cosine_circle = _waves(entries, frequencies + 1, *kind)
     if setting.band is None:
         table = amplitude @ sines[1:]
     else:

@@ -6,7 +6,7 @@ x is always (N, 3, H, W) float32 in [0, 1]; so is every result, up to rounding.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pushpull.corruptions import filters, grey
 from pushpull.corruptions.constants import FOLD_BITS, MOTION_BITS, MOTION_FORGIVEN, STEPS
-from pushpull.corruptions.registry import Canvas, nothing_random, register_corruption
+from pushpull.corruptions.registry import Canvas, constants, nothing_random, register_corruption
 from pushpull.random import Draws, native
 
 _LEAST_LACK = 2.0**-20  # a 4000th of a level: more than truncate_to_bytes forgives
@@ -37,19 +37,10 @@ _EXCESS = {
 
 
 class _Lens(NamedTuple):
-    """A disk and its smoothing.
-
-    Attributes:
-        heights: (r + 1,) int64, how far the disk reaches up and down in the columns 0..r from its middle.
-        alias: (a + 1,) float64, the smoothing's taps from the middle one on.
-        fold: (2 (r + a) + 1, same) float64, whole: what the published kernel has beside the smoothed disk.
-        scale: of the sums, to levels.
-    """
-
-    heights: np.ndarray
-    alias: tuple[float, ...]
-    fold: np.ndarray
-    scale: float
+    heights: np.ndarray  # (r + 1,) int64, how far it reaches up and down in columns 0..r from the middle
+    alias: tuple[float, ...]  # the smoothing's taps from the middle one on
+    fold: np.ndarray  # (2 (r + a) + 1, same) float64, whole: what the published kernel has beside the two
+    scale: float  # of the sums, to levels
 
 
 def disk_kernel(radius_px: float, alias_sigma_px: float) -> np.ndarray:
@@ -59,37 +50,32 @@ def disk_kernel(radius_px: float, alias_sigma_px: float) -> np.ndarray:
     border reflect-101. For radii 8 and 10 the disk touches its grid's border, where the smoothing is folded
     back as in the published program: the taps add up to 1.013 and 1.011, and the blur brightens.
     """
-    reach, alias = _disk_reach(radius_px), _alias_taps(radius_px, alias_sigma_px)
+    reach, alias = max(8, int(radius_px)), _alias_taps(radius_px, alias_sigma_px)
     axis = np.arange(-reach, reach + 1)
     disk = (axis[:, None] ** 2 + axis**2 <= radius_px**2).astype(np.float64)
-    beyond = len(alias) - 1
-    padded = np.pad(disk / disk.sum(), beyond, mode="reflect")
-    return _smoothed(padded, alias)
-
-
-def _disk_reach(radius_px: float) -> int:
-    return 8 if radius_px <= 8 else int(radius_px)
+    return _smoothed_array(np.pad(disk / disk.sum(), len(alias) - 1, mode="reflect"), alias)
 
 
 def _alias_taps(radius_px: float, sigma_px: float) -> tuple[float, ...]:
     """Return the middle tap of the smoothing and those after it."""
     weights = [math.exp(-(k * k) / (2 * sigma_px**2)) for k in range(2 if radius_px <= 8 else 3)]
-    total = weights[0] + 2 * math.fsum(weights[1:])
-    return tuple(weight / total for weight in weights)
+    return tuple(weight / (weights[0] + 2 * math.fsum(weights[1:])) for weight in weights)
 
 
-def _smoothed(x: np.ndarray, alias: tuple[float, ...]) -> np.ndarray:
-    """Smooth columns, then rows, of the inner part."""
-    for axis in (0, 1):
-        lines = np.moveaxis(x, axis, 0)
-        inner = len(lines) - 2 * (len(alias) - 1)
-        parts = [lines[k : k + inner] for k in range(2 * len(alias) - 1)]
-        middle = len(alias) - 1
-        total = alias[0] * parts[middle]
+def _smoothed(x: Tensor, alias: tuple[float, ...]) -> Tensor:
+    """Smooth columns, then rows, the inner part; sums and products one by one, as the kernel does them."""
+    middle = len(alias) - 1
+    for dim in (-2, -1):
+        inner = x.shape[dim] - 2 * middle
+        total = x.narrow(dim, middle, inner) * alias[0]
         for k in range(1, len(alias)):
-            total = total + alias[k] * (parts[middle - k] + parts[middle + k])
-        x = np.moveaxis(total, 0, axis)
+            total += (x.narrow(dim, middle - k, inner) + x.narrow(dim, middle + k, inner)).mul_(alias[k])
+        x = total
     return x
+
+
+def _smoothed_array(x: np.ndarray, alias: tuple[float, ...]) -> np.ndarray:
+    return _smoothed(torch.from_numpy(x), alias).numpy()
 
 
 @lru_cache(maxsize=32)
@@ -98,7 +84,7 @@ def _lens(radius_px: float, alias_sigma_px: float) -> _Lens:
     heights = np.array([math.isqrt(int(radius_px**2 - k * k)) for k in range(radius + 1)])
     disk = _disk(heights)
     area, reach = disk.sum(), radius + len(alias) - 1
-    plain = _smoothed(np.pad(disk, 2 * (len(alias) - 1)), alias)
+    plain = _smoothed_array(np.pad(disk, 2 * (len(alias) - 1)), alias)
     published = disk_kernel(radius_px, alias_sigma_px)
     wider = np.zeros_like(plain)
     middle, inner = len(published) // 2, min(reach, len(published) // 2)
@@ -137,20 +123,10 @@ def defocus_blur(x: Tensor, params: tuple[float, float], drawn: None) -> Tensor:
         return _by_runs(x, lens, reach)
     padded = filters.pad(grey.in_steps(x), reach, reach, reach, reach, "reflect101")
     sums = filters.correlate_whole(padded, padded.new_tensor(_disk(lens.heights)))
-    smooth = _smoothed_tensor(_smoothed_tensor(sums, lens.alias, -2), lens.alias, -1)
+    smooth = _smoothed(sums, lens.alias)
     if lens.fold.any():
         smooth += filters.correlate_whole(padded, padded.new_tensor(lens.fold)).mul_(2.0**-FOLD_BITS)
     return grey.from_double(smooth.mul_(lens.scale).clamp_(0.0, 1.0))
-
-
-def _smoothed_tensor(x: Tensor, alias: tuple[float, ...], dim: int) -> Tensor:
-    """Smooth along `dim`, the inner part; sums and products one by one, as the kernel does them."""
-    middle = len(alias) - 1
-    inner = x.shape[dim] - 2 * middle
-    total = x.narrow(dim, middle, inner) * alias[0]
-    for k in range(1, len(alias)):
-        total += (x.narrow(dim, middle - k, inner) + x.narrow(dim, middle + k, inner)).mul_(alias[k])
-    return total
 
 
 def _by_runs(x: Tensor, lens: _Lens, reach: int) -> Tensor:
@@ -158,15 +134,10 @@ def _by_runs(x: Tensor, lens: _Lens, reach: int) -> Tensor:
     from pushpull.corruptions import blur_loops
 
     planes = x.flatten(0, 1)
-    rows, columns = (
-        filters.border_index(torch.arange(-reach, size + reach), size, "reflect101") for size in x.shape[-2:]
-    )
+    lines = (filters.border_lines(size, reach, "reflect101") for size in x.shape[-2:])
     places = np.argwhere(lens.fold)
-    folds = lens.fold[tuple(places.T)]
-    out = native.empty_like(planes)
-    disk = lens.heights, np.array(lens.alias), places, folds, lens.scale
-    native.run(blur_loops.defocus, len(planes), out, planes, rows, columns, *disk)
-    return out.view_as(x)
+    disk = lens.heights, np.array(lens.alias), places, lens.fold[tuple(places.T)], np.array([lens.scale])
+    return native.images_by(blur_loops.defocus, planes, *lines, *disk).view_as(x)
 
 
 @register_corruption(
@@ -212,36 +183,20 @@ def sample_glass_blur(draws: Draws, params: Glass, canvas: Canvas) -> GlassDraws
     """Draw the neighbours."""
     delta = params.max_delta_px
     inner = (params.iterations, canvas.height - 2 * delta, canvas.width - 2 * delta)
-    return GlassDraws(draws.integers(-delta, delta, *inner), draws.integers(-delta, delta, *inner))
-
-
-def _glass_limits(params: Glass) -> dict[str, tuple[float, float]]:
-    steps = -params.max_delta_px, params.max_delta_px - 1
-    return {"down_px": steps, "right_px": steps}
+    return GlassDraws(*(draws.integers(-delta, delta, *inner) for _ in GlassDraws._fields))
 
 
 @register_corruption(
     "glass_blur",
     family="blur",
-    severities={
-        "imagenet": (
-            Glass(0.7, 1, 2),
-            Glass(0.9, 2, 1),
-            Glass(1.0, 2, 3),
-            Glass(1.1, 3, 2),
-            Glass(1.5, 4, 2),
-        ),
-        "cifar": (
-            Glass(0.05, 1, 1),
-            Glass(0.25, 1, 1),
-            Glass(0.4, 1, 1),
-            Glass(0.25, 1, 2),
-            Glass(0.4, 1, 2),
-        ),
-        "tiny": (Glass(0.1, 1, 1), Glass(0.5, 1, 1), Glass(0.6, 1, 2), Glass(0.7, 2, 1), Glass(0.9, 2, 2)),
-    },
+    severities=constants(
+        Glass,
+        imagenet=((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+        cifar=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+        tiny=((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
+    ),
     sample=sample_glass_blur,
-    limits=_glass_limits,
+    limits=lambda params: dict.fromkeys(GlassDraws._fields, (-params.max_delta_px, params.max_delta_px - 1)),
 )
 def glass_blur(x: Tensor, params: Glass, drawn: GlassDraws) -> Tensor:
     """Blur to 8 bits, let pixels take their neighbours' places, blur again."""
@@ -253,10 +208,8 @@ def glass_blur(x: Tensor, params: Glass, drawn: GlassDraws) -> Tensor:
         native.run(blur_loops.glass, count, levels.view_as(x), drawn.down_px, drawn.right_px)
         return gaussian_blur(grey.to_floats(levels.view_as(x)), params.sigma_px, None)
     steps = drawn.down_px * width + drawn.right_px
-    scans = [scan_sources(step, params.max_delta_px, height, width) for step in steps.unbind(1)]
-    source = scans[0]
-    for scan in scans[1:]:
-        source = source.gather(1, scan)
+    scans = (scan_sources(step, params.max_delta_px, height, width) for step in steps.unbind(1))
+    source = reduce(lambda source, scan: source.gather(1, scan), scans)
     mixed = levels.gather(2, source[:, None].expand(-1, channels, -1))
     return gaussian_blur(mixed.view_as(x).float().div_(255.0), params.sigma_px, None)
 
@@ -320,13 +273,11 @@ def motion_blur_apply(x: Tensor, radius_px: int, sigma_px: float, angle_deg: Ten
     dx = torch.ceil(step * torch.cos(angle) - 0.5).long()
     taps = filters.whole_taps(motion_kernel(radius_px, sigma_px), MOTION_BITS)
     if native.applies(x, dy):
-        out = native.empty_like(x)
         from pushpull.corruptions import blur_loops
 
-        native.run(blur_loops.motion, len(x), out, x, dy, dx, np.array(taps, dtype=np.float64))
-        return out
-    blurred = _correlate_along(x, dy, dx, taps)
-    levels = blurred.mul_(2.0**-MOTION_BITS / STEPS).add_(MOTION_FORGIVEN).floor_()
+        return native.images_by(blur_loops.motion, x, dy, dx, np.array(taps, dtype=np.float64))
+    sums = _correlate_along(x, dy, dx, taps)
+    levels = sums.mul_(2.0**-MOTION_BITS / STEPS).add_(MOTION_FORGIVEN).floor_()
     return levels.float().div_(255.0)
 
 
@@ -397,12 +348,9 @@ def zoom_blur(x: Tensor, params: tuple[float, float], drawn: None) -> Tensor:
     assert first == 1.0
     rows, columns = (_zoom_lines(size, tuple(factors)) for size in x.shape[-2:])
     if native.applies(x):
-        planes = x.flatten(0, 1)
-        out = native.empty_like(planes)
         from pushpull.corruptions import blur_loops
 
-        native.run(blur_loops.zoom, len(planes), out, planes, *rows, *columns)
-        return out.view_as(x)
+        return native.images_by(blur_loops.zoom, x.flatten(0, 1), *rows, *columns).view_as(x)
     total = x * 2
     for which in range(len(factors)):
         total += _enlarged(_enlarged(x, -2, rows, which), -1, columns, which)

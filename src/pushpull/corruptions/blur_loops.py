@@ -112,6 +112,21 @@ def zoom(start: int, stop: int, out: Any, x: Any, rows: Any, down: Any, columns:
 
 
 @inlined
+def _with_border(values: Any, running: Any, plane: Any, rows: Any, columns: Any, reach: int) -> None:
+    """Write a plane with its border in steps, and the running sums of its columns."""
+    width = plane.shape[1]
+    for r in range(rows.size):
+        source = plane[rows[r]]
+        for c in range(width):
+            values[r, reach + c] = _steps(source[c])
+        for c in range(reach):
+            values[r, c] = values[r, reach + columns[c]]
+            values[r, reach + width + c] = values[r, reach + columns[reach + width + c]]
+        for c in range(columns.size):
+            running[r + 1, c] = running[r, c] + values[r, c]
+
+
+@inlined
 def _disk_sums(sums: Any, running: Any, heights: Any, row: int, middle_row: int, first: int) -> None:
     """Write one line of the sums over the disk about (middle_row, first), (middle_row, first + 1), ..."""
     line = sums[row]
@@ -141,23 +156,12 @@ def _smooth(line: Any, lines: Any, row: int, alias: Any) -> None:
 
 
 @kernel
-def defocus(
-    start: int,
-    stop: int,
-    out: Any,
-    x: Any,
-    rows: Any,
-    columns: Any,
-    heights: Any,
-    alias: Any,
-    places: Any,
-    folds: Any,
-    scale: float,
-) -> None:
-    """Spread the values of planes over a disk: see `defocus.defocus_blur`.
+def defocus(start: int, stop: int, out: Any, x: Any, rows: Any, columns: Any, *lens: Any) -> None:
+    """Spread the values of planes over a disk: see `blur.defocus_blur`.
 
     rows, columns: where the lines and values of a plane with its border lie.
     """
+    heights, alias, places, folds, scales = lens
     height, width = x.shape[1:]
     beyond = alias.size - 1
     reach = heights.size - 1 + beyond
@@ -166,15 +170,7 @@ def defocus(
     sums = np.empty((height + 2 * beyond, width + 2 * beyond))
     line, smooth, extra = np.empty(sums.shape[1]), np.empty(width), np.zeros(width)
     for plane in range(start, stop):
-        for r in range(rows.size):
-            source = x[plane, rows[r]]
-            for c in range(width):
-                values[r, reach + c] = _steps(source[c])
-            for c in range(reach):
-                values[r, c] = values[r, reach + columns[c]]
-                values[r, reach + width + c] = values[r, reach + columns[reach + width + c]]
-            for c in range(columns.size):
-                running[r + 1, c] = running[r, c] + values[r, c]
+        _with_border(values, running, x[plane], rows, columns, reach)
         for r in range(sums.shape[0]):
             _disk_sums(sums, running, heights, r, r + heights.size - 1, heights.size - 1)
         for r in range(height):
@@ -194,4 +190,4 @@ def defocus(
                 for c in range(width):
                     smooth[c] += extra[c] * _FOLD_STEP
             for c in range(width):
-                out[plane, r, c] = from_double(min(max(smooth[c] * scale, 0.0), 1.0))
+                out[plane, r, c] = from_double(min(max(smooth[c] * scales[0], 0.0), 1.0))

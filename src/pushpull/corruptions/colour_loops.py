@@ -60,11 +60,8 @@ def saturate(start: int, stop: int, out: Any, x: Any, gain: float, offset: float
     for image in range(start, stop):
         row, source = out[image], x[image]
         for i in range(size):
-            red, green, blue = (
-                in_double(source[i]),
-                in_double(source[i + size]),
-                in_double(source[i + 2 * size]),
-            )
+            red, green = in_double(source[i]), in_double(source[i + size])
+            blue = in_double(source[i + 2 * size])
             value = max(red, green, blue)
             spread = value - min(red, green, blue)
             ratio, sixths = 0.0, 0.0

@@ -6,7 +6,7 @@ clear line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -39,47 +39,34 @@ def corrupt(
     jpeg_quality: int | None = None,
     quantize: bool = True,
 ) -> Tensor:
-    """Corrupt a batch of images as the common-corruptions benchmark does.
+    """Corrupt a batch of images as the common-corruptions benchmark does (Hendrycks & Dietterich, ICLR 2019).
 
-    The same image, index, name, severity, scale and seed give the same result, bit for bit, whatever else is
-    in the batch; no global random state is read or changed unless `index` is None.
+    The same image, index, name, severity, scale and seed give the same bits, whatever else is in the batch;
+    no global random state is read or changed unless `index` is None.
 
     Args:
         images: (N, 3, H, W) RGB, uint8 in 0..255 or floating point in [0, 1]; H, W >= 16, on any device.
-        name: one of `CORRUPTIONS` or `EXTRA_CORRUPTIONS`, or one of `register_corruption`.
-        severity: 1..5.
+        name, severity: one of `CORRUPTIONS`, `EXTRA_CORRUPTIONS` or `register_corruption`; 1..5.
         scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64).
         seed: any integer, modulo 2^64; another seed is another drawing.
-        index: (N,) integers, which images these are. None: new identities from torch's default generator, so
-            that `torch.manual_seed` governs them.
-        jpeg_quality: 1..100: encode the corrupted image as JPEG (4:2:0) and decode it. 85 is what the files
-            of the published ImageNet-C went through; CIFAR-10-C was stored without (None).
-        quantize: True: clip and truncate to whole grey levels, as the published programs. False: only clip to
-            [0, 1]; images come back floating-point, uint8 ones as float32.
+        index: (N,) integers, which images these are; None: new ones, which `torch.manual_seed` governs.
+        jpeg_quality: 1..100: encode the result as JPEG (4:2:0) and decode it. 85 is what the files of the
+            published ImageNet-C went through; CIFAR-10-C was stored without (None).
+        quantize: clip and truncate to whole grey levels, as published. False: only clip to [0, 1].
 
     Returns:
-        The same shape and device; the same dtype but for uint8 with `quantize=False`.
+        The same shape and device; the same dtype, but float32 for uint8 with `quantize=False`.
 
     Raises:
         InputError: for an argument that is not as above.
 
-    Source: Hendrycks & Dietterich, ICLR 2019.
-
-    >>> images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
-    >>> corrupt(images, "fog", 3, scale="cifar", index=[0, 1]).shape
+    >>> corrupt(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "fog", 3, scale="cifar", index=[0, 1]).shape
     torch.Size([2, 3, 32, 32])
     """
-    level = checked_level(name, severity, scale)
-    quality = checked_jpeg_quality(jpeg_quality, quantize=quantize)
-    word = checked_seed(seed)
+    how, word = _checked(name, severity, scale, jpeg_quality, quantize), checked_seed(seed)
     check_images(images)
-    rows = identities(index, len(images), images.device)
-    canvas = Canvas(images.shape[2], images.shape[3], images.dtype == torch.uint8)
-    parts = (
-        _apply(images[part], level, _sample(level, word, rows[part], canvas), quantize, quality)
-        for part in _parts(images, level.corruption)
-    )
-    return _joined(parts, len(images))
+    rows, canvas = identities(index, len(images), images.device), _canvas(images)
+    return _in_parts(images, how, lambda part: _sample(how[0], word, rows[part], canvas))
 
 
 def sample_corruption(
@@ -139,14 +126,15 @@ def apply_corruption(
     Raises:
         InputError: for an argument that is not as above.
     """
-    level = checked_level(name, severity, scale)
-    quality = checked_jpeg_quality(jpeg_quality, quantize=quantize)
+    how = _checked(name, severity, scale, jpeg_quality, quantize)
     check_images(images)
-    _check_drawn(drawn, level, images)
-    parts = (
-        _apply(images[part], level, _taken(drawn, part), quantize, quality)
-        for part in _parts(images, level.corruption)
-    )
+    _check_drawn(drawn, how[0], images)
+    return _in_parts(images, how, lambda part: _taken(drawn, part))
+
+
+def _in_parts(images: Tensor, how: _How, drawn: Callable[[slice], Any]) -> Tensor:
+    """Return images corrupted a part of the batch at a time; `drawn` tells what is random in a part."""
+    parts = (_apply(images[part], how, drawn(part)) for part in _parts(images, how[0].corruption))
     return _joined(parts, len(images))
 
 
@@ -155,8 +143,13 @@ def _parts(images: Tensor, corruption: Corruption) -> Iterator[slice]:
     if corruption.on_bytes and native.applies(images):
         yield slice(None)  # an image at a time anyhow, from bytes to bytes: nothing lies in between
         return
+    yield from slices(images, _PIXELS_PER_THREAD)
+
+
+def slices(images: Tensor, pixels_per_thread: int) -> Iterator[slice]:
+    """Yield what to do together, so many pixels for each thread, more on an accelerator; one if empty."""
     on_cpu = images.device.type == "cpu"
-    pixels = _PIXELS_PER_THREAD * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
+    pixels = pixels_per_thread * torch.get_num_threads() if on_cpu else _PIXELS_ELSEWHERE
     step = max(1, pixels // (images.shape[2] * images.shape[3]))
     for start in range(0, max(len(images), 1), step):
         yield slice(start, start + step)
@@ -185,7 +178,8 @@ def _sample(level: Level, seed: int, rows: Tensor, canvas: Canvas) -> Any:
         return draws if sample is None else sample(draws, level.params, canvas)
 
 
-def _apply(images: Tensor, level: Level, drawn: Any, quantize: bool, jpeg_quality: int | None) -> Tensor:
+def _apply(images: Tensor, how: _How, drawn: Any) -> Tensor:
+    level, jpeg_quality, quantize = how
     if len(images) == 0:
         return images.clone() if quantize or images.is_floating_point() else images.float()
     x = images.contiguous()  # one result whatever the memory order, and flat views in the corruptions
@@ -203,8 +197,7 @@ def _apply(images: Tensor, level: Level, drawn: Any, quantize: bool, jpeg_qualit
 
 def _check_drawn(drawn: Any, level: Level, images: Tensor) -> None:
     """Raise unless `drawn` has the form of what is drawn for these images."""
-    canvas = Canvas(images.shape[2], images.shape[3], images.dtype == torch.uint8)
-    like = _sample(level, 0, torch.zeros(1, dtype=torch.int64), canvas)
+    like = _sample(level, 0, torch.zeros(1, dtype=torch.int64), _canvas(images))
     name = level.corruption.name
     if type(drawn) is not type(like):
         given, wanted = type(drawn).__name__, type(like).__name__
@@ -248,6 +241,18 @@ class Level(NamedTuple):
     corruption: Corruption
     severity: int
     params: Any
+
+
+_How = tuple[Level, int | None, bool]  # and the quality of JPEG afterwards, and whether to quantize
+
+
+def _checked(name: str, severity: int, scale: str, jpeg_quality: int | None, quantize: bool) -> _How:
+    level = checked_level(name, severity, scale)
+    return level, checked_jpeg_quality(jpeg_quality, quantize=quantize), quantize
+
+
+def _canvas(images: Tensor) -> Canvas:
+    return Canvas(images.shape[2], images.shape[3], images.dtype == torch.uint8)
 
 
 def checked_level(name: str, severity: int, scale: str) -> Level:

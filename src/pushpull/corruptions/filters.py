@@ -46,6 +46,11 @@ def border_index(positions: Tensor, size: int, border: str) -> Tensor:
     return torch.minimum(folded, period - folded)
 
 
+def border_lines(size: int, reach: int, border: str) -> Tensor:
+    """Return (reach + size + reach,): which values of an axis stand there and beyond both of its ends."""
+    return border_index(torch.arange(-reach, size + reach), size, border)
+
+
 def pad(x: Tensor, top: int, bottom: int, left: int, right: int, border: str) -> Tensor:
     """Return (..., H + top + bottom, W + left + right), filled by `border`; pads may exceed the image."""
     height, width = x.shape[-2:]
@@ -118,11 +123,8 @@ def _by_lines(planes: Tensor, taps: tuple[int, ...], border: str) -> Tensor:
 
     reach = len(taps) // 2
     half = [*map(float, taps[reach:]), *[0.0] * (-reach % TAPS_PER_PASS)]  # they are symmetric
-    reach = len(half) - 1
-    sources = [border_index(torch.arange(-reach, size + reach), size, border) for size in planes.shape[1:]]
-    out = native.empty_like(planes)
-    native.run(filters_loops.separable, len(planes), out, planes, np.array(half), *sources)
-    return out
+    lines = [border_lines(size, len(half) - 1, border) for size in planes.shape[1:]]
+    return native.images_by(filters_loops.separable, planes, np.array(half), *lines)
 
 
 def wide(device: torch.device) -> torch.dtype:
@@ -173,15 +175,9 @@ def gaussian_blur(x: Tensor, sigma: float, *, truncate: float = 4.0, border: str
 
 def fft_length(at_least: int) -> int:
     """Return the smallest length of the form 2^a 3^b 5^c that is not below `at_least`."""
-    length = at_least
-    while True:
-        rest = length
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1
+    from scipy.fft import next_fast_len  # only where it is needed: it takes a while to load
+
+    return int(next_fast_len(at_least, real=True))
 
 
 def whole_correlation(x: Tensor, kernel: Tensor, height: int, width: int) -> Tensor:

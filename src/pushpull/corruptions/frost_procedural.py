@@ -98,14 +98,12 @@ def _ferns(draws: Draws, pane: _Pane) -> Tensor:
     stem = root[:, None] + _direction(stem_angle) * (length[:, None] * along)[..., None]
     side = (1.0 - 2.0 * (torch.arange(_BRANCHES) % 2).double()) * (math.pi / 3)
     branch_angle = torch.cat([stem_angle + side, stem_angle], dim=1)
-    branch_length = torch.cat(
-        [0.35 * length[:, None] * (1.1 - along), length[:, None].expand(-1, _BRANCHES) / 12], dim=1
-    )
+    whole = length[:, None]
+    branch_length = torch.cat([0.35 * whole * (1.1 - along), whole.expand(-1, _BRANCHES) / 12], dim=1)
     start = torch.cat([stem, stem], dim=1)
     out = torch.linspace(0, 1, _POINTS, dtype=torch.float64)
-    points = (
-        start[:, :, None] + (_direction(branch_angle) * branch_length[..., None])[:, :, None] * out[:, None]
-    )
+    reach = _direction(branch_angle) * branch_length[..., None]
+    points = start[:, :, None] + reach[:, :, None] * out[:, None]
     weight = (light[:, None] * branch_length / _POINTS)[..., None] * (1.2 - out)
     return _splat(points.reshape(-1, 2), weight.reshape(-1)).clamp(max=2.0)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pushpull.corruptions import filters
 from pushpull.corruptions.constants import FIXED_POINT_BITS
-from pushpull.corruptions.registry import Canvas, nothing_random, register_corruption
+from pushpull.corruptions.registry import Canvas, constants, nothing_random, register_corruption
 from pushpull.random import Draws, native
 
 _TRUNCATE = 3.0  # standard deviations after which the smoothing kernel is cut, as published
@@ -48,29 +48,15 @@ def sample_elastic(draws: Draws, params: Elastic, canvas: Canvas) -> ElasticDraw
 @register_corruption(
     "elastic_transform",
     family="digital",
-    severities={
-        "imagenet": (
-            Elastic(488.0, 170.8, 24.4),
-            Elastic(488.0, 19.52, 48.8),
-            Elastic(12.2, 2.44, 4.88),
-            Elastic(17.08, 2.44, 4.88),
-            Elastic(29.28, 2.44, 4.88),
+    severities=constants(
+        Elastic,
+        imagenet=(
+            *((488.0, 170.8, 24.4), (488.0, 19.52, 48.8)),
+            *((12.2, 2.44, 4.88), (17.08, 2.44, 4.88), (29.28, 2.44, 4.88)),
         ),
-        "cifar": (
-            Elastic(0.0, 0.0, 2.56),
-            Elastic(1.6, 6.4, 2.24),
-            Elastic(2.56, 1.92, 1.92),
-            Elastic(3.2, 1.28, 1.6),
-            Elastic(3.2, 0.96, 0.96),
-        ),
-        "tiny": (
-            Elastic(0.0, 0.0, 5.12),
-            Elastic(3.2, 19.2, 3.84),
-            Elastic(6.4, 5.12, 3.84),
-            Elastic(6.4, 1.92, 1.92),
-            Elastic(10.24, 1.92, 1.28),
-        ),
-    },
+        cifar=((0.0, 0.0, 2.56), (1.6, 6.4, 2.24), (2.56, 1.92, 1.92), (3.2, 1.28, 1.6), (3.2, 0.96, 0.96)),
+        tiny=((0.0, 0.0, 5.12), (3.2, 19.2, 3.84), (6.4, 5.12, 3.84), (6.4, 1.92, 1.92), (10.24, 1.92, 1.28)),
+    ),
     sample=sample_elastic,
 )
 def elastic_transform(x: Tensor, params: Elastic, drawn: ElasticDraws) -> Tensor:
@@ -133,19 +119,15 @@ def inverse_affine(corners_px: Tensor, height: int, width: int) -> Tensor:
     """
     q = min(height, width) // 3
     centre = torch.tensor([width // 2, height // 2], dtype=torch.float64, device=corners_px.device)
-    offsets = torch.tensor([[q, q], [q, -q], [-q, -q]], dtype=torch.float64, device=corners_px.device)
-    points = centre + offsets
+    points = centre + torch.tensor([[q, q], [q, -q], [-q, -q]], dtype=torch.float64, device=centre.device)
     moved = points + corners_px.double()
     down, left = moved[:, 0] - moved[:, 1], moved[:, 2] - moved[:, 1]
     determinant = down[:, 0] * left[:, 1] - down[:, 1] * left[:, 0]
     # The original edges are (0, 2q) and (-2q, 0), so the linear part is a scaled adjugate of the moved edges.
     scale = 2.0 * q / determinant
-    linear = (
-        torch.stack([down[:, 1], -down[:, 0], left[:, 1], -left[:, 0]], dim=1).view(-1, 2, 2)
-        * scale[:, None, None]
-    )
-    middle = moved[:, 1]
-    constant = points[1] - (linear * middle[:, None, :]).sum(-1)
+    adjugate = torch.stack([down[:, 1], -down[:, 0], left[:, 1], -left[:, 0]], dim=1).view(-1, 2, 2)
+    linear = adjugate * scale[:, None, None]
+    constant = points[1] - (linear * moved[:, 1, None]).sum(-1)
     return torch.cat([linear, constant[..., None]], dim=2)
 
 
@@ -195,14 +177,12 @@ def pixelate(levels: Tensor, factor: float, drawn: None) -> Tensor:
     height, width = levels.shape[-2:]
     size = (int(height * factor), int(width * factor))
     if native.applies(levels):
-        planes = levels.flatten(0, 1)
-        out = native.empty_like(planes)
-        tables = [*_box_taps(height, size[0]), *_box_taps(width, size[1])]
-        tables += [_nearest(size[0], height), _nearest(size[1], width)]
         from pushpull.corruptions import geometry_loops
 
-        native.run(geometry_loops.pixelate, len(planes), out, planes, *tables)
-        return out.view_as(levels)
+        taps = *_box_taps(height, size[0]), *_box_taps(width, size[1])
+        nearest = _nearest(size[0], height), _nearest(size[1], width)
+        planes = levels.flatten(0, 1)
+        return native.images_by(geometry_loops.pixelate, planes, *taps, *nearest).view_as(levels)
     levels = box_resize(levels, *size)
     for dim, wanted in ((-1, width), (-2, height)):
         levels = levels.index_select(dim, _nearest(levels.shape[dim], wanted).to(levels.device))
@@ -250,7 +230,6 @@ def _box_taps(before: int, after: int) -> tuple[Tensor, Tensor]:
         rows.append([s for s in range(first, last) if -0.5 < (s - centre + 0.5) * shrink <= 0.5])
     taps = max(map(len, rows))
     sources = torch.tensor([row + [0] * (taps - len(row)) for row in rows])
-    weights = [
-        [int(0.5 + (1 << FIXED_POINT_BITS) / len(row))] * len(row) + [0] * (taps - len(row)) for row in rows
-    ]
+    whole = 1 << FIXED_POINT_BITS
+    weights = [[int(0.5 + whole / len(row))] * len(row) + [0] * (taps - len(row)) for row in rows]
     return sources.t().contiguous(), torch.tensor(weights, dtype=torch.int32).t().contiguous()

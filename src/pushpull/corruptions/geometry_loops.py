@@ -80,23 +80,13 @@ def _read(out: Any, x: Any, place: Any, right: Any, down: Any) -> None:
 
 
 @kernel
-def pixelate(
-    start: int,
-    stop: int,
-    out: Any,
-    levels: Any,
-    row_sources: Any,
-    row_weights: Any,
-    column_sources: Any,
-    column_weights: Any,
-    rows: Any,
-    columns: Any,
-) -> None:
+def pixelate(start: int, stop: int, out: Any, levels: Any, *tables: Any) -> None:
     """Shrink planes by BOX, along rows and then along columns, and enlarge them: see `geometry.pixelate`.
 
-    row_sources, row_weights: (taps, shrunk height), of the shrinking along columns; the others likewise.
-    rows, columns: which pixel of the small plane each one is.
+    tables: sources and weights of the shrinking along columns, (taps, shrunk height) each, the same along
+    rows, and which row and which column of the small plane each one is.
     """
+    row_sources, row_weights, column_sources, column_weights, rows, columns = tables
     height, width = levels.shape[1:]
     small_width = column_sources.shape[1]
     narrow = np.empty((height, small_width), np.int32)
@@ -104,14 +94,7 @@ def pixelate(
     line = np.empty(small_width, np.uint8)
     for plane in range(start, stop):
         for r in range(height):
-            source = levels[plane, r]
-            total[:] = _ROUNDING
-            for tap in range(column_sources.shape[0]):
-                where, weight = column_sources[tap], column_weights[tap]
-                for c in range(small_width):
-                    total[c] += np.int32(source[np.uint64(where[c])]) * weight[c]
-            for c in range(small_width):
-                narrow[r, c] = total[c] >> FIXED_POINT_BITS
+            _narrowed(narrow[r], total, levels[plane, r], column_sources, column_weights)
         r = 0
         while r < height:
             small = rows[r]
@@ -129,3 +112,15 @@ def pixelate(
             while r < height and rows[r] == small:
                 out[plane, r] = first
                 r += 1
+
+
+@inlined
+def _narrowed(out: Any, total: Any, row: Any, sources: Any, weights: Any) -> None:
+    """Write a row shrunk; `total` is a buffer."""
+    total[:] = _ROUNDING
+    for tap in range(sources.shape[0]):
+        where, weight = sources[tap], weights[tap]
+        for c in range(out.size):
+            total[c] += np.int32(row[np.uint64(where[c])]) * weight[c]
+    for c in range(out.size):
+        out[c] = total[c] >> FIXED_POINT_BITS

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 from functools import lru_cache
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -50,18 +49,13 @@ def jpeg_compression(levels: Tensor, quality: int, drawn: None = None) -> Tensor
     # libjpeg takes one image at a time; on a CPU it is many times as fast as tensors, with the same bits.
     decoded = torch.empty_like(levels)
     for image, result in zip(levels.numpy(), decoded.numpy(), strict=True):
-        _through_libjpeg(image, quality, result)
+        file = io.BytesIO()
+        # Pillow puts planes together, and apart, in a third of the time of a transposition in numpy.
+        picture = Image.merge("RGB", [Image.fromarray(plane) for plane in image])
+        picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+        for plane, band in zip(result, Image.open(file).split(), strict=True):
+            plane[...] = band
     return decoded
-
-
-def _through_libjpeg(image: np.ndarray, quality: int, result: np.ndarray) -> None:
-    """Encode one (3, H, W) uint8 image and decode it into `result`."""
-    file = io.BytesIO()
-    # Pillow puts planes together, and apart, in a third of the time of a transposition in numpy.
-    picture = Image.merge("RGB", [Image.fromarray(plane) for plane in image])
-    picture.save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    for plane, decoded in zip(result, Image.open(file).split(), strict=True):
-        plane[...] = decoded
 
 
 def through_tensors(levels: Tensor, quality: int) -> Tensor:

@@ -71,6 +71,11 @@ class Corruption:
         return self.severities[scale][severity - 1]
 
 
+def constants(kind: Callable[..., Any], **scales: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return the constants of each scale made into tuples with names, `kind`."""
+    return {scale: [kind(*numbers) for numbers in levels] for scale, levels in scales.items()}
+
+
 REGISTRY: Registry[Corruption] = Registry("corruption")
 """Every corruption by name, the package's and the user's."""
 
@@ -89,8 +94,7 @@ def register_corruption(
 
     The function takes images, float32 (N, 3, H, W) in [0, 1], and the constant of the severity, and returns
     images of the same shape, which are clipped to [0, 1]. Where something is random in it, a third argument
-    is the images' random numbers: `draws.uniform(H, W)` and `draws.normal(...)` are (N, H, W), each image's
-    own, the same whatever the batch.
+    is the images' random numbers, each image's own: `draws.uniform(H, W)`, `draws.normal(H, W)` (N, H, W).
 
     Args:
         name: a word that is not taken.
@@ -106,26 +110,26 @@ def register_corruption(
     ... def dim(images, share):
     ...     return images * share
     """
-    by_scale = severities if isinstance(severities, Mapping) else dict.fromkeys(SCALES, severities)
+    by_scale = _by_scale(name, severities)
+
+    def decorate(function: Function) -> Function:
+        own = family == OWN
+        draw = nothing_random if own and sample is None and _arguments(function) < 3 else sample
+        apply = _checked(name, function) if own else function
+        REGISTRY.register(name, Corruption(name, family, by_scale, apply, draw, on_bytes, limits, extra))
+        return function
+
+    return decorate
+
+
+def _by_scale(name: str, given: Sequence[Any] | Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    by_scale = dict(given) if isinstance(given, Mapping) else dict.fromkeys(SCALES, given)
     for scale, levels in by_scale.items():
         choice("scale", scale, SCALES)
         if isinstance(levels, str) or not isinstance(levels, Sequence) or len(levels) != _LEVELS:
             said = f"{len(levels)} values" if isinstance(levels, Sequence) else repr(levels)
             raise InputError(f"severities of corruption {name!r} are {said}; give five, from 1 to 5")
-
-    def decorate(function: Function) -> Function:
-        apply: Callable[..., Any] = function
-        drawing = sample
-        if family == OWN:
-            apply = _checked(name, function)
-            if sample is None and _arguments(function) < 3:
-                drawing = nothing_random
-        REGISTRY.register(
-            name, Corruption(name, family, dict(by_scale), apply, drawing, on_bytes, limits, extra)
-        )
-        return function
-
-    return decorate
+    return by_scale
 
 
 def _arguments(function: Callable[..., Any]) -> int:

@@ -85,8 +85,7 @@ def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
         (N, 3, H, W), not clipped.
     """
     liquid = filters.gaussian_blur(noise * params.scale + params.loc, params.sigma_px)
-    compiled = native.applies(x, liquid)
-    if compiled:
+    if compiled := native.applies(x, liquid):
         from pushpull.corruptions import spatter_loops
     if params.mud:
         mask = filters.gaussian_blur((liquid > params.threshold).to(x.dtype), params.strength)

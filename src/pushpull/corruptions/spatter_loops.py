@@ -33,27 +33,13 @@ def mud(start: int, stop: int, out: Any, x: Any, mask: Any, colour: Any, floor: 
 
 
 @kernel
-def water(
-    start: int,
-    stop: int,
-    out: Any,
-    x: Any,
-    liquid: Any,
-    threshold: Any,
-    strength: Any,
-    colour: Any,
-    canny: Any,
-    steps: Any,
-    light: Any,
-) -> None:
+def water(start: int, stop: int, out: Any, x: Any, liquid: Any, *numbers: Any) -> None:
     """Add drops. `canny` is (low, high, tan 22.5, tan 67.5), `steps` (diagonal, knight, reach)."""
+    threshold, strength, colour, canny, steps, light = numbers
     height, width = x.shape[2:]
     shape = (height + 2, width + 2)
-    levels, strengths, marks = (
-        np.empty(shape, np.float32),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.uint8),
-    )
+    levels, strengths = np.empty(shape, np.float32), np.zeros(shape, np.float32)
+    marks = np.zeros(shape, np.uint8)
     directions, stack = np.empty((height, width), np.uint8), np.empty(height * width, np.uint32)
     distance = np.empty((height + 4, width + 4), np.float32)
     plane, lit, fallen = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(width, np.float32)

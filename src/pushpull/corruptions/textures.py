@@ -39,7 +39,6 @@ PACKAGE = "imagecorruptions"
 BENCHMARK = "benchmark photographs"
 PROCEDURAL = "procedural"
 PHOTOGRAPHS = 5  # the published index never reaches the sixth
-_STEMS = tuple(f"frost{number}" for number in range(1, PHOTOGRAPHS + 1))
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 
 ADDRESS = "https://raw.githubusercontent.com/bethgelab/imagecorruptions/master/imagecorruptions/frost/"
@@ -64,8 +63,7 @@ class FrostTextures(NamedTuple):
     """Five pictures of frost in one tensor.
 
     Attributes:
-        pixels: (3, 5, h, w) uint8, RGB; each picture in the upper left of its h x w, zeros
-            elsewhere.
+        pixels: (3, 5, h, w) uint8, RGB; each picture in the upper left of its h x w, zeros elsewhere.
         sizes: (5, 2) int64, each picture's height and width.
         smallest: the least of these.
     """
@@ -88,7 +86,10 @@ def frost_texture_source(*, download: bool = True) -> str:
     Raises:
         MissingFileError: PUSHPULL_FROST_DIR names a folder without five photographs.
     """
-    return _source(frost_photographs(download=download))
+    paths = frost_photographs(download=download)
+    if not paths:
+        return PROCEDURAL
+    return BENCHMARK if is_benchmark(paths) else str(paths[0].parent)
 
 
 def frost_photographs(*, download: bool = True) -> tuple[Path, ...]:
@@ -125,12 +126,6 @@ def frost_textures(scale: float, device: torch.device) -> FrostTextures:
     return _prepared(frost_photographs(), scale, device)
 
 
-def _source(paths: tuple[Path, ...]) -> str:
-    if not paths:
-        return PROCEDURAL
-    return BENCHMARK if is_benchmark(paths) else str(paths[0].parent)
-
-
 def _of_package() -> tuple[Path, ...]:
     """Return the files of the installed package, or ()."""
     spec = importlib.util.find_spec(PACKAGE)
@@ -140,15 +135,14 @@ def _of_package() -> tuple[Path, ...]:
 
 def _five(folder: Path) -> tuple[Path, ...]:
     """Return the five photographs of a folder in their order, or () unless all are there."""
+    each = [
+        [folder / f"frost{number}{suffix}" for suffix in _SUFFIXES] for number in range(1, PHOTOGRAPHS + 1)
+    ]
     try:
-        found = [
-            next((path for suffix in _SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
-            for stem in _STEMS
-        ]
+        found = [path for paths in each for path in list(filter(Path.is_file, paths))[:1]]
     except OSError:  # a folder that may not be looked into has none
         return ()
-    paths = tuple(path for path in found if path is not None)
-    return paths if len(paths) == PHOTOGRAPHS else ()
+    return tuple(found) if len(found) == PHOTOGRAPHS else ()
 
 
 @lru_cache(maxsize=4)
@@ -186,14 +180,7 @@ def _resize(picture: Tensor, scale: float) -> Tensor:
     """Resize by a factor: pixel i of the result is read at (i + 0.5) / scale - 0.5."""
     if scale == 1:
         return picture.float()
-    small = F.interpolate(
-        picture[None].float(),
-        scale_factor=scale,
-        mode="bilinear",
-        align_corners=False,
-        recompute_scale_factor=False,
-    )
-    return small[0].round()
+    return F.interpolate(picture[None].float(), None, scale, "bilinear", False, False)[0].round()
 
 
 def cache_folder() -> Path:
@@ -204,8 +191,8 @@ def cache_folder() -> Path:
 def fetch_frost(timeout_seconds: float = 60.0) -> Path:
     """Download the benchmark's five photographs of frost into the user's cache; return the folder.
 
-    2 MB, from the public repository of the package `imagecorruptions`. Nothing is written unless all five
-    have the SHA-256 of that package's files. Where the cache already has them, nothing is downloaded.
+    2 MB, from the public repository of the package `imagecorruptions`, and only where the cache has them not.
+    Nothing is written unless all five have the SHA-256 of that package's files.
 
     Args:
         timeout_seconds: longest wait in all, name resolution included.
@@ -245,11 +232,9 @@ def offline_variable() -> str | None:
 
 
 def _contents(timeout_seconds: float) -> dict[str, bytes]:
-    """Return the five files' contents, verified, or raise within the time.
-
-    Each in a thread of its own: where there is no network, resolving a name can hang for a minute, and cannot
-    be interrupted. A thread that comes too late is heard by nobody: only this one writes files.
-    """
+    """Return the five files' contents, verified, or raise within the time."""
+    # In threads: without a network, resolving a name can hang for a minute, and cannot be interrupted. A
+    # thread that comes too late is heard by nobody: only this one writes files.
     arrived: _Arrived = queue.SimpleQueue()
     end = time.monotonic() + timeout_seconds
     for name in SHA256:
@@ -270,9 +255,7 @@ def _contents(timeout_seconds: float) -> dict[str, bytes]:
     return contents
 
 
-def _get(
-    name: str, timeout_seconds: float, arrived: queue.SimpleQueue[tuple[str, bytes | Exception]]
-) -> None:
+def _get(name: str, timeout_seconds: float, arrived: _Arrived) -> None:
     from urllib.request import urlopen
 
     try:

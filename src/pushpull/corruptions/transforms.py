@@ -23,16 +23,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from pushpull.corruptions import engine
 from pushpull.corruptions.benchmark import GROUPS
-from pushpull.corruptions.engine import (
-    check_images,
-    checked_jpeg_quality,
-    checked_level,
-    checked_seed,
-    checked_severity,
-    corrupt,
-    identities,
-)
+from pushpull.corruptions.engine import checked_level, checked_seed, corrupt
 from pushpull.corruptions.registry import REGISTRY
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data.decode import to_rgb
@@ -74,7 +67,7 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]
         counts = [_count(image) for image in flat_inputs if _is_image(image)]
         if not counts:
             raise self._without_image()
-        return {"index": identities(self._index, max(counts), torch.device("cpu"))}
+        return {"index": engine.identities(self._index, max(counts), torch.device("cpu"))}
 
     def _without_image(self) -> InputError:
         return InputError(
@@ -87,7 +80,12 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]
         if not _is_image(inpt):
             return inpt
         if isinstance(inpt, PILImage):
-            pixels = F.pil_to_tensor(_rgb(inpt))
+            try:
+                pixels = F.pil_to_tensor(to_rgb(inpt))
+            except ValueError as error:
+                raise InputError(
+                    f"a PIL image of mode {inpt.mode!r} cannot be made RGB ({error}); give one of 8 bits"
+                ) from error
             return F.to_pil_image(self._batch(pixels[None], params["index"][:1])[0])
         batch = inpt.as_subclass(Tensor).reshape(-1, *inpt.shape[-3:])
         result = self._batch(batch, params["index"][: len(batch)]).reshape(inpt.shape)
@@ -98,8 +96,23 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]
         """Return (N, 3, H, W) images transformed; `index` is (N,) int64 on the CPU."""
 
 
+class _Corrupting(BatchTransform):
+    """What `Corrupt` and `RandomCorruption` have in common."""
+
+    def _set(self, scale: str, seed: int, jpeg_quality: int | None, names: Sequence[str]) -> None:
+        self.scale = scale
+        self.seed = checked_seed(seed)
+        self.jpeg_quality = engine.checked_jpeg_quality(jpeg_quality)
+        if "frost" in names:
+            frost_texture_source()  # once, before workers start: they would each try to download the pictures
+
+    def _corrupted(self, images: Tensor, name: str, severity: int, index: Tensor) -> Tensor:
+        how = {"scale": self.scale, "seed": self.seed, "jpeg_quality": self.jpeg_quality}
+        return corrupt(images, name, severity, index=index, **how)  # type: ignore[arg-type]
+
+
 @final
-class Corrupt(BatchTransform):
+class Corrupt(_Corrupting):
     """Corrupt images as the common-corruptions benchmark does: `pushpull.corruptions.corrupt` as a transform.
 
         transform = v2.Compose([v2.ToImage(), Corrupt("fog", 3), v2.ToDtype(torch.float32, scale=True)])
@@ -135,21 +148,10 @@ class Corrupt(BatchTransform):
         super().__init__()
         self.name = name
         self.severity = checked_level(name, severity, scale).severity
-        self.scale = scale
-        self.seed = checked_seed(seed)
-        self.jpeg_quality = checked_jpeg_quality(jpeg_quality)
-        _find_frost((name,))
+        self._set(scale, seed, jpeg_quality, (name,))
 
     def _batch(self, images: Tensor, index: Tensor) -> Tensor:
-        return corrupt(
-            images,
-            self.name,
-            self.severity,
-            scale=self.scale,
-            seed=self.seed,
-            index=index,
-            jpeg_quality=self.jpeg_quality,
-        )
+        return self._corrupted(images, self.name, self.severity, index)
 
     def extra_repr(self) -> str:
         """Return the arguments."""
@@ -157,7 +159,7 @@ class Corrupt(BatchTransform):
 
 
 @final
-class RandomCorruption(BatchTransform):
+class RandomCorruption(_Corrupting):
     """Corrupt each image by one of several corruptions at one of several severities, drawn for each image.
 
     Every pair of corruption and severity is equally likely; a name given twice counts twice. In a batch each
@@ -193,26 +195,17 @@ class RandomCorruption(BatchTransform):
         self.severities = _checked_severities(severities)
         for name in self.corruptions:
             checked_level(name, self.severities[0], scale)
-        self.p = _checked_probability(p)
-        self.scale = scale
-        self.seed = checked_seed(seed)
-        self.jpeg_quality = checked_jpeg_quality(jpeg_quality)
-        _find_frost(self.corruptions)
+        if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= p <= 1:
+            raise InputError(f"p={p!r} is not a probability; give a number in 0..1")
+        self.p: float = float(p)
+        self._set(scale, seed, jpeg_quality, self.corruptions)
 
     def _batch(self, images: Tensor, index: Tensor) -> Tensor:
-        check_images(images)  # those that are not drawn, too
+        engine.check_images(images)  # those that are not drawn, too
         result = images.clone()
         for name, severity, rows in self._groups(index):
             there = rows.to(images.device)
-            result[there] = corrupt(
-                images[there],
-                name,
-                severity,
-                scale=self.scale,
-                seed=self.seed,
-                index=index[rows],
-                jpeg_quality=self.jpeg_quality,
-            )
+            result[there] = self._corrupted(images[there], name, severity, index[rows])
         return result
 
     def _groups(self, index: Tensor) -> Iterator[tuple[str, int, Tensor]]:
@@ -295,22 +288,10 @@ def _checked_severities(severities: int | Iterable[int]) -> tuple[int, ...]:
         given: tuple[Any, ...] = tuple(severities)  # type: ignore[arg-type]
     except TypeError:  # one, or an array of no dimension
         given = (severities,)
-    levels = tuple(checked_severity(severity) for severity in given)
+    levels = tuple(engine.checked_severity(severity) for severity in given)
     if not levels:
         raise InputError("severities is empty; give at least one of 1, 2, 3, 4, 5")
     return tuple(sorted(levels)) if isinstance(severities, Set) else levels
-
-
-def _checked_probability(p: float) -> float:
-    if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= p <= 1:
-        raise InputError(f"p={p!r} is not a probability; give a number in 0..1")
-    return float(p)
-
-
-def _find_frost(names: Sequence[str]) -> None:
-    """Look for frost's photographs once, before workers start: they would each try to download them."""
-    if "frost" in names:
-        frost_texture_source()
 
 
 def _is_image(value: Any) -> bool:
@@ -338,15 +319,6 @@ def _flat(index: int | Sequence[int] | Tensor) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"index of type {type(index).__name__} holds no integers; give one an image"
-        ) from error
-
-
-def _rgb(image: PILImage) -> PILImage:
-    try:
-        return to_rgb(image)
-    except ValueError as error:
-        raise InputError(
-            f"a PIL image of mode {image.mode!r} cannot be made RGB ({error}); give one of 8 bits"
         ) from error
 
 

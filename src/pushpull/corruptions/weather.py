@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pushpull.corruptions.blur import motion_blur_apply
-from pushpull.corruptions.registry import Canvas, register_corruption
+from pushpull.corruptions.registry import Canvas, constants, register_corruption
 from pushpull.corruptions.textures import PHOTOGRAPHS, frost_textures
 from pushpull.random import Draws, native
 
@@ -113,7 +113,7 @@ def flakes(field: Tensor, params: Snow, height: int, width: int) -> Tensor:
     if native.applies(field):
         rows = _enlarged(field.shape[1], params.zoom, height, field.device)
         columns = _enlarged(field.shape[2], params.zoom, width, field.device)
-        numbers = (np.float32(number) for number in (params.scale, params.loc, params.threshold))
+        numbers = map(np.float32, (params.scale, params.loc, params.threshold))
         layer = torch.empty(len(field), height, width, dtype=torch.float32)
         from pushpull.corruptions import weather_loops
 
@@ -180,29 +180,12 @@ def sample_frost(draws: Draws, params: Frost, canvas: Canvas) -> FrostDraws:
 @register_corruption(
     "frost",
     family="weather",
-    severities={
-        "imagenet": (
-            Frost(1, 0.4, 1),
-            Frost(0.8, 0.6, 1),
-            Frost(0.7, 0.7, 1),
-            Frost(0.65, 0.7, 1),
-            Frost(0.6, 0.75, 1),
-        ),
-        "cifar": (
-            Frost(1, 0.2, 0.2),
-            Frost(1, 0.3, 0.2),
-            Frost(0.9, 0.4, 0.2),
-            Frost(0.85, 0.4, 0.2),
-            Frost(0.75, 0.45, 0.2),
-        ),
-        "tiny": (
-            Frost(1, 0.3, 0.3),
-            Frost(0.9, 0.4, 0.3),
-            Frost(0.8, 0.45, 0.3),
-            Frost(0.75, 0.5, 0.3),
-            Frost(0.7, 0.55, 0.3),
-        ),
-    },
+    severities=constants(
+        Frost,
+        imagenet=((1, 0.4, 1), (0.8, 0.6, 1), (0.7, 0.7, 1), (0.65, 0.7, 1), (0.6, 0.75, 1)),
+        cifar=((1, 0.2, 0.2), (1, 0.3, 0.2), (0.9, 0.4, 0.2), (0.85, 0.4, 0.2), (0.75, 0.45, 0.2)),
+        tiny=((1, 0.3, 0.3), (0.9, 0.4, 0.3), (0.8, 0.45, 0.3), (0.75, 0.5, 0.3), (0.7, 0.55, 0.3)),
+    ),
     sample=sample_frost,
     limits=lambda params: {"photograph": (0, PHOTOGRAPHS - 1), "corner": (0.0, 1.0)},
 )
@@ -210,6 +193,7 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
     """Lay a random crop of a photograph of frost over an image.
 
     y = a x + b crop, the crop's corner uniform over {0, ..., size - crop size - 1} on each axis.
+    `textures.frost_texture_source()` says which photographs these are.
 
     Args:
         x: (N, 3, H, W) in [0, 1].
@@ -218,27 +202,22 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
 
     Returns:
         (N, 3, H, W), not clipped.
-
-    `textures.frost_texture_source()` says which photographs these are.
     """
     image_weight, frost_weight, texture_scale = params
-    height, width = x.shape[-2:]
     textures = frost_textures(texture_scale, x.device)
-    wanted = torch.tensor([height, width], device=x.device)
+    wanted = torch.tensor(x.shape[-2:], device=x.device)
     sizes = textures.sizes[drawn.photograph]
-    large = max(height, width) > textures.smallest
+    large = max(x.shape[-2:]) > textures.smallest
     covering = _covering(sizes, wanted) if large else sizes
     places = (covering - wanted).clamp_(min=1)
     corner = torch.minimum((drawn.corner * places).long(), places - 1)
-    rows = corner[:, :1] + torch.arange(height, device=x.device)
-    columns = corner[:, 1:] + torch.arange(width, device=x.device)
+    lines = [corner[:, [i]] + torch.arange(side, device=x.device) for i, side in enumerate(x.shape[-2:])]
     source, weights = (textures.pixels, drawn.photograph), (float(image_weight), frost_weight / 255)
-    compiled = native.applies(x, corner)
-    if compiled:
+    if compiled := native.applies(x, corner):
         from pushpull.corruptions import weather_loops
     if large:
         scale = sizes / covering
-        between = [_between(at, scale[:, [i]], sizes[:, [i]]) for i, at in enumerate((rows, columns))]
+        between = [_between(at, scale[:, [i]], sizes[:, [i]]) for i, at in enumerate(lines)]
         if compiled:
             edges = *between[0], *between[1]
             return native.images_by(weather_loops.frost_enlarged, x, *source, *edges, *weights)
@@ -246,7 +225,7 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
     elif compiled:
         return native.images_by(weather_loops.frost, x, *source, corner, *weights)
     else:
-        crop = _crop(*source, rows, columns).float()  # not to torch's default type of number
+        crop = _crop(*source, *lines).float()  # not to torch's default type of number
     return image_weight * x + (frost_weight / 255) * crop
 
 

@@ -13,20 +13,9 @@ _STEEP = np.float32(1.5)
 
 
 @kernel
-def flakes(
-    start: int,
-    stop: int,
-    out: Any,
-    field: Any,
-    row_place: Any,
-    row_weight: Any,
-    column_place: Any,
-    column_weight: Any,
-    scale: Any,
-    loc: Any,
-    threshold: Any,
-) -> None:
-    """Write the layer of snow before it is blurred."""
+def flakes(start: int, stop: int, out: Any, field: Any, *enlarged: Any) -> None:
+    """Write the layer of snow before it is blurred; `enlarged`: see `weather._enlarged`."""
+    row_place, row_weight, column_place, column_weight, scale, loc, threshold = enlarged
     last_row, last_column = field.shape[1] - 1, field.shape[2] - 1
     mixed = np.empty(last_column + 2, np.float32)  # the last twice
     for image in range(start, stop):
@@ -83,22 +72,10 @@ def frost(
 
 @kernel
 def frost_enlarged(
-    start: int,
-    stop: int,
-    out: Any,
-    x: Any,
-    pixels: Any,
-    photograph: Any,
-    row_near: Any,
-    row_far: Any,
-    row_weight: Any,
-    column_near: Any,
-    column_far: Any,
-    column_weight: Any,
-    keep: Any,
-    lay: Any,
+    start: int, stop: int, out: Any, x: Any, pixels: Any, photograph: Any, *edges: Any
 ) -> None:
-    """Add the crop of an enlarged photograph."""
+    """Add the crop of an enlarged photograph; `edges`: see `weather._between`, and the two weights."""
+    row_near, row_far, row_weight, column_near, column_far, column_weight, keep, lay = edges
     height, width = x.shape[2:]
     upper, lower = np.empty(width, np.float32), np.empty(width, np.float32)
     part = np.empty(pixels.shape[3], np.float32)

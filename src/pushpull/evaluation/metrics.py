@@ -89,7 +89,10 @@ def mean_corruption_error(errors: Errors, corruptions: Iterable[str] = CORRUPTIO
 
     Source: the convention of CIFAR-10-C and of Bennabhaktula et al., ICPR 2024, which prints it as "mCE".
     """
-    return fmean(_mean_error(errors, name) for name in _named(corruptions))
+    names = tuple(corruptions)
+    if not names:
+        raise InputError("corruptions is empty; name at least one")
+    return fmean(_mean_error(errors, name) for name in names)
 
 
 def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
@@ -110,11 +113,7 @@ def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
 
     Source: Hendrycks & Dietterich, ICLR 2019, section 4.3.
     """
-    base = _baseline_errors(baseline)
-    return fmean(
-        _ratio(_mean_error(errors, name), _mean_error(base, name, "the baseline's errors"), name)
-        for name in CORRUPTIONS
-    )
+    return _mean_ratio(errors, 0.0, baseline, 0.0)
 
 
 def relative_mce(
@@ -145,17 +144,9 @@ def relative_mce(
         baseline_clean_error = BASELINES[choice("baseline", baseline, BASELINES)].clean_error
     if baseline_clean_error is None:
         raise InputError("baseline_clean_error is missing; give the baseline's error on clean images")
-    base = _baseline_errors(baseline)
     clean = _fraction(clean_error, "clean_error")
     base_clean = _fraction(baseline_clean_error, "baseline_clean_error")
-    return fmean(
-        _ratio(
-            _mean_error(errors, name) - clean,
-            _mean_error(base, name, "the baseline's errors") - base_clean,
-            name,
-        )
-        for name in CORRUPTIONS
-    )
+    return _mean_ratio(errors, clean, baseline, base_clean)
 
 
 def net_reduction(
@@ -305,13 +296,6 @@ def _log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.double().log_softmax(dim=1)
 
 
-def _named(corruptions: Iterable[str]) -> tuple[str, ...]:
-    names = tuple(corruptions)
-    if not names:
-        raise InputError("corruptions is empty; name at least one")
-    return names
-
-
 def _fraction(value: float, what: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise InputError(f"{what}={value} is outside [0, 1]; give a fraction, not percent")
@@ -333,10 +317,18 @@ def _mean_error(errors: BaselineErrors, name: str, whose: str = "the errors") ->
     return fmean(_fraction(value, f"{whose}: {name}") for value in values)
 
 
-def _baseline_errors(baseline: BaselineErrors | str) -> BaselineErrors:
+def _mean_ratio(errors: Errors, clean: float, baseline: BaselineErrors | str, base_clean: float) -> float:
+    """Return the mean over the fifteen of errors less `clean`, each over the baseline's less `base_clean`."""
     if isinstance(baseline, str):
-        return BASELINES[choice("baseline", baseline, BASELINES)].mean_errors
-    return baseline
+        baseline = BASELINES[choice("baseline", baseline, BASELINES)].mean_errors
+    return fmean(
+        _ratio(
+            _mean_error(errors, name) - clean,
+            _mean_error(baseline, name, "the baseline's errors") - base_clean,
+            name,
+        )
+        for name in CORRUPTIONS
+    )
 
 
 def _ratio(value: float, base: float, name: str) -> float:

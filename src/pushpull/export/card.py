@@ -61,7 +61,9 @@ class Card:
             "framing": json.dumps(framing),
             "size": json.dumps(list(self.size)),
             "input": _GRAPH_INPUT if graph else _WEIGHTS_INPUT,
-            "versions": json.dumps(_versions()),
+            "versions": json.dumps(
+                {"pushpull": __version__, "torch": torch.__version__, "python": platform.python_version()}
+            ),
         }
         if self.input_style is not None:
             texts["input_style"] = self.input_style
@@ -99,7 +101,3 @@ def read_card(texts: Mapping[str, str], path: object) -> FileCard:
         size=(values["size"][0], values["size"][1]),
         texts=dict(texts),
     )
-
-
-def _versions() -> dict[str, str]:
-    return {"pushpull": __version__, "torch": torch.__version__, "python": platform.python_version()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,17 +12,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from pushpull.errors import InputError, choice, integer, one_line
+from pushpull.export import formats
 from pushpull.export.card import INPUT, Card
-from pushpull.export.formats import (
-    FORMATS,
-    LOADERS,
-    Normalised,
-    Runner,
-    check_onnx_installed,
-    checked_opset,
-    write_onnx,
-    write_program,
-)
+from pushpull.export.formats import FORMATS, LOADERS, Normalised, Runner, without_gradients
 from pushpull.files import atomic_path
 from pushpull.models.loading import save_weights
 
@@ -68,9 +61,9 @@ class ExportOptions:
                 raise InputError(f"batch_size={self.batch_size} is not positive; {remedy}")
         if not 0 < self.tolerance < 1:
             raise InputError(f"tolerance={self.tolerance!r} is outside (0, 1); the default is {TOLERANCE}")
-        checked_opset(self.opset)
+        formats.check_opset(self.opset)
         if self.format == "onnx":
-            check_onnx_installed()
+            formats.check_onnx_installed()
 
 
 def export_model(
@@ -101,19 +94,7 @@ def export_model(
     """
     options = options or ExportOptions()
     normalised = Normalised(model, card.preprocessing).cpu().eval()
-
-    def reference(batch: Tensor) -> Tensor:
-        try:
-            with torch.no_grad():
-                return normalised(batch)
-        # Networks refuse a size in ways of their own, an assert among them.
-        except Exception as error:
-            raise InputError(
-                f"the network does not take images of {batch.shape[-2]} x {batch.shape[-1]} px "
-                f"({one_line(error)}); give --size, and leave out --dynamic_size if it takes only one"
-            ) from error
-
-    _check_outputs(reference, card)
+    _check_outputs(_logits(normalised, torch.zeros(1, 3, *card.size)), card)
     with atomic_path(path) as temporary:
         _write(normalised, temporary, card, options)
         loaded = LOADERS[options.format](temporary)
@@ -121,36 +102,44 @@ def export_model(
         if {key: loaded.metadata.get(key) for key in said} != said:
             raise InputError(f"{path} did not keep its metadata; nothing was written; choose another format")
         batches = _batches(card.size, options, images)
-        return compare_outputs(loaded.run, reference, batches, options.tolerance)
+        return compare_outputs(loaded.run, partial(_logits, normalised), batches, options.tolerance)
 
 
-def _check_outputs(reference: Runner, card: Card) -> None:
-    outputs = reference(torch.zeros(1, 3, *card.size)).shape[-1]
-    if outputs != len(card.classes):
+def _check_outputs(logits: Tensor, card: Card) -> None:
+    if logits.shape[-1] != len(card.classes):
         raise InputError(
-            f"the network has {outputs} outputs, but {len(card.classes)} class names are known; "
+            f"the network has {logits.shape[-1]} outputs, but {len(card.classes)} class names are known; "
             "give --classes, a text file with one name a line in the order of the outputs"
         )
 
 
+def _logits(network: Normalised, batch: Tensor) -> Tensor:
+    try:
+        return without_gradients(network)(batch)
+    # Networks refuse a size in ways of their own, an assert among them.
+    except Exception as error:
+        raise InputError(
+            f"the network does not take images of {batch.shape[-2]} x {batch.shape[-1]} px "
+            f"({one_line(error)}); give --size, and leave out --dynamic_size if it takes only one"
+        ) from error
+
+
 def _write(normalised: Normalised, path: Path, card: Card, options: ExportOptions) -> None:
+    said = card.metadata(graph=options.format != "safetensors")
     if options.format == "safetensors":
-        save_weights(normalised.model, path, card.metadata(graph=False))
-        return
+        return save_weights(normalised.model, path, said)
     program = traced(normalised, card.size, batch_size=options.batch_size, dynamic_size=options.dynamic_size)
     if options.format == "onnx":
-        write_onnx(program, path, card.metadata(graph=True), options.opset)
-    else:
-        write_program(program, path, card.metadata(graph=True))
+        return formats.write_onnx(program, path, said, options.opset)
+    return formats.write_program(program, path, said)
 
 
 def _batches(size: tuple[int, int], options: ExportOptions, images: Tensor | None) -> list[Tensor]:
     """Return what to compare on: noise, and the given images, one and three at a time."""
     generator = torch.Generator().manual_seed(0)
     lengths = _CHECKED_BATCHES if options.batch_size is None else (options.batch_size,)
-    sizes: Sequence[tuple[int, int]] = [size]
-    if options.dynamic_size:
-        sizes = [size, (size[0] + _OTHER_SIZE_PX, size[1] + _OTHER_SIZE_PX + 1)]
+    other = (size[0] + _OTHER_SIZE_PX, size[1] + _OTHER_SIZE_PX + 1)
+    sizes = [size, other] if options.dynamic_size else [size]
     batches = [torch.rand(n, 3, *px, generator=generator) for px in sizes for n in lengths]
     if images is not None and len(images):
         # Too few images are repeated: a fixed batch has to be filled.
@@ -204,10 +193,8 @@ def compare_outputs(
 
 def _difference(got: Tensor, expected: Tensor, tolerance: float) -> float:
     if got.shape != expected.shape:
-        raise InputError(
-            f"the exported file gives logits {tuple(got.shape)} instead of {tuple(expected.shape)}; "
-            "nothing was written; choose another format"
-        )
+        what = f"logits {tuple(got.shape)} instead of {tuple(expected.shape)}"
+        raise InputError(f"the exported file gives {what}; nothing was written; choose another format")
     if not expected.isfinite().all():
         raise InputError("the network's logits are not finite; nothing was written; train it again")
     scale = expected.abs().max().item() or 1.0
@@ -247,18 +234,11 @@ def traced(
         remedy = "leave out --dynamic_size" if dynamic_size else "give --batch_size"
         remedy = remedy if dynamic else "export its weights with --format safetensors"
         raise InputError(f"the network cannot be traced ({one_line(error)}); {remedy}") from error
-    _check_stays_dynamic(program, example, dynamic)
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of the machine that it was made on
-    return program
-
-
-def _check_stays_dynamic(program: ExportedProgram, example: Tensor, dynamic: dict[int, object]) -> None:
-    """Raise where the tracer has made a constant of a size that should stay open."""
-    (placeholder,) = [node for node in program.graph.nodes if node.name == INPUT]
-    found = placeholder.meta["val"].shape
-    fixed = [example.shape[axis] for axis in dynamic if isinstance(found[axis], int)]
+    fixed = [example.shape[axis] for axis in dynamic if axis not in formats.open_axes(program)]
     if fixed:
         raise InputError(
             f"the network works only at the size {fixed[0]} in one dimension; leave out --dynamic_size"
         )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of the machine that it was made on
+    return program

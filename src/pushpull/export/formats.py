@@ -57,15 +57,11 @@ def check_onnx_installed() -> None:
         )
 
 
-def checked_opset(opset: int | None) -> int | None:
-    """Return a version of ONNX's operators that can be written, None for the exporter's own choice."""
-    if opset is None:
-        return None
+def check_opset(opset: int | None) -> None:
+    """Raise unless ONNX's operators can be written in that version; None is the exporter's own choice."""
     remedy = f"give one of {_OPSETS.start}..{_OPSETS.stop - 1}, or leave it out"
-    opset = integer("opset", opset, remedy)
-    if opset not in _OPSETS:
+    if opset is not None and integer("opset", opset, remedy) not in _OPSETS:
         raise InputError(f"opset={opset} cannot be written; {remedy}")
-    return opset
 
 
 def write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str], opset: int | None) -> None:
@@ -75,7 +71,7 @@ def write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str]
             exported: Any = torch.onnx.export(
                 program,
                 dynamo=True,
-                dynamic_shapes={INPUT: _open_axes(program)},
+                dynamic_shapes={INPUT: open_axes(program)},
                 opset_version=opset,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
@@ -97,7 +93,7 @@ def write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str]
         exported.save(path, external_data=False)
 
 
-def _open_axes(program: ExportedProgram) -> dict[int, str]:
+def open_axes(program: ExportedProgram) -> dict[int, str]:
     """Return the names of the sizes that the graph leaves open, as the file will call them."""
     (images,) = [node for node in program.graph.nodes if node.name == INPUT]
     names = {0: "batch", 2: "height", 3: "width"}
@@ -109,11 +105,10 @@ def load_onnx(path: Path) -> LoadedFile:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
-
-    return LoadedFile(run, session.get_modelmeta().custom_metadata_map)
+    return LoadedFile(
+        lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0]),
+        session.get_modelmeta().custom_metadata_map,
+    )
 
 
 def write_program(program: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
@@ -140,13 +135,7 @@ def load_program(path: Path | str) -> LoadedFile:
         ) from error
     if not extra[_CARD]:
         raise InputError(f"{path} is not from `pushpull export`; load it with torch.export.load")
-    module = program.module()
-
-    def run(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return module(images)
-
-    return LoadedFile(run, json.loads(extra[_CARD]))
+    return LoadedFile(without_gradients(program.module()), json.loads(extra[_CARD]))
 
 
 class Normalised(nn.Module):
@@ -172,13 +161,12 @@ def load_weights_file(path: Path) -> LoadedFile:
     height, width = json.loads(metadata["size"])
     network = NetworkSpec(str(path)).load(json.loads(metadata["classes"]), max(height, width))
     assert network.preprocessing is not None
-    module = Normalised(network.model.eval(), network.preprocessing)
+    return LoadedFile(without_gradients(Normalised(network.model.eval(), network.preprocessing)), metadata)
 
-    def run(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return module(images)
 
-    return LoadedFile(run, metadata)
+def without_gradients(network: nn.Module) -> Runner:
+    """Return the network as a function of images."""
+    return torch.no_grad()(network.__call__)
 
 
 LOADERS: dict[str, Callable[[Path], LoadedFile]] = {
@@ -210,7 +198,6 @@ def _tensors_only() -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_SAFE_LOADING]
-        else:
+        del os.environ[_SAFE_LOADING]
+        if before is not None:
             os.environ[_SAFE_LOADING] = before

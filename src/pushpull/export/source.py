@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushpull.data import DataConfig, DataSplits, Framing, ImageSplit, Preprocessing, load_data
+from pushpull.data import DataConfig, DataSplits, Framing, Preprocessing, load_data
 from pushpull.data.decode import UnreadableImageError
 from pushpull.data.subsets import imagenet_wnids, read_class_list
 from pushpull.data.tables import is_hub_name
@@ -55,33 +55,26 @@ def open_source(
     if (mean is None) != (std is None):
         raise InputError("--mean and --std go together: three numbers each, or neither")
     splits = None if data is None else load_data(DataConfig(data))
-    names = splits.classes if splits else None
-    names = read_class_list(classes) if classes is not None else names
-    network = _loaded(spec, names, max(size or (splits and splits.image_size) or (_DEFAULT_SIDE_PX,)))
-    framing, image_size = (splits.framing, splits.image_size) if splits else (None, None)
-    if spec.is_run and splits is None:
-        splits, framing, image_size = _run_data(network)
+    listed = None if classes is None else read_class_list(classes)
+    side = max(size or (splits and splits.image_size) or (_DEFAULT_SIDE_PX,))
+    network = _loaded(spec, splits.classes if listed is None and splits else listed, side)
+    splits, framing, image_size = _data(network, splits, spec.is_run)
+    framing = framing if resize is None and crop is None else Framing(resize, crop)
     own = network.preprocessing or assumed_preprocessing(network.model, warn=mean is None)[0]
     if mean is not None and std is not None:
         own = Preprocessing(tuple(mean), tuple(std), own.size)  # type: ignore[arg-type]
-    if resize is not None or crop is not None:
-        framing = Framing(resize, crop)
     framing, taken = _framing_and_size(network.model, own, framing, image_size, size)
-    listed, known = None if classes is None else names, splits.classes if splits else None
-    card = Card(
-        name=network.name,
-        stem=network.stem or "unknown",
-        label=network.label or f"{network.name} {network.stem}",
-        classes=listed or network.classes or known or imagenet_wnids(1000) or [],
-        preprocessing=replace(own, size=taken),
-        framing=framing,
-        size=taken,
-        input_style=network.input_style or default_input_style(network.name, max(image_size or taken)),
-        seed=network.seed,
-    )
-    split = None if splits is None else splits.test or splits.validation or splits.train
-    images = None if split is None else _images(split, framing, taken)
-    return network.model, card, images, splits.label if splits else ""
+    names = listed or network.classes or (splits.classes if splits else None) or imagenet_wnids(1000) or []
+    card = _card(network, names, replace(own, size=taken), framing, taken, max(image_size or taken))
+    return network.model, card, _images(splits, framing, taken), splits.label if splits else ""
+
+
+def _card(
+    network: Network, classes: list[str], own: Preprocessing, framing: Framing, size: Size, side_px: int
+) -> Card:
+    stem, label = network.stem or "unknown", network.label or f"{network.name} {network.stem}"
+    style = network.input_style or default_input_style(network.name, side_px)
+    return Card(network.name, stem, label, classes, own, framing, size, style, network.seed)
 
 
 def _loaded(spec: NetworkSpec, classes: list[str] | None, side_px: int) -> Network:
@@ -95,8 +88,14 @@ def _loaded(spec: NetworkSpec, classes: list[str] | None, side_px: int) -> Netwo
         raise
 
 
-def _run_data(network: Network) -> tuple[DataSplits | None, Framing | None, Size | None]:
-    """Return the run's own data if it is on this machine, else framing and size that its results tell."""
+def _data(
+    network: Network, splits: DataSplits | None, is_run: bool
+) -> tuple[DataSplits | None, Framing | None, Size | None]:
+    """Return the given data, or a run's own if it is here, else framing and size that its results tell."""
+    if splits is not None:
+        return splits, splits.framing, splits.image_size
+    if not is_run:
+        return None, None, None
     assert network.data is not None
     assert network.source is not None
     results = Path(network.source) / RESULTS
@@ -146,8 +145,11 @@ def _published_framing(model: nn.Module, size: Size | None) -> Framing:
     return Framing(int(size[0] / share), size[0])
 
 
-def _images(split: ImageSplit, framing: Framing, size: Size) -> Tensor | None:
-    """Return some images that can be decoded, evenly spread over the split, in [0, 1]."""
+def _images(splits: DataSplits | None, framing: Framing, size: Size) -> Tensor | None:
+    """Return some images that can be decoded, evenly spread over a split, in [0, 1]."""
+    split = None if splits is None else splits.test or splits.validation or splits.train
+    if split is None:
+        return None
     chosen = []
     for position in range(0, len(split), max(1, len(split) // _CHECKED_IMAGES)):
         try:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pushpull.random import native
-from pushpull.random.words import BITS, FIRST_SEGMENT, GOLDEN, MAGNITUDE, ODD, PART_BITS, SEGMENT_BITS
+from pushpull.random.native import BITS, FIRST_SEGMENT, GOLDEN, MAGNITUDE, ODD, PART_BITS, SEGMENT_BITS
 
 
 def _mix32_(x: Tensor) -> Tensor:

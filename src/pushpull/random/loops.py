@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pushpull.random.native import inlined, kernel
-from pushpull.random.words import BITS, FIRST_SEGMENT, MAGNITUDE, ODD, PART_BITS
+from pushpull.random.native import BITS, FIRST_SEGMENT, MAGNITUDE, ODD, PART_BITS, inlined, kernel
 
 _ODD = np.int32(ODD)
 _SHIFT = np.int32(16)
@@ -45,9 +44,8 @@ def normal(start: int, stop: int, out: Any, counter: Any, low: Any, odd: Any, se
         for i in range(row.size):
             w = word(counter[i], mask, factor)
             place = np.float32(np.float32(np.int32(w & MAGNITUDE)) + _HALF).view(np.int32)
-            segment = np.uint64(
-                np.uint32(np.int32(place >> _PART_SHIFT) - _FIRST)
-            )  # unsigned: never from the end
+            # Unsigned: never from the end.
+            segment = np.uint64(np.uint32(np.int32(place >> _PART_SHIFT) - _FIRST))
             size = slope[segment] * np.float32(np.int32(place & _PART)) + level[segment]
             row[i] = -size if w < 0 else size
 

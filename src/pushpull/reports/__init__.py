@@ -6,6 +6,7 @@ everything is written from.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from pushpull.reports.columns import Estimate
@@ -35,14 +36,11 @@ __all__ = [
 ]
 
 
+_LATER = dict.fromkeys(("TableFile", "TableRow", "packaged_table", "read_table"), "table_file")
+_LATER["reproduce"] = "reproduction"
+
+
 def __getattr__(name: str) -> Any:
-    # To compare results needs no training.
-    if name == "reproduce":
-        from pushpull.reports.reproduction import reproduce
-
-        return reproduce
-    if name in ("TableFile", "TableRow", "packaged_table", "read_table"):
-        from pushpull.reports import table_file
-
-        return getattr(table_file, name)
-    raise AttributeError(f"module 'pushpull.reports' has no attribute {name!r}")
+    if name in _LATER:  # to compare results needs no training
+        return getattr(importlib.import_module(f"pushpull.reports.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -162,15 +162,8 @@ NET_REDUCTION = Column(
     factor=1.0,
     lower_is_better=False,
 )
-MAIN_COLUMNS = (
-    CLEAN_ERROR,
-    MEAN_CORRUPTION_ERROR,
-    MCE_ALEXNET,
-    MCE_BASELINE,
-    RELATIVE_MCE_BASELINE,
-    NET_REDUCTION,
-)
 NEED_CLEAN = (CLEAN_ERROR, RELATIVE_MCE_BASELINE, NET_REDUCTION)
+MAIN_COLUMNS = (CLEAN_ERROR, MEAN_CORRUPTION_ERROR, MCE_ALEXNET, MCE_BASELINE, *NEED_CLEAN[1:])
 
 
 def family_column(family: str) -> Column:
@@ -188,17 +181,11 @@ def family_column(family: str) -> Column:
 def corruption_column(name: str, severities: Sequence[int]) -> Column:
     """The mean error of one corruption over the severities that were measured."""
     span = severities_text(severities)
-    extra = name not in CORRUPTIONS
-    return Column(
-        name,
-        title(name),
-        "extra" if extra else "corruption",
-        f"Top-1 error, {title(name)} (mean over {span}, not AlexNet-normalised)",
-        f"mean over {span} of E[c,s]",
-        "Not one of the benchmark's 15: it enters no mean of them."
-        if extra
-        else f"Top-1 error under {title(name)}.",
-    )
+    metric = f"Top-1 error, {title(name)} (mean over {span}, not AlexNet-normalised)"
+    group: Group = "corruption" if name in CORRUPTIONS else "extra"
+    outside = "Not one of the benchmark's 15: it enters no mean of them."
+    meaning = f"Top-1 error under {title(name)}." if group == "corruption" else outside
+    return Column(name, title(name), group, metric, f"mean over {span} of E[c,s]", meaning)
 
 
 def ordered(corruptions: Sequence[str]) -> tuple[str, ...]:
@@ -242,9 +229,8 @@ def _clean(errors: Errors) -> float:
     return errors[1]
 
 
-def _net_reduction(own: Errors, base: Errors) -> float:
-    means = [metrics.mean_corruption_error(errors) for errors, _ in (own, base)]
-    return metrics.net_reduction(_clean(own), means[0], _clean(base), means[1])
+def _both(errors: Errors) -> tuple[float, float]:
+    return _clean(errors), metrics.mean_corruption_error(errors[0])
 
 
 _MAIN: dict[str, Callable[[Errors, Any, Any], float]] = {
@@ -253,8 +239,8 @@ _MAIN: dict[str, Callable[[Errors, Any, Any], float]] = {
     MEAN_OF_SET.key: lambda own, base, mean: metrics.mean_corruption_error(own[0], own[0]),
     MCE_ALEXNET.key: lambda own, base, mean: metrics.mce(own[0], "alexnet"),
     MCE_BASELINE.key: lambda own, base, mean: metrics.mce(own[0], mean[0]),
-    RELATIVE_MCE_BASELINE.key: lambda own, base, mean: metrics.relative_mce(
+    RELATIVE_MCE_BASELINE.key: lambda own, _, mean: metrics.relative_mce(
         own[0], _clean(own), mean[0], _clean(mean)
     ),
-    NET_REDUCTION.key: lambda own, base, mean: _net_reduction(own, base),
+    NET_REDUCTION.key: lambda own, base, _: metrics.net_reduction(*_both(own), *_both(base)),
 }

@@ -1,14 +1,17 @@
-"""What two results must share before their errors may stand in one column."""
+"""What two results must share before their errors may stand in one column, and the columns they have."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
+from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError
-from pushpull.evaluation.results import Condition, Results
-from pushpull.reports.columns import ordered, severities_text, title
+from pushpull.evaluation.results import SEVERITIES, Condition, Results
+from pushpull.reports import columns as define
+from pushpull.reports.columns import Column, ordered, severities_text, title
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,15 @@ class Setting:
 
     def summary(self) -> list[tuple[str, str]]:
         """Name and text of what a table's reader must know: data, images, scale, seed, textures, source."""
-        images = f"{self.images} ({self.split} split)"
-        if self.limit is not None:
-            images += f", limited to {self.limit}"
-        if self.skipped:
-            images += f", {len(self.skipped)} unreadable skipped"
+        limit = "" if self.limit is None else f", limited to {self.limit}"
+        skipped = f", {len(self.skipped)} unreadable skipped" if self.skipped else ""
         size = "" if self.image_size is None else f", {' x '.join(map(str, self.image_size))} pixels"
         seed = "none" if self.corruption_seed is None else str(self.corruption_seed)
         jpeg = "" if self.jpeg_quality is None else f", then JPEG of quality {self.jpeg_quality}"
         on_disk = "" if self.set_name is None else f" ({self.set_name})"
         return [
             ("Data", self.label),
-            ("Images", images + size),
+            ("Images", f"{self.images} ({self.split} split){limit}{skipped}{size}"),
             ("Classes", str(len(self.classes))),
             ("Corruptions", f"{len(self.counts)}, {severities_text(self.severities)}"),
             ("Severity scale", self.scale),
@@ -124,11 +124,8 @@ def _counts(corrupted: Mapping[str, Mapping[int, Condition]], source: str) -> di
         name: {severity: condition.images for severity, condition in sorted(corrupted[name].items())}
         for name in ordered(list(corrupted))
     }
-    severities = {name: tuple(by_severity) for name, by_severity in counts.items()}
-    if len(set(severities.values())) > 1:
-        found = "; ".join(
-            f"{title(name)}: {', '.join(map(str, value))}" for name, value in severities.items()
-        )
+    if len({tuple(by_severity) for by_severity in counts.values()}) > 1:
+        found = "; ".join(f"{title(name)}: {', '.join(map(str, of))}" for name, of in counts.items())
         raise InputError(
             f"{source} has not all corruptions at the same severities ({found}); "
             "measure the missing ones with: pushpull evaluate"
@@ -169,10 +166,7 @@ def common_setting(named: Iterable[tuple[str, Results]]) -> Setting:
         for earlier_name, earlier in seen:
             require_same(earlier, earlier_name, setting, name)
         seen.append((name, setting))
-    common = seen[0][1]
-    for _, setting in seen[1:]:
-        common = both(common, setting)
-    return common
+    return reduce(both, (setting for _, setting in seen))
 
 
 def both(reference: Setting, other: Setting) -> Setting:
@@ -206,3 +200,31 @@ def _brief(value: Any, against: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
         return f"{len(value)} names"
     return repr(value)
+
+
+def measured_columns(setting: Setting) -> tuple[list[Column], list[str]]:
+    """Return the columns by what was measured, and why the others cannot be there."""
+    found, reasons = list(define.MAIN_COLUMNS), []
+    measured, whole = set(setting.corruptions), setting.severities == SEVERITIES
+    if setting.clean_images is None:
+        found = [column for column in found if column not in define.NEED_CLEAN]
+        reasons.append("E, relative mCE and R_net are not shown: the clean images were not measured.")
+    if not whole or not set(CORRUPTIONS) <= measured:
+        found = [column for column in found if column is define.CLEAN_ERROR]
+        count = len(set(CORRUPTIONS) & measured)
+        reasons.append(
+            "Mean corruption error, mCE and R_net are not shown: means need all 15 x 5; measured were "
+            f"{count} of the 15 corruptions at severity {', '.join(map(str, setting.severities))}."
+        )
+    elif not setting.is_imagenet:
+        found.remove(define.MCE_ALEXNET)
+        reasons.append(
+            "mCE vs AlexNet is not shown: it is defined for ImageNet-C only (severity scale imagenet, "
+            f"1000 classes); here the scale is {setting.scale} and there are {len(setting.classes)} classes."
+        )
+    if whole and not set(CORRUPTIONS) & measured:
+        found.append(define.MEAN_OF_SET)
+    if whole:
+        found += [define.family_column(name) for name in FAMILIES if set(FAMILIES[name]) <= measured]
+    found += [define.corruption_column(name, setting.severities) for name in setting.corruptions]
+    return found, reasons

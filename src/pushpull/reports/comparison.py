@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError
-from pushpull.evaluation.results import SEVERITIES, Results
+from pushpull.evaluation.results import Results
 from pushpull.reports import columns as define
 from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, value
-from pushpull.reports.comparable import Setting, common_setting
+from pushpull.reports.comparable import Setting, common_setting, measured_columns
 from pushpull.reports.notes import footnotes, pairing, seed_notes, twin_notes
 from pushpull.reports.read_results import UNNAMED, Entry, load_entry
 
@@ -26,6 +26,8 @@ FRAME_COLUMNS = ("row", "minus", "figure", "convention", "unit", "seeds", "mean"
 
 # One result's errors; those that are subtracted from them; those of the baseline that R_net is against.
 _Trial = tuple[Errors, Errors | None, Errors | None]
+# What all rows share: columns, the baseline's mean over its seeds, and its label.
+_Frame = tuple[Setting, Sequence[Column], Errors | None, str]
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,8 @@ class Comparison:
 
     def best(self, column: Column) -> frozenset[str]:
         """Labels of the rows with the best printed value (one decimal) of a column; several in a tie."""
-        key, factor = column.key, column.factor
-        values = {
-            row.label: round(row.values[key].mean * factor, 1) for row in self.rows if key in row.values
-        }
+        key, of = column.key, {row.label: row.values for row in self.rows if column.key in row.values}
+        values = {label: round(estimates[key].mean * column.factor, 1) for label, estimates in of.items()}
         best = (min if column.lower_is_better else max)(values.values(), default=None)
         return frozenset(label for label, value in values.items() if value == best)
 
@@ -127,23 +127,18 @@ class Comparison:
         for row in self.rows:
             kinds = ("", row.seeds, row.values), (row.against or "", row.paired_seeds, row.differences)
             for minus, seeds, estimates in kinds:
-                for column in self.columns:
-                    if column.key in estimates:
-                        of = row.baseline_seeds if column is NET_REDUCTION and not minus else seeds
-                        names = row.label, minus, column.key, column.metric, column.unit, seeds_text(of)
-                        lines.append((*names, *_frame_figures(estimates[column.key])))
+                for column in (column for column in self.columns if column.key in estimates):
+                    of = row.baseline_seeds if column is NET_REDUCTION and not minus else seeds
+                    names = row.label, minus, column.key, column.metric, column.unit, seeds_text(of)
+                    one = estimates[column.key]
+                    half, std = (math.nan if x is None else x for x in (one.half_width(), one.std))
+                    lines.append((*names, one.mean, std, one.mean - half, one.mean + half))
         return pandas.DataFrame(lines, columns=list(FRAME_COLUMNS))
 
 
 def seeds_text(seeds: Sequence[int | None]) -> str:
     """The known seeds with spaces between: `0 1 2`."""
     return " ".join(str(seed) for seed in seeds if seed is not None)
-
-
-def _frame_figures(estimate: Estimate) -> tuple[float, float, float, float]:
-    half = math.nan if (width := estimate.half_width()) is None else width
-    std = math.nan if estimate.std is None else estimate.std
-    return estimate.mean, std, estimate.mean - half, estimate.mean + half
 
 
 def compare(
@@ -183,13 +178,6 @@ def compare(
     return _against_first(entries, _unique_labels(entries), title, commands)
 
 
-def _unfinished(entries: Sequence[Entry]) -> list[str]:
-    """Say which runs were measured before their training had gone to its end."""
-    results = [result for entry in entries for result in entry.results]
-    epochs = {result.label: result.model.get("epochs") for result in results}
-    return [f"{label} is not finished: {done} epochs" for label, done in epochs.items() if done]
-
-
 def _against_first(
     entries: Sequence[Entry], labels: Sequence[str], title: str | None, commands: Sequence[str]
 ) -> Comparison:
@@ -200,16 +188,19 @@ def _against_first(
     mean = _errors(first.results)
     every = [_against_baseline(entry, first, mean) for entry in entries]
     columns, omitted = _defined_columns(setting, [trial for trials in every for trial in trials], mean)
+    epochs = {result.label: result.model.get("epochs") for entry in entries for result in entry.results}
+    unfinished = [f"{label} is not finished: {done} epochs" for label, done in epochs.items() if done]
+    rows = (
+        _row(entry, label, trials, labels[0], pairing(first, entry), (setting, columns, mean, labels[0]))
+        for entry, label, trials in zip(entries, labels, every, strict=True)
+    )
     others = ", ".join(labels[1:]) if len(labels) < 5 else f"{len(labels) - 1} models"
     return Comparison(
         title=title or f"{others} against {labels[0]}",
         setting=setting,
-        note="; ".join(filter(None, [first.results[0].data["note"], *_unfinished(entries)])) or None,
+        note="; ".join(filter(None, [first.results[0].data["note"], *unfinished])) or None,
         columns=columns,
-        rows=tuple(
-            _row(entry, label, setting, columns, trials, mean, labels[0], labels[0], pairing(first, entry))
-            for entry, label, trials in zip(entries, labels, every, strict=True)
-        ),
+        rows=tuple(rows),
         footnotes=footnotes(setting, columns, entries, [*omitted, *seed_notes(entries)]),
         commands=tuple(commands),
     )
@@ -244,54 +235,42 @@ def compare_twins(
     if not entries:
         raise InputError("no results; train and evaluate a row first")
     setting = common_setting(
-        (f"{entry.label} seed {result.model['seed']}", result)
+        (f"{entry.label} seed {seed}", result)
         for entry in entries
-        for result in entry.results
+        for seed, result in zip(entry.seeds, entry.results, strict=True)
     )
     against_mean = (define.MCE_BASELINE, define.RELATIVE_MCE_BASELINE)
-    columns = [column for column in _measured_columns(setting)[0] if column not in against_mean]
-    rows = _twin_rows(entries, twins, baseline, setting, columns)
+    columns = [column for column in measured_columns(setting)[0] if column not in against_mean]
+    rows = _twin_rows(entries, twins, (setting, columns, None, baseline))
     notes = twin_notes({row.label: (row.seeds, row.baseline_seeds) for row in rows}, baseline)
     note, said = entries[0].results[0].data["note"], footnotes(setting, columns, entries, notes)
     return Comparison(title, setting, note, tuple(columns), rows, said, tuple(commands), intervals=True)
 
 
-def _twin_rows(
-    entries: Sequence[Entry],
-    twins: Mapping[str, str | None],
-    baseline: str,
-    setting: Setting,
-    columns: Sequence[Column],
-) -> tuple[Row, ...]:
+def _twin_rows(entries: Sequence[Entry], twins: Mapping[str, str | None], frame: _Frame) -> tuple[Row, ...]:
     errors: dict[str | None, dict[int | None, Errors]] = {
-        entry.label: {result.model["seed"]: _errors([result]) for result in entry.results}
-        for entry in entries
+        entry.label: _errors_by_seed(entry) for entry in entries
     }
-    bases = {seed: base for seed, base in errors.get(baseline, {}).items() if base[1]}
+    bases = {seed: base for seed, base in errors.get(frame[-1], {}).items() if base[1]}
     rows = []
     for entry in entries:
-        label, twin = entry.label, twins.get(entry.label)
+        twin = twins.get(entry.label)
         of_twin = errors.get(twin, {})
-        trials = [(own, of_twin.get(seed), bases.get(seed)) for seed, own in errors[label].items()]
+        trials = [(own, of_twin.get(seed), bases.get(seed)) for seed, own in errors[entry.label].items()]
         said = "paired by seed" if any(partner for _, partner, _ in trials) else ""
-        rows.append(_row(entry, label, setting, columns, trials, None, baseline, twin, said))
+        rows.append(_row(entry, entry.label, trials, twin, said, frame))
     return tuple(rows)
 
 
 def _row(
-    entry: Entry,
-    label: str,
-    setting: Setting,
-    columns: Sequence[Column],
-    trials: Sequence[_Trial],
-    mean: Errors | None,
-    baseline: str,
-    against: str | None,
-    said: str,
+    entry: Entry, label: str, trials: Sequence[_Trial], against: str | None, said: str, frame: _Frame
 ) -> Row:
+    setting, columns, mean, baseline = frame
     values, differences = _estimates(columns, trials, mean, label == baseline)
-    paired = [seed for seed, trial in zip(entry.seeds, trials, strict=True) if trial[1] is not None]
-    based = [seed for seed, trial in zip(entry.seeds, trials, strict=True) if trial[2] is not None]
+    paired, based = (
+        tuple(seed for seed, trial in zip(entry.seeds, trials, strict=True) if trial[of] is not None)
+        for of in (1, 2)
+    )
     return Row(
         label=label,
         source=entry.source,
@@ -304,8 +283,8 @@ def _row(
         differences=differences,
         curves=_curves(setting, [own for own, _, _ in trials]),
         against=against if paired else None,
-        paired_seeds=tuple(paired),
-        baseline_seeds=tuple(based),
+        paired_seeds=paired,
+        baseline_seeds=based,
     )
 
 
@@ -316,9 +295,8 @@ def _estimates(
     values, differences = {}, {}
     for column in columns:
         reduction = column is NET_REDUCTION
-        found = [
-            value(column, own, base, mean) for own, _, base in trials if base is not None or not reduction
-        ]
+        with_base = [trial for trial in trials if trial[2] is not None or not reduction]
+        found = [value(column, own, base, mean) for own, _, base in with_base]
         if found:
             # Zero by definition: a spread of 0.0 beside it would look like a measurement.
             of_itself = reduction and is_baseline
@@ -327,10 +305,8 @@ def _estimates(
         # Over the seeds of the other differences, or not at all.
         if pairs and not (reduction and any(base is None for _, _, base in pairs)):
             differences[column.key] = Estimate.of(
-                [
-                    value(column, own, base, mean) - value(column, partner, base, mean)
-                    for own, partner, base in pairs
-                ]
+                value(column, own, base, mean) - value(column, partner, base, mean)
+                for own, partner, base in pairs
             )
     return values, differences
 
@@ -351,60 +327,29 @@ def _against_baseline(entry: Entry, baseline: Entry, mean: Errors) -> list[_Tria
     own = [_errors([result]) for result in entry.results]
     if entry is baseline:
         return [(one, None, one) for one in own]
-    partners: dict[int | None, Errors] = {}
-    if entry.is_paired_with(baseline):
-        partners = {
-            seed: _errors([result]) for seed, result in zip(baseline.seeds, baseline.results, strict=True)
-        }
+    partners = _errors_by_seed(baseline) if entry.is_paired_with(baseline) else {}
     others = [partners.get(seed, mean) for seed in entry.seeds]
     return [(one, other, other) for one, other in zip(own, others, strict=True)]
 
 
+def _errors_by_seed(entry: Entry) -> dict[int | None, Errors]:
+    return {seed: _errors([result]) for seed, result in zip(entry.seeds, entry.results, strict=True)}
+
+
 def _defined_columns(
     setting: Setting, trials: Sequence[_Trial], mean: Errors
-) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+) -> tuple[tuple[Column, ...], list[str]]:
     """The columns that are defined for all trials, and one sentence for each kind that is left out."""
-    candidates, reasons = _measured_columns(setting)
+    candidates, reasons = measured_columns(setting)
     chosen = []
     for column in candidates:
         try:
             for own, _, base in trials:
                 value(column, own, base, mean)
+            chosen.append(column)
         except InputError as error:
             reasons.append(f"{column.title} is not shown: {error}.")
-        else:
-            chosen.append(column)
-    return tuple(chosen), tuple(reasons)
-
-
-def _measured_columns(setting: Setting) -> tuple[list[Column], list[str]]:
-    """Columns by what was measured, with the reasons for those that cannot be there."""
-    found: list[Column] = list(define.MAIN_COLUMNS)
-    reasons = []
-    if setting.clean_images is None:
-        found = [column for column in found if column not in define.NEED_CLEAN]
-        reasons.append("E, relative mCE and R_net are not shown: the clean images were not measured.")
-    whole = setting.severities == SEVERITIES
-    if not whole or not set(CORRUPTIONS) <= set(setting.corruptions):
-        found = [column for column in found if column is define.CLEAN_ERROR]
-        count = len(set(CORRUPTIONS) & set(setting.corruptions))
-        reasons.append(
-            "Mean corruption error, mCE and R_net are not shown: means need all 15 x 5; measured were "
-            f"{count} of the 15 corruptions at severity {', '.join(map(str, setting.severities))}."
-        )
-    elif not setting.is_imagenet:
-        found.remove(define.MCE_ALEXNET)
-        reasons.append(
-            "mCE vs AlexNet is not shown: it is defined for ImageNet-C only (severity scale imagenet, "
-            f"1000 classes); here the scale is {setting.scale} and there are {len(setting.classes)} classes."
-        )
-    if whole and not set(CORRUPTIONS) & set(setting.corruptions):
-        found.append(define.MEAN_OF_SET)
-    if whole:
-        families = [name for name in FAMILIES if set(FAMILIES[name]) <= set(setting.corruptions)]
-        found += map(define.family_column, families)
-    found += [define.corruption_column(name, setting.severities) for name in setting.corruptions]
-    return found, reasons
+    return tuple(chosen), reasons
 
 
 def _curves(setting: Setting, every: Sequence[Errors]) -> dict[str, tuple[Estimate, ...]]:
@@ -428,10 +373,7 @@ def _unique_labels(entries: Sequence[Entry]) -> list[str]:
     if twice:
         raise InputError(f"{twice[0]} was given more than once; name the baseline and each run once")
     labels = [entry.label for entry in entries]
-    unique = [
-        f"{entry.label} ({entry.source})" if labels.count(entry.label) > 1 else entry.label
-        for entry in entries
-    ]
+    unique = [f"{e.label} ({e.source})" if labels.count(e.label) > 1 else e.label for e in entries]
     if len(set(unique)) < len(unique):
         raise InputError(f"two rows are called {max(unique, key=unique.count)!r}; give them different labels")
     return unique

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -26,8 +27,6 @@ _COLOURS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h", "*")
 _DOTS_PER_INCH = 150
 _EMPTY = "."
-_Line = Literal["-", ""] | tuple[float, Sequence[float]]
-_Look = tuple[str, str, _Line]  # colour, marker, line
 
 
 def error_by_severity(comparison: Comparison) -> Figure:
@@ -36,9 +35,8 @@ def error_by_severity(comparison: Comparison) -> Figure:
     Where neither the 15 nor a family was measured whole, one panel per corruption. Severity 0 is clean.
     """
     curves = comparison.rows[0].curves
-    whole = [name for name in ("mean", *FAMILIES) if name in curves]
-    names = whole or list(comparison.setting.corruptions)
-    with_mean = "mean" in whole
+    names = [name for name in ("mean", *FAMILIES) if name in curves] or list(comparison.setting.corruptions)
+    with_mean = "mean" in names
     mosaic: list[Any] = [["mean", "mean", "noise", "blur"], ["mean", "mean", "weather", "digital"]]
     size = 10.0, 4.6
     if not with_mean:
@@ -62,21 +60,17 @@ def _draw_curves(panel: Axes, comparison: Comparison, name: str, *, large: bool,
     """One line per row; axes are labelled on a large panel and where no panel is `small`."""
     has_clean = comparison.setting.clean_images is not None
     severities = [*([0] if has_clean else []), *comparison.setting.severities]
-    for row, (colour, marker, line) in zip(comparison.rows, _looks(comparison.rows), strict=True):
+    for row, look in zip(comparison.rows, _looks(comparison).values(), strict=True):
         points = [*([row.values["clean_error"]] if has_clean else []), *row.curves[name]]
-        means = [100 * point.mean for point in points]
-        spreads = [100 * (point.std or 0) for point in points]
-        panel.plot(
-            severities, means, color=colour, marker=marker, linestyle=line, markersize=4, linewidth=1.6
-        )
-        if any(spreads):
-            low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
-            high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
-            panel.fill_between(severities, low, high, color=colour, alpha=0.18, linewidth=0)
+        means = np.array([100 * point.mean for point in points])
+        spreads = np.array([100 * (point.std or 0) for point in points])
+        panel.plot(severities, means, **look, markersize=4, linewidth=1.6)
+        if spreads.any():
+            band = means - spreads, means + spreads
+            panel.fill_between(severities, *band, color=look["color"], alpha=0.18, linewidth=0)
     panel.set_xticks(severities)
-    said = name.capitalize() if name in FAMILIES else title(name)
-    said = "Mean of 15 corruptions (not AlexNet-normalised)" if name == "mean" else said
-    panel.set_title(said, loc="left", fontsize=11 if large else 9, color=INK)
+    said = {"mean": "Mean of 15 corruptions (not AlexNet-normalised)"} | {f: f.capitalize() for f in FAMILIES}
+    panel.set_title(said.get(name, title(name)), loc="left", fontsize=11 if large else 9, color=INK)
     panel.tick_params(labelsize=9 if large else 8)
     if large or not small:
         panel.set_xlabel("severity (0: clean)" if has_clean else "severity", fontsize=9, color=INK)
@@ -86,9 +80,8 @@ def _draw_curves(panel: Axes, comparison: Comparison, name: str, *, large: bool,
 def differences(comparison: Comparison) -> Figure:
     """What rows do against the row that each is compared with, in percentage points, left of 0: better.
 
-    One line per figure, one mark per row. Of `compare`: each corruption and the mean of the 15, with a bar of
-    one standard deviation. Of rows and their twins: the clean error, the mean and the families, with a bar of
-    the 95 % interval. Without a bar for a single seed.
+    One line per figure, one mark per row, with a bar for several seeds: of `compare` each corruption and the
+    mean of the 15, by a standard deviation; of twins the clean error, the mean and the families, by 95 %.
     """
     rows = [row for row in comparison.rows if row.against is not None]
     columns = _difference_columns(comparison)
@@ -97,7 +90,7 @@ def differences(comparison: Comparison) -> Figure:
     height = 1.6 + len(columns) * max(0.24, 0.14 * len(rows))
     figure = Figure(figsize=(8, height), layout="constrained")
     panel = figure.add_subplot()
-    looks = {row.label: look for row, look in zip(comparison.rows, _looks(comparison.rows), strict=True)}
+    looks = _looks(comparison)
     for i, row in enumerate(rows):
         estimates = [row.differences[column.key] for column in columns]
         widths = [one.half_width() if comparison.intervals else one.std for one in estimates]
@@ -105,14 +98,14 @@ def differences(comparison: Comparison) -> Figure:
             [100 * estimate.mean for estimate in estimates],
             [place + ((len(rows) - 1) / 2 - i) * step for place in range(len(columns))],
             xerr=None if widths[0] is None else [100 * (width or 0.0) for width in widths],
-            color=looks[row.label][0],
-            fmt=looks[row.label][1],
+            color=looks[row.label]["color"],
+            fmt=looks[row.label]["marker"],
             markersize=5,
             elinewidth=1.2,
         )
     panel.axvline(0, color=INK, linewidth=1)
-    names = ["mean of the 15" if column is MEAN_CORRUPTION_ERROR else column.title for column in columns]
-    panel.set_yticks(range(len(columns)), names)
+    names = {MEAN_CORRUPTION_ERROR.key: "mean of the 15"}
+    panel.set_yticks(range(len(columns)), [names.get(column.key, column.title) for column in columns])
     panel.set_ylim(-0.6, len(columns) - 0.4)
     if columns[0] is MEAN_CORRUPTION_ERROR:
         panel.axhline(0.5, color=GRID, linewidth=1)
@@ -127,34 +120,35 @@ def differences(comparison: Comparison) -> Figure:
 
 def _difference_columns(comparison: Comparison) -> list[Column]:
     """The lines of `differences`, the lowest first."""
-    mean = [column for column in comparison.columns if column is MEAN_CORRUPTION_ERROR]
+    clean, mean = (
+        [c for c in comparison.columns if c is one] for one in (CLEAN_ERROR, MEAN_CORRUPTION_ERROR)
+    )
     if comparison.intervals:
-        clean = [column for column in comparison.columns if column is CLEAN_ERROR]
         return [*clean, *mean, *comparison.group("family")][::-1]
     return mean + [*comparison.group("corruption", "extra")][::-1]
 
 
-def _looks(rows: Sequence[Row]) -> list[_Look]:
-    """One look per row, the baseline's first; line styles change when the colours run out."""
-    lines: tuple[_Line, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)))
-    looks: list[_Look] = [(INK, "o", (0, (4, 2)))]
-    for i in range(len(rows) - 1):
+def _looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """Return each row's look, the baseline's first; line styles change when the colours run out."""
+    lines = ("-", (0, (5, 1.5)), (0, (1, 1)))
+    looks: list[tuple[Any, ...]] = [(INK, "o", (0, (4, 2)))]
+    for i in range(len(comparison.rows) - 1):
         line = lines[i // len(_COLOURS) % 3]
         looks.append((_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)], line))
-    return looks
+    names = ("color", "marker", "linestyle")
+    return {
+        row.label: dict(zip(names, look, strict=True))
+        for row, look in zip(comparison.rows, looks, strict=True)
+    }
 
 
 def _legend(figure: Figure, comparison: Comparison, rows: Sequence[Row]) -> None:
-    handles, labels = [], []
-    with_lines = len(rows) == len(comparison.rows)
-    for row, (colour, marker, line) in zip(comparison.rows, _looks(comparison.rows), strict=True):
-        if row in rows:
-            style: _Line = line if with_lines else ""
-            handles.append(
-                matplotlib.lines.Line2D([], [], color=colour, marker=marker, linestyle=style, markersize=5)
-            )
-            about = f" (seeds {seeds_text(row.paired_seeds)})" if comparison.intervals else ""
-            labels.append(_literal(f"{row.label} (baseline)" if row.is_baseline else row.label + about))
+    looks, handles, labels = _looks(comparison), [], []
+    unlined = {} if len(rows) == len(comparison.rows) else {"linestyle": ""}
+    for row in rows:
+        handles.append(matplotlib.lines.Line2D([], [], **looks[row.label] | unlined, markersize=5))
+        about = f" (seeds {seeds_text(row.paired_seeds)})" if comparison.intervals else ""
+        labels.append(_literal(f"{row.label} (baseline)" if row.is_baseline else row.label + about))
     longest = max(map(len, labels), default=0)
     figure.legend(
         handles,
@@ -174,14 +168,7 @@ def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None
     said = "" if comparison.note is None or comparison.note in setting.label else f" ({comparison.note})"
     measured = f"{setting.label}{said}; {setting.images} images; {setting.scale} scale"
     over = "bars: 95 % over seeds, paired" if comparison.intervals else all_runs_text(comparison)
-    figure.supxlabel(
-        _literal(f"{measured}; {over}"),
-        x=0.01,
-        ha="left",
-        fontsize=8,
-        color=INK,
-        wrap=True,
-    )
+    figure.supxlabel(_literal(f"{measured}; {over}"), x=0.01, ha="left", fontsize=8, color=INK, wrap=True)
     for panel in axes:
         panel.set_facecolor("none")
         panel.grid(color=GRID, linewidth=0.7)

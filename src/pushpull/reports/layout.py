@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pushpull.reports.columns import Column, Estimate, severities_text
+from pushpull.reports.columns import Column, severities_text
 from pushpull.reports.comparison import Comparison, Row, seeds_text
 
 Trend = Literal["better", "worse", "same"]
@@ -42,25 +42,17 @@ def tables(comparison: Comparison) -> list[Table]:
     if comparison.intervals:
         return _interval_tables(comparison)
     main, families = comparison.group("main"), comparison.group("family")
+    rows, shown = comparison.rows, _shown(comparison)
     found = [
-        _by_row(
-            "Clean and mean corruption error, percent", "model", main, comparison.rows, _shown(comparison)
-        ),
-        _by_row(
-            "Mean error by family of corruptions, percent",
-            "model",
-            families,
-            comparison.rows,
-            _shown(comparison),
-        ),
+        _by_row("Clean and mean corruption error, percent", "model", main, rows, shown),
+        _by_row("Mean error by family of corruptions, percent", "model", families, rows, shown),
     ]
-    if any(len(row.seeds) > 1 for row in comparison.rows):
-        pairs = [row for row in comparison.rows if row.against]
-        caption = f"Difference to {comparison.rows[0].label}, percentage points, with 95 % intervals"
+    if any(len(row.seeds) > 1 for row in rows):
+        caption = f"Difference to {rows[0].label}, percentage points, with 95 % intervals"
+        pairs = [row for row in rows if row.against]
         found.append(_by_row(caption, "model", (*main, *families), pairs, _difference))
     over = severities_text(comparison.setting.severities)
-    caption = f"Error by corruption (mean over {over}), percent"
-    found.append(_by_corruption(caption, comparison, comparison.rows, _shown(comparison)))
+    found.append(_by_corruption(f"Error by corruption (mean over {over}), percent", comparison, rows, shown))
     return [table for table in found if len(table[1]) > 1]
 
 
@@ -87,14 +79,14 @@ def _by_row(
     caption: str, corner: str, columns: Sequence[Column], rows: Sequence[Row], cell: _MakeCell
 ) -> Table:
     """One line per row; where intervals are shown, with the seeds that they are over."""
-    heads, lines = [column.title for column in columns], []
+    heads = [corner, *(["seeds"] if corner != "model" else []), *(column.title for column in columns)]
+    lines = []
     for row in rows:
         cells = [cell(row, column) for column in columns]
         if corner != "model":
-            seeds = row.seeds if cell is _interval else row.paired_seeds
-            cells.insert(0, Cell(seeds_text(seeds)))
+            cells.insert(0, Cell(seeds_text(row.seeds if cell is _interval else row.paired_seeds)))
         lines.append((row.label if corner != "difference" else _pair(row), cells))
-    return caption, [corner, *(["seeds"] if corner != "model" else []), *heads], lines
+    return caption, heads, lines
 
 
 def _by_corruption(caption: str, comparison: Comparison, rows: Sequence[Row], cell: _MakeCell) -> Table:
@@ -103,11 +95,7 @@ def _by_corruption(caption: str, comparison: Comparison, rows: Sequence[Row], ce
     for column in comparison.group("corruption", "extra"):
         name = f"{column.title} (extra)" if column.group == "extra" else column.title
         lines.append((name, [cell(row, column) for row in rows]))
-    return (
-        caption,
-        [BY_CORRUPTION, *(_pair(row) if cell is _difference else row.label for row in rows)],
-        lines,
-    )
+    return caption, [BY_CORRUPTION, *(_pair(r) if cell is _difference else r.label for r in rows)], lines
 
 
 def _pair(row: Row) -> str:
@@ -141,20 +129,17 @@ def _difference(row: Row, column: Column) -> Cell:
     estimate = row.differences.get(column.key)
     if estimate is None:
         return Cell("")
-    return Cell(estimate.text(column.factor, signed=True, interval=True), _leaves_zero_out(estimate))
-
-
-def _leaves_zero_out(estimate: Estimate) -> bool:
     half = estimate.half_width()
-    return half is not None and abs(estimate.mean) > half
+    bold = half is not None and abs(estimate.mean) > half
+    return Cell(estimate.text(column.factor, signed=True, interval=True), bold)
 
 
 def runs_text(row: Row) -> str:
     """`3 seeds (0, 1, 2)`, `seed 0` or `1 run`."""
-    known = [str(seed) for seed in row.seeds if seed is not None]
-    if len(row.seeds) == 1:
+    known, count = [str(seed) for seed in row.seeds if seed is not None], len(row.seeds)
+    if count == 1:
         return f"seed {known[0]}" if known else "1 run"
-    return f"{len(row.seeds)} seeds ({', '.join(known)})" if known else f"{len(row.seeds)} runs"
+    return f"{count} seeds ({', '.join(known)})" if known else f"{count} runs"
 
 
 def all_runs_text(comparison: Comparison) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pushpull.reports.comparison import Comparison
-from pushpull.reports.layout import BY_CORRUPTION, Cell, Table, all_runs_text, tables
+from pushpull.reports.layout import BY_CORRUPTION, Table, all_runs_text, tables
 
 _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -24,22 +24,17 @@ _LEGEND = "Bold: the best. In brackets: the difference to the baseline, in perce
 
 def markdown(comparison: Comparison) -> str:
     """The whole comparison as GitHub-flavoured Markdown: heading, setting, tables, footnotes."""
-    facts = [
-        *comparison.setting.summary(),
-        ("Baseline", comparison.rows[0].label),
-        ("Runs", all_runs_text(comparison)),
-    ]
+    rows = ("Baseline", comparison.rows[0].label), ("Runs", all_runs_text(comparison))
     parts = [
-        f"# {escape(comparison.title)}",
-        *([f"**{escape(comparison.note)}**"] if comparison.note else []),
-        *(escape(sentence) for sentence in comparison.lead),
-        _list(f"{name}: {text}" for name, text in facts),
+        _head(comparison.title, comparison.note),
+        *map(escape, comparison.lead),
+        _facts([*comparison.setting.summary(), *rows]),
         *markdown_tables(comparison),
-        *([] if comparison.intervals else [_LEGEND]),
+        "" if comparison.intervals else _LEGEND,
         _list(comparison.footnotes),
-        *(["```\n" + "\n".join(comparison.commands) + "\n```"] if comparison.commands else []),
+        "```\n" + "\n".join(comparison.commands) + "\n```" if comparison.commands else "",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def table_markdown(comparison: Comparison | None, about: Mapping[str, Any]) -> str:
@@ -49,27 +44,27 @@ def table_markdown(comparison: Comparison | None, about: Mapping[str, Any]) -> s
         comparison: its figures; None: nothing is measured.
         about: title, facts, notes, command, missing, problems and unasked, as in table.json.
     """
-    parts = [f"# {escape(about['title'])}"]
-    if comparison is not None and comparison.note:
-        parts.append(f"**{escape(comparison.note)}**")
+    parts = [_head(about["title"], comparison.note if comparison else None)]
     if about["missing"]:
         missing = about["missing"]
         parts.append(f"**Not complete:** {len(missing)} runs are missing ({few(missing)}).")
     if about["problems"]:
-        parts.append(_list(f"{name}: {why}" for name, why in about["problems"].items()))
+        parts.append(_facts(about["problems"].items()))
     if about["unasked"]:
         parts.append(
             f"**A part of the table:** {len(about['unasked'])} of its runs are not done and were not asked "
             f"for ({few(about['unasked'])})."
         )
-    setting = [] if comparison is None else comparison.setting.summary()
-    parts.append(_list(f"{name}: {text}" for name, text in (*about["facts"], *setting)))
+    parts.append(_facts([*about["facts"], *(comparison.setting.summary() if comparison else ())]))
     if comparison is not None:
-        parts += markdown_tables(comparison)
-        notes = _list(comparison.footnotes)
-        parts.append("\n".join([notes, *(f"- {note}" for note in about["notes"])]))  # may hold Markdown
+        notes = (f"- {note}" for note in about["notes"])  # may hold Markdown
+        parts += [*markdown_tables(comparison), "\n".join([_list(comparison.footnotes), *notes])]
     parts.append(f"```sh\n{about['command']}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def _head(title: str, note: str | None) -> str:
+    return f"# {escape(title)}" + (f"\n\n**{escape(note)}**" if note else "")
 
 
 def few(names: Sequence[str]) -> str:
@@ -80,16 +75,10 @@ def few(names: Sequence[str]) -> str:
 def markdown_tables(comparison: Comparison) -> list[str]:
     """The captions and the tables of a comparison, each as Markdown."""
     found = []
-    for caption, heads, body in tables(comparison):
-        lines = [list(map(escape, heads))]
-        lines += [
-            [escape(name), *_marked(heads, cells, lambda text: f"**{text}**", escape)] for name, cells in body
-        ]
-        head, *rows = ["| " + " | ".join(line) + " |" for line in lines]
-        found += [
-            f"**{escape(caption)}**",
-            "\n".join([head, "| --- |" + " ---: |" * (len(heads) - 1), *rows]),
-        ]
+    for table in tables(comparison):
+        head, *rows = ("| " + " | ".join(line) + " |" for line in _lines(table, "**{}**", escape))
+        rule = "| --- |" + " ---: |" * (len(table[1]) - 1)
+        found += [f"**{escape(table[0])}**", "\n".join([head, rule, *rows])]
     return found
 
 
@@ -107,32 +96,29 @@ def latex(comparison: Comparison) -> str:
 def _latex_table(table: Table) -> str:
     import pandas  # a third of a second
 
-    caption, heads, body = table
-    lines = [
-        [latex_escape(name), *_marked(heads, cells, lambda text: rf"\textbf{{{text}}}", latex_escape)]
-        for name, cells in body
-    ]
-    frame = pandas.DataFrame(lines, columns=list(map(latex_escape, heads)))
-    return frame.to_latex(
-        index=False, escape=False, caption=latex_escape(caption), column_format="l" + "r" * (len(heads) - 1)
-    )
+    heads, *lines = _lines(table, r"\textbf{{{}}}", latex_escape)
+    frame, align = pandas.DataFrame(lines, columns=heads), "l" + "r" * (len(heads) - 1)
+    return frame.to_latex(index=False, escape=False, caption=latex_escape(table[0]), column_format=align)
 
 
-def _marked(
-    heads: Sequence[str], cells: Sequence[Cell], strong: Callable[[str], str], escaped: Callable[[str], str]
-) -> list[str]:
-    """The cells as text, the strong ones marked; with differences where columns are models."""
-    texts = []
-    for cell in cells:
-        text = escaped(cell.text)
-        text = strong(text) if cell.bold else text
-        with_difference = cell.difference and heads[0] == BY_CORRUPTION
-        texts.append(f"{text} ({escaped(cell.difference)})" if with_difference else text)
-    return texts
+def _lines(table: Table, bold: str, escaped: Callable[[str], str]) -> Iterator[list[str]]:
+    """Yield heads, then rows as text, strong cells as `bold`; with differences where columns are models."""
+    _, heads, body = table
+    yield list(map(escaped, heads))
+    for name, cells in body:
+        texts = [(bold if cell.bold else "{}").format(escaped(cell.text)) for cell in cells]
+        for at, cell in enumerate(cells):
+            if cell.difference and heads[0] == BY_CORRUPTION:
+                texts[at] += f" ({escaped(cell.difference)})"
+        yield [escaped(name), *texts]
 
 
 def _list(items: Iterable[str]) -> str:
     return "\n".join(f"- {escape(item)}" for item in items)
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> str:
+    return _list(f"{name}: {text}" for name, text in facts)
 
 
 def escape(text: str) -> str:

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from pushpull.corruptions import EXTRA_CORRUPTIONS
-from pushpull.reports.columns import (
-    MCE_ALEXNET,
-    MCE_BASELINE,
-    MEAN_CORRUPTION_ERROR,
-    MEAN_OF_SET,
-    NET_REDUCTION,
-    Column,
-)
+from pushpull.reports import columns as define
+from pushpull.reports.columns import Column
 from pushpull.reports.comparable import Setting
 from pushpull.reports.read_results import Entry
 
-_CONVENTIONS = (
-    (
-        MEAN_CORRUPTION_ERROR,
-        "Mean corruption error: the plain mean of the errors over 15 corruptions x 5 severities, "
-        "NOT AlexNet-normalised.",
-    ),
-    (
-        MEAN_OF_SET,
-        "Mean of the set: the plain mean over all corruptions of this set, which are none of the "
-        "benchmark's 15: not to be set beside the mean corruption error.",
-    ),
-    (MCE_ALEXNET, "mCE vs AlexNet: errors divided by AlexNet's (the usual ImageNet-C mCE); 100 is AlexNet."),
-    (
-        MCE_BASELINE,
-        "mCE vs baseline and relative mCE vs baseline: errors divided by the baseline run's mean errors, "
-        "not by AlexNet's; 100 is the baseline.",
-    ),
-    (
-        NET_REDUCTION,
-        "R_net: net reduction of error in percent, higher is better, fitted to the published table; "
-        "it divides by the baseline's clean error.",
-    ),
-)
-
-
+_CONVENTIONS = {
+    define.MEAN_CORRUPTION_ERROR: "Mean corruption error: the plain mean of the errors over 15 corruptions x "
+    "5 severities, NOT AlexNet-normalised.",
+    define.MEAN_OF_SET: "Mean of the set: the plain mean over all corruptions of this set, which are none of "
+    "the benchmark's 15: not to be set beside the mean corruption error.",
+    define.MCE_ALEXNET: "mCE vs AlexNet: errors divided by AlexNet's (the usual ImageNet-C mCE); 100 is "
+    "AlexNet.",
+    define.MCE_BASELINE: "mCE vs baseline and relative mCE vs baseline: errors divided by the baseline run's "
+    "mean errors, not by AlexNet's; 100 is the baseline.",
+    define.NET_REDUCTION: "R_net: net reduction of error in percent, higher is better, fitted to the "
+    "published table; it divides by the baseline's clean error.",
+}
 _ONE_RUN = "One run per model: how much the figures vary from seed to seed is not known."
 
 
@@ -49,7 +31,7 @@ def footnotes(
 ) -> tuple[str, ...]:
     """Every sentence that the tables need, the most important first; `own` after the conventions."""
     notes = ["Errors are top-1, in percent; lower is better."]
-    notes += [sentence for column, sentence in _CONVENTIONS if column in columns]
+    notes += [sentence for column, sentence in _CONVENTIONS.items() if column in columns]
     notes += own
     if setting.frost_textures == "procedural" and "frost" in setting.corruptions:
         notes.append(
@@ -93,12 +75,9 @@ def twin_notes(
         seeds: label of a row -> its seeds, and those that its R_net is over.
         baseline: label of the row that R_net is against, whether measured or not.
     """
-    there = baseline in seeds
-    notes = [
-        f"R_net is against {baseline}, of the same seed."
-        if there
-        else "R_net: none, for the baseline is not measured."
-    ]
+    notes = ["R_net: none, for the baseline is not measured."]
+    if there := baseline in seeds:
+        notes = [f"R_net is against {baseline}, of the same seed."]
     for label, (own, based) in seeds.items():
         if there and list(own) != list(based):
             which = f"only seeds {' '.join(map(str, based))}" if based else "none"
@@ -126,11 +105,8 @@ def pairing(baseline: Entry, entry: Entry) -> str:
         return "is the baseline"
     if entry.is_paired_with(baseline):
         return "paired by seed"
-    return (
-        "against the baseline's mean over seeds"
-        if len(baseline.results) > 1
-        else "against the one baseline run"
-    )
+    several = len(baseline.results) > 1
+    return "against the baseline's mean over seeds" if several else "against the one baseline run"
 
 
 def _sources(entries: Sequence[Entry]) -> list[str]:
@@ -150,12 +126,10 @@ def _sources(entries: Sequence[Entry]) -> list[str]:
 
 
 def _versions(entries: Sequence[Entry]) -> list[str]:
-    found: dict[str, set[str]] = {}
-    for entry in entries:
-        for result in entry.results:
-            for package, version in result.versions.items():
-                found.setdefault(package, set()).add(version)
-    mixed = [
-        f"{package} {', '.join(sorted(versions))}" for package, versions in found.items() if len(versions) > 1
-    ]
+    found: dict[str, set[str]] = defaultdict(set)
+    for package, version in (
+        pair for e in entries for result in e.results for pair in result.versions.items()
+    ):
+        found[package].add(version)
+    mixed = [f"{package} {', '.join(sorted(every))}" for package, every in found.items() if len(every) > 1]
     return [f"Results of different package versions stand here: {'; '.join(mixed)}."] if mixed else []

@@ -17,7 +17,7 @@ from pushpull.errors import InputError
 from pushpull.reports.columns import ordered, title
 from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.figures import BLUE, GRID, INK, svg_text
-from pushpull.reports.layout import BY_CORRUPTION, Cell, all_runs_text, runs_text, tables
+from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, runs_text, tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,8 +33,8 @@ _CAPTIONS = {
         "Each corruption's error minus the baseline's, mean over severities. Left of zero the model does "
         "better; bars are one standard deviation over seeds."
     ),
-    "twins": "Error minus that of the twin. Left of zero the row does better; bars are 95 % intervals.",
 }
+_TWINS = "Error minus that of the twin. Left of zero the row does better; bars are 95 % intervals."
 
 
 def page(
@@ -54,36 +54,29 @@ def page(
 
     loader = jinja2.PackageLoader("pushpull", "reports")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    source, _, _ = loader.get_source(environment, "page.css")
     labels = [row.label for row in comparison.rows[1:]]
-    drawn = []
-    for name, figure in figures.items():
-        caption = _CAPTIONS["twins" if comparison.intervals and name == "differences" else name]
-        drawn.append((caption, _inline_svg(figure, name, caption)))
+    captions = _CAPTIONS | ({"differences": _TWINS} if comparison.intervals else {})
     return environment.get_template("page.html.j2").render(
         comparison=comparison,
-        style=source,
+        style=loader.get_source(environment, "page.css")[0],
         others=", ".join(labels) if len(labels) < 4 else f"{len(labels)} models",
         runs=all_runs_text(comparison),
         tables=tables(comparison),
         by_corruption=BY_CORRUPTION,
-        strength=_strength,
-        figures=drawn,
+        # How strongly a cell is shaded: 0.08 to 0.40.
+        strength=lambda cell: f"{0.08 + 0.32 * min(1.0, abs(cell.points) / _FULL_SHADE_POINTS):.2f}",
+        figures=[
+            (captions[name], _inline_svg(figure, name, captions[name])) for name, figure in figures.items()
+        ],
         samples=list(sample_strips(samples or {})),
         method=[_method_facts(row) for row in comparison.rows],
         version=__version__,
     )
 
 
-def _strength(cell: Cell) -> str:
-    """How strongly a cell is shaded: 0.08 to 0.40."""
-    return f"{0.08 + 0.32 * min(1.0, abs(cell.points) / _FULL_SHADE_POINTS):.2f}"
-
-
 def _inline_svg(figure: Figure, name: str, caption: str) -> str:
     """The figure as an element: ids that no other figure has, and the page's colours of ink and rules."""
-    text = svg_text(figure)
-    text = text[text.index("<svg") :]
+    text = re.sub(r"^.*?(?=<svg)", "", svg_text(figure), count=1, flags=re.DOTALL)
     text = re.sub(r'\b(id|xlink:href|href)="(#?)', rf'\1="\2{name}-', text)
     text = text.replace("url(#", f"url(#{name}-")
     # Only the drawing's frame holds metadata; a page needs none.
@@ -105,10 +98,8 @@ def sample_strips(samples: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ordered(list(samples)):
         images = np.asarray(samples[name])
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:2] != (5, 3):
-            raise InputError(
-                f"samples[{name!r}] is {images.dtype} of shape {images.shape}; "
-                "give uint8 of shape (5, 3, H, W)"
-            )
+            found = f"{images.dtype} of shape {images.shape}"
+            raise InputError(f"samples[{name!r}] is {found}; give uint8 of shape (5, 3, H, W)")
         strip = images.transpose(2, 0, 3, 1).reshape(images.shape[2], -1, 3)
         stream = io.BytesIO()
         Image.fromarray(strip).save(stream, format="PNG", optimize=True)

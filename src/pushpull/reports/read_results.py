@@ -45,8 +45,17 @@ class Entry:
         """
         if not results:
             raise InputError(f"{source} holds no results; evaluate a model first: pushpull evaluate MODEL")
-        _require_one_model(results, source)
-        return cls(label or _common_label(results), tuple(results), source)
+        models = sorted({_model_name(result) for result in results})
+        if len(models) > 1:
+            raise InputError(
+                f"{source} mixes models ({'; '.join(models)}); a folder is compared as the seeds of ONE "
+                "model, so name each model's folder on its own"
+            )
+        entry = cls(label or _common_label(results), tuple(results), source)
+        twice = [seed for seed in entry.seeds if seed is not None and entry.seeds.count(seed) > 1]
+        if twice:
+            raise InputError(f"{source} holds seed {min(twice)} more than once; keep one result per seed")
+        return entry
 
     @property
     def seeds(self) -> tuple[int | None, ...]:
@@ -96,19 +105,6 @@ def _results_below(folder: Path) -> list[Path]:
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
-
-
-def _require_one_model(results: Sequence[Results], source: str) -> None:
-    models = sorted({_model_name(result) for result in results})
-    if len(models) > 1:
-        raise InputError(
-            f"{source} mixes models ({'; '.join(models)}); a folder is compared as the seeds of ONE model, "
-            "so name each model's folder on its own"
-        )
-    seeds = [result.model["seed"] for result in results if result.model["seed"] is not None]
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if twice:
-        raise InputError(f"{source} holds seed {twice[0]} more than once; keep one result per seed")
 
 
 def _model_name(result: Results) -> str:

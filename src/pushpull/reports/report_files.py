@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 TABLE_SCHEMA = "pushpull-table/1"
+_KINDS = ("png", "svg")  # of figures
 
 
 def write_report(
@@ -53,11 +54,7 @@ def write_report(
         write_text(folder / "comparison.csv", wide_csv(comparison)),
         write_text(folder / "results_long.csv", long_csv(comparison)),
         write_json(folder / "comparison.json", comparison.to_json()),
-        *(
-            save(figure, folder / f"{name}.{kind}")
-            for name, figure in figures.items()
-            for kind in ("png", "svg")
-        ),
+        *(save(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in _KINDS),
     ]
 
 
@@ -82,7 +79,7 @@ def write_table(comparison: Comparison | None, folder: Path | str, about: Mappin
         write_text(folder / "table.csv", table_csv(comparison)),
         write_json(folder / "table.json", table_json(comparison, about)),
     ]
-    tex, *drawn = (folder / f"table.{kind}" for kind in ("tex", "png", "svg"))
+    tex, *drawn = (folder / f"table.{kind}" for kind in ("tex", *_KINDS))
     if comparison is not None:
         paths.append(write_text(tex, latex(comparison)))
     if comparison is not None and any(row.against for row in comparison.rows):
@@ -120,9 +117,8 @@ def wide_csv(comparison: Comparison) -> str:
             "severities": " ".join(map(str, setting.severities)),
         }
         for column in comparison.columns:
-            estimate = row.values.get(column.key)  # a row of a table may lack R_net
-            line[column.key] = None if estimate is None else estimate.mean
-            line[f"{column.key}_std"] = None if estimate is None else estimate.std
+            one = row.values.get(column.key)  # a row of a table may lack R_net
+            line |= {column.key: one and one.mean, f"{column.key}_std": one and one.std}
         lines.append(line)
     return _csv(lines)
 
@@ -137,11 +133,10 @@ def long_csv(comparison: Comparison) -> str:
     for row in comparison.rows:
         model = f"{row.label}, mean of {runs_text(row)}" if len(row.seeds) > 1 else row.label
         for column in (column for column in comparison.columns if column.key in row.values):
-            on_clean = column.key == "clean_error"
-            task = "Image Classification" if on_clean else "Domain Generalization"
-            data = clean if on_clean else f"{clean}-C"
-            metric = f"{column.metric}, {column.unit}"
-            mean = row.values[column.key].mean
+            task, data = ("Domain Generalization", f"{clean}-C")
+            if column.key == "clean_error":
+                task, data = ("Image Classification", clean)
+            metric, mean = f"{column.metric}, {column.unit}", row.values[column.key].mean
             lines.append({"Task": task, "Dataset": data, "Metric": metric, "Value": mean, "Model": model})
     return _csv(lines)
 
@@ -153,22 +148,23 @@ def table_csv(comparison: Comparison | None) -> str:
 
 def table_json(comparison: Comparison | None, about: Mapping[str, Any]) -> dict[str, Any]:
     """Return JSON values: what was measured, every figure with its interval, the recipe of each row."""
-    found: dict[str, Any] = {"schema": TABLE_SCHEMA, **about, "level": LEVEL, "rows": []}
+    found = {"schema": TABLE_SCHEMA, **about, "level": LEVEL, "rows": []}
     if comparison is None:
         return found
-    for row in comparison.rows:
-        found["rows"].append(
-            {
-                "name": row.label,
-                "seeds": row.seeds,
-                "values": _with_half_widths(row.values),
-                "twin": row.against,
-                "paired_seeds": row.paired_seeds,
-                "differences": _with_half_widths(row.differences),
-                "baseline_seeds": row.baseline_seeds,
-            }
-        )
+    rows = [
+        {
+            "name": row.label,
+            "seeds": row.seeds,
+            "values": _with_half_widths(row.values),
+            "twin": row.against,
+            "paired_seeds": row.paired_seeds,
+            "differences": _with_half_widths(row.differences),
+            "baseline_seeds": row.baseline_seeds,
+        }
+        for row in comparison.rows
+    ]
     return found | {
+        "rows": rows,
         "setting": asdict(comparison.setting),
         "note": comparison.note,
         "baseline": next((row.label for row in comparison.rows if row.is_baseline), None),

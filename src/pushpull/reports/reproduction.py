@@ -6,6 +6,7 @@ import platform
 import shlex
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,19 @@ def reproduce(
     Raises:
         InputError: a mistake in what was given; or runs failed, after the table of the others is written.
     """
-    _check_numbers(minutes, limit)
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"minutes={minutes} must be above 0; leave it out for no limit")
+    remedy = "give a number of images, or leave it out"
+    if limit is not None and integer("limit", limit, remedy) < 1:
+        raise InputError(f"limit={limit} is below 1; {remedy}")
     clock, path = Clock(minutes), packaged_table(table)
     changes: dict[str, Any] = {"data": data, "label": label, "classes": classes, "epochs": epochs}
     changes |= {"workers": workers, "accelerator": accelerator}
     file = _changed(read_table(path), changes)
     file = shortened(file) if dry_run else file
     folder = writable_folder(Path(output or f"runs/tables/{path.stem}") / ("dry-run" if dry_run else "."))
-    chosen = _chosen(file, rows)
+    asked = map(file.row, rows) if rows else (row for row in file.rows if not row.on_request)
+    chosen = list({row.name: row for row in asked}.values())
     numbers = checked_seeds(seeds, "seeds") if seeds else file.seeds
     config = _data(file, chosen, folder, dry_run)
     splits, most = load_data(config), file.limit if limit is None else limit
@@ -110,14 +116,6 @@ def reproduce(
     return sitting.report(sitting.work(splits, clock, progress=not quiet))
 
 
-def _check_numbers(minutes: float | None, limit: int | None) -> None:
-    if minutes is not None and not minutes > 0:
-        raise InputError(f"minutes={minutes} must be above 0; leave it out for no limit")
-    remedy = "give a number of images, or leave it out"
-    if limit is not None and integer("limit", limit, remedy) < 1:
-        raise InputError(f"limit={limit} is below 1; {remedy}")
-
-
 def _command(table: str, options: Mapping[str, Any], dry_run: bool) -> str:
     """Return the command that makes, or continues, the table; options that were not given are left out."""
     words = ["pushpull", "reproduce", table]
@@ -129,33 +127,19 @@ def _command(table: str, options: Mapping[str, Any], dry_run: bool) -> str:
 
 
 def _changed(file: TableFile, changes: Mapping[str, Any]) -> TableFile:
-    """Return the table with what the command line changes of every row's recipe.
-
-    A row that trains longer or shorter than usual keeps its epochs; the title names those that make it
-    another table.
-    """
+    """Return the table with what is changed in every recipe; rows with epochs of their own keep them."""
     given = {key: value for key, value in changes.items() if value is not None}
-    usual, epochs = file.rows[0].recipe.epochs, given.get("epochs")
-    of_data = {
-        "name" if key == "data" else key: given[key] for key in ("data", "label", "classes") if key in given
-    }
-    own = {key: given[key] for key in ("workers", "accelerator") if key in given}
+    usual, epochs = file.rows[0].recipe.epochs, given.pop("epochs", None)
+    names = {"data": "name", "label": "label", "classes": "classes"}
+    of_data = {own: given.pop(key) for key, own in names.items() if key in given}
 
     def changed(row: TableRow) -> TableRow:
         length = {"epochs": epochs} if epochs is not None and row.recipe.epochs == usual else {}
         data = replace(row.recipe.data, **of_data)
-        return replace(row, recipe=replace(row.recipe, data=data, **own, **length))
+        return replace(row, recipe=replace(row.recipe, data=data, **given, **length))
 
-    another = epochs is not None and epochs != usual
-    title = f"{file.title} (--epochs {epochs})" if another else file.title
+    title = file.title if epochs in (None, usual) else f"{file.title} (--epochs {epochs})"
     return replace(file, rows=tuple(map(changed, file.rows)), title=title)
-
-
-def _chosen(file: TableFile, names: Sequence[str] | None) -> list[TableRow]:
-    """Return the rows that are to be made, each once."""
-    if not names:
-        return [row for row in file.rows if not row.on_request]
-    return list({row.name: row for row in map(file.row, names)}.values())
 
 
 def _data(file: TableFile, rows: Sequence[TableRow], folder: Path, dry_run: bool) -> DataConfig:
@@ -183,44 +167,29 @@ def _data(file: TableFile, rows: Sequence[TableRow], folder: Path, dry_run: bool
 
 
 def shortened(table: TableFile) -> TableFile:
-    """Return the table with one seed, two test images, and one epoch of two small batches of few images.
-
-    All else stays as it is (compilation, workers): whether that works is the question of a dry run.
-    """
+    """Return the table with one seed, two test images, and one epoch of two small batches; all else stays."""
     rows = (replace(row, recipe=replace(row.recipe, epochs=1, batch_size=_DRY_BATCH)) for row in table.rows)
     return replace(table, rows=tuple(rows), seeds=table.seeds[:1], limit=_DRY_TEST_IMAGES)
 
 
 def _few_images(splits: DataSplits, limit: int | None) -> DataSplits:
-    """Return the data with images for the steps of a dry run, and `limit` (None: all) to evaluate on.
+    """Return the data with images for the steps of a dry run, of the test split where need be."""
 
-    Where there are no training images, test images take their place: nothing of a dry run is a result.
-    """
+    def few(split: ImageSplit, count: int | None) -> ImageSplit:
+        if count is None or count >= len(split):
+            return split
+        return split.subset(stratified_positions(split, count))
 
-    def few(split: ImageSplit, count: int) -> ImageSplit:
-        return split.subset(stratified_positions(split, count)) if count < len(split) else split
-
-    test = splits.required("test")
+    test, label = splits.required("test"), f"{splits.label} ({DRY_RUN})"
+    train = few(splits.train or test, _DRY_STEPS * _DRY_BATCH)
+    validation = few(splits.validation or test, _DRY_BATCH)
     return replace(
-        splits,
-        train=few(splits.train or test, _DRY_STEPS * _DRY_BATCH),
-        validation=few(splits.validation or test, _DRY_BATCH),
-        test=few(test, len(test) if limit is None else limit),
-        note=DRY_RUN,
-        label=f"{splits.label} ({DRY_RUN})",
+        splits, train=train, validation=validation, test=few(test, limit), note=DRY_RUN, label=label
     )
 
 
 class _Sitting:
-    """The work on a table in an output folder, and its report.
-
-    Args:
-        file: the table.
-        runs: those to be done.
-        every: these and further ones of the table, which are reported where they are done.
-        folder: where the table goes.
-        command: what makes or continues it.
-    """
+    """The work on a table in an output folder: `runs` are to be done; `every`, reported where it is done."""
 
     def __init__(
         self, file: TableFile, runs: Sequence[Run], every: Sequence[Run], folder: Path, command: str
@@ -234,13 +203,13 @@ class _Sitting:
         """Refuse to measure frost with other textures than those in the folder: no table could have both."""
         there, lacking = set(), False
         for run in self.every:
-            try:
+            done = False
+            with suppress(InputError):  # `work` or `measured` says it
                 results = run.results()
                 if results is not None and "frost" in results.corrupted:
                     there.add(results.corruption["frost_textures"])
-                lacking = lacking or (run.name in self.asked and not run.done())
-            except InputError:  # `work` or `measured` says it
-                lacking = lacking or run.name in self.asked
+                done = run.name in self.asked and run.done()
+            lacking = lacking or (run.name in self.asked and not done)
         now = frost_texture_source() if there and lacking else None
         if now is not None and now not in there:
             earlier = " and ".join(map(repr, sorted(there)))
@@ -276,20 +245,14 @@ class _Sitting:
         return failed
 
     def report(self, failed: Mapping[str, str]) -> Comparison | None:
-        """Write the table of all that is done in the folder; print it, and what remains.
+        """Write and print the table of all that is done, and what remains; raise where runs failed.
 
         Args:
             failed: run -> why, of this sitting.
-
-        Raises:
-            InputError: runs that were to be done failed, or cannot be compared; after the table is written.
         """
         found, problems = measured(self.every)
-        rows = [
-            row
-            for row in self.file.rows
-            if row.name in found or any(run.row.name == row.name for run in self.runs)
-        ]
+        shown = {*found, *(run.row.name for run in self.runs)}
+        rows = [row for row in self.file.rows if row.name in shown]
         about = self._about(rows) | self._remains(found, {**failed, **problems})
         comparison = self._comparison(rows, found)
         paths = write_table(comparison, self.folder, about)
@@ -307,11 +270,13 @@ class _Sitting:
     def _comparison(
         self, rows: Sequence[TableRow], found: Mapping[str, Mapping[int, Results]]
     ) -> Comparison | None:
-        entries = []
-        for row in rows:
-            if row.name in found:
-                results = tuple(found[row.name][seed] for seed in sorted(found[row.name]))
-                entries.append(Entry(row.name, results, str(self.folder / FOLDER / row.slug)))
+        entries = [
+            Entry(
+                row.name, tuple(of for _, of in sorted(seeds.items())), str(self.folder / FOLDER / row.slug)
+            )
+            for row in rows
+            if (seeds := found.get(row.name))
+        ]
         if not entries:
             return None
         twins, baseline = {row.name: row.twin for row in rows}, self.file.rows[0].name

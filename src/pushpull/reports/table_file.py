@@ -100,9 +100,7 @@ def read_table(path: Path | str) -> TableFile:
     >>> [row.name for row in read_table(packaged_table("cifar10-small")).rows]
     ['baseline', 'PP3', 'PP5', 'PRIME', 'PRIME + PP3']
     """
-    values = read_yaml("table", path)
-    if not isinstance(values, Mapping):
-        raise InputError(f"table {path} must hold keys and values, not {values!r}")
+    values = _mapping(read_yaml("table", path), f"table {path}")
     for key in values:
         choice(f"key in {path}", key, _KEYS)
     base = _base(values["base"], path) if "base" in values else {}
@@ -114,12 +112,11 @@ def read_table(path: Path | str) -> TableFile:
         raise InputError(f"table {path} has no rows; give a list, the baseline first")
     rows = tuple(_row(item, common, f"{path}: row {number}") for number, item in enumerate(listed, 1))
     _check(rows, str(path))
-    seeds = values.get("seeds", [0, 1, 2])
     limit, classes = (_count(values.get(key), f"{path}: {key}") for key in ("limit", "classes"))
     notes = values.get("notes", [])
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise InputError(f"{path}: notes must be a list of sentences")
-    title = str(values.get("title") or Path(path).stem)
+    title, seeds = str(values.get("title") or Path(path).stem), values.get("seeds", [0, 1, 2])
     return TableFile(title, rows, checked_seeds(seeds, f"{path}: seeds"), limit, classes, tuple(notes))
 
 

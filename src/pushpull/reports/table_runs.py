@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.data import DataSplits
@@ -27,11 +28,7 @@ FOLDER = "runs"
 
 
 class Clock:
-    """How much of the time is over.
-
-    Args:
-        minutes: that there are; None: no limit.
-    """
+    """How much of the `minutes` is over; None: no limit."""
 
     def __init__(self, minutes: float | None) -> None:
         self.start = time.monotonic()
@@ -42,10 +39,9 @@ class Clock:
         return self.seconds is not None and time.monotonic() - self.start >= self.seconds
 
     def before_next(self) -> Callable[[], bool]:
-        """Return a question to ask before each of several like pieces: is there no time for another?
+        """Return a question to ask before each of several pieces: is there no time for one like the longest?
 
-        A piece is taken to last as long as the longest before it. The first is always done, so that every
-        sitting gets on, however short.
+        The first is always done, so that every sitting gets on, however short.
         """
         longest, begun = 0.0, None
 
@@ -63,13 +59,9 @@ class Clock:
 
 
 class Run:
-    """One network of a table.
+    """One network of a table: its row, its recipe with a seed, where it lies.
 
-    Args:
-        row: its row.
-        recipe: with its seed.
-        folder: where it lies.
-        extent: at most how many test images are evaluated (None: all), and how many that is.
+    `extent`: at most how many test images are evaluated (None: all), and how many that is.
     """
 
     def __init__(
@@ -81,10 +73,6 @@ class Run:
     def name(self) -> str:
         """`PP3 seed 0`."""
         return f"{self.row.name} seed {self.recipe.seed}"
-
-    def trained(self) -> bool:
-        """Whether the network is trained to its end."""
-        return is_finished(self.folder, self.recipe)
 
     def results(self) -> Results | None:
         """Return what was measured so far, None where nothing was."""
@@ -121,13 +109,11 @@ class Run:
             raise error.with_remedy(remedy) from error
 
     def resumes(self) -> tuple[bool, str | None]:
-        """Return whether training goes on from the checkpoint, and a line to print where that is of no use.
-
-        Where it does not, it begins at the first step, over what is there; without a line nothing is lost.
+        """Return whether training goes on from the checkpoint, and a line to print where something is lost.
 
         Raises:
-            InputError: the folder holds the weights, results or checkpoint of a run of another recipe, or of
-                one whose recipe is lost; or the checkpoint cannot be opened.
+            InputError: the folder's run is of another recipe or its recipe is lost; or the checkpoint cannot
+                be opened.
         """
         held = {name for name in (WEIGHTS, RESULTS, LAST) if (self.folder / name).exists()}
         if not held:
@@ -150,21 +136,14 @@ class Run:
             InputError: as `resumes`, `train` and `evaluate`.
         """
         begun = time.monotonic()
-        if not self.trained():
+        if not is_finished(self.folder, self.recipe):
             resume, why = self.resumes()
             if why is not None:
                 yield why
-            train(
-                self.recipe,
-                self.folder,
-                resume=resume,
-                overwrite=not resume,
-                progress=progress,
-                splits=splits,
-                stop=clock.over,
-            )
-            how = "trained to the end" if resume else f"trained {self.recipe.epochs} epochs"
-            yield f"{how} in {_seconds(time.monotonic() - begun)}"
+            how: dict[str, Any] = {"resume": resume, "overwrite": not resume, "progress": progress}
+            train(self.recipe, self.folder, splits=splits, stop=clock.over, **how)
+            done = "trained to the end" if resume else f"trained {self.recipe.epochs} epochs"
+            yield f"{done} in {_seconds(time.monotonic() - begun)}"
         if self.whole_results() is None:
             yield self._evaluate(splits, clock, progress)
 
@@ -211,19 +190,18 @@ def seeds_in(output: Path) -> list[int]:
 
 
 def measured(runs: Sequence[Run]) -> tuple[dict[str, dict[int, Results]], dict[str, str]]:
-    """Return what is done of `runs`: the largest part, of results that cannot all be compared.
+    """Return what is done of `runs`, or the largest part that can be compared: row -> seed -> results.
 
-    Returns:
-        Row -> seed -> results of the 15 x 5; and name of a run -> why it is not among them, though there is
-        something of it.
+    And, by its name, why a run of which there is something is not among them.
     """
     groups: list[list[tuple[Run, Results, Setting]]] = []
     problems: dict[str, str] = {}
     for run in runs:
         try:
-            results = run.whole_results() if run.trained() else None
+            trained = is_finished(run.folder, run.recipe)
+            results = run.whole_results() if trained else None
             if results is None:
-                if not run.trained() and (run.folder / RESULTS).is_file():
+                if not trained and (run.folder / RESULTS).is_file():
                     run.check_recipe()
                 continue
             # Without corruptions that `pushpull evaluate` has added to a run's.
@@ -260,15 +238,14 @@ def _epochs_done(folder: Path) -> int | None:
         InputError: its bytes cannot be had: a disk that does not answer now may answer later.
     """
     path = folder / LAST
-    try:
+    with suppress(InputError):
         return read_checkpoint(folder)[1] if path.stat().st_size else None
-    except InputError:
-        try:
-            file_digest(path)
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{path} cannot be read ({reason}); make it readable, or remove it") from error
-        return None
+    try:
+        file_digest(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be read ({reason}); make it readable, or remove it") from error
+    return None
 
 
 def _seconds(seconds: float) -> str:

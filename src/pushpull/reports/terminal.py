@@ -66,14 +66,10 @@ def _parts(table: Table, console: Console, *, lead: int) -> list[Table]:
     while True:
         each = max(1, each)
         groups = [[*kept, *others[at : at + each]] for at in range(0, len(others), each)]
-        parts: list[Table] = [
-            (
-                caption,
-                [corner, *(heads[i] for i in group)],
-                [(name, [cells[i] for i in group]) for name, cells in rows],
-            )
-            for group in groups
-        ]
+        parts: list[Table] = []
+        for group in groups:
+            body = [(name, [cells[i] for i in group]) for name, cells in rows]
+            parts.append((caption, [corner, *(heads[i] for i in group)], body))
         if each == 1 or not any(_is_cut(_draw(part, stacked=True), console) for part in parts):
             return parts
         each -= 1
@@ -93,10 +89,8 @@ def _draw(table: Table, stacked: bool) -> RichTable:
         # Long heads wrap at their words. Of columns without a width of their own, rich cuts figures off.
         lines = [line for _, cells in rows for line in _text(cells[i], stacked).plain.split("\n")]
         width = max(map(len, (*head.split(), *lines)))
-        if stacked:
-            drawn.add_column(Text(head), justify="right", width=width)
-        else:
-            drawn.add_column(Text(head), justify="right", min_width=width, max_width=max(13, width))
+        most = width if stacked else max(13, width)
+        drawn.add_column(Text(head), justify="right", min_width=width, max_width=most)
     for name, cells in rows:
         drawn.add_row(Text(name), *(_text(cell, stacked) for cell in cells))
     return drawn
