@@ -74,7 +74,7 @@ def load_shards(files: dict[str, list[Path]], root: Path, label: str | None = No
     A sample is the members with one name up to the first dot: an image and its label, NAME.cls, or NAME.json
     with a field that is called `label`, by default "cls", "label", ... Labels are whole numbers or words. A
     classes.txt, SOMETHING.classes.txt or classnames.txt beside the tars, or in `root`, names the classes in
-    their order. A test split without labels is unlabelled.
+    their order. A test split beside others may be without labels.
 
     Raises:
         InputError: a tar that is damaged or compressed, a member that is no regular file, a sample without a
@@ -85,7 +85,8 @@ def load_shards(files: dict[str, list[Path]], root: Path, label: str | None = No
         if not len(table):
             raise InputError(f"{files[split][0]} has no image with a label, nor have the shards beside it")
         row = table["label"].combine_chunks().is_null().index(True).as_py()
-        if row >= 0 and (split != "test" or table["label"].null_count < len(table)):
+        unlabelled = split == "test" and len(tables) > 1 and table["label"].null_count == len(table)
+        if row >= 0 and not unlabelled:
             image = table["image"][row].as_py()
             tar = files[split][0].with_name(image["tar"])
             raise InputError(
