@@ -239,8 +239,8 @@ def damaged(content):
     yield "before its end's mark", content[: 8 * 512]
     yield "zeros in a header's place", content[: 4 * 512] + bytes(512) + content[5 * 512 :]
     yield (
-        "another name, so that the checksum does not agree",
-        content[: 4 * 512 + 1] + b"Z" + content[4 * 512 + 2 :],
+        "a name beside its checksum",
+        content[:2049] + b"Z" + content[2050:],
     )
     yield "a negative size", content[: 2 * 512 + 124] + b"\xff" * 12 + content[2 * 512 + 136 :]
     yield "two tars in one", content + content
