@@ -265,6 +265,11 @@ def _of_mapping(found: Any, name: str) -> RawData:
 def _as_split(part: Any, split: str, classes: Sequence[str], name: str) -> ImageSplit:
     if isinstance(part, ImageSplit):
         return part
+    if hasattr(part, "__iter__") and not hasattr(part, "__len__"):
+        raise InputError(
+            f"the {split} split of data set {name!r} is streamed, and images without a number cannot be drawn, "
+            "corrupted and resumed alike; download it, or give a folder of tar shards"
+        )
     if not isinstance(part, tuple | list) or len(part) != 2:
         raise InputError(f"the {split} split of data set {name!r} is no (images, labels); return such a pair")
     try:
