@@ -46,7 +46,7 @@ def test_classes_are_numbered_over_all_splits_where_they_have_no_names():
         ({"test": (images(3)[0].float(), images(3)[1])}, r"the test split of data set 'odd': images are"),
         (
             {"test": iter(images(3))},
-            r"the test split of data set 'odd' is streamed, .*; download it, or give",
+            "the test split of data set 'odd' is streamed: .*; download it",
         ),
         ({"test": images(3), "classes": ["one"]}, r"labels are 0\.\.2 for 1 classes"),
     ],

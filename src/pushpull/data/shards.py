@@ -20,7 +20,7 @@ from pushpull.data.tables import LABEL_NAME, find_files, tables_to_raw
 from pushpull.errors import InputError, one_line
 
 # One pass over the headers, then random access: order, subsets, ranks, workers and going on within an epoch
-# are those of a folder of files. No stream has them: `webdataset` and `datasets` read a tar from its beginning
+# are those of a folder of files. No stream has them: `webdataset` and `datasets` read a tar from its start
 # and shuffle in a buffer. 1,280 photographs of 90 KiB: 0.12 s to open, 0.28 ms to read one in any order;
 # `datasets` streaming 0.07 s, 0.40 ms in its own order; its table 0.76 s, 0.10 ms, and all bytes once more in
 # its cache (one core, benchmarks/scale.py has the photographs; `webdataset`, which would be one more
