@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from datasets import Dataset
 
 from data.made import encoded, image_folder, picture, shard, table, tar
 from pushpull.data import DataConfig, eval_batches, load_data
@@ -356,3 +357,20 @@ def test_an_epoch_of_training_is_the_same_for_any_worker_and_rank_and_goes_on_wh
     for (images, labels), (some, some_labels) in zip(whole[2:], batches(workers=2, given=2), strict=True):
         assert torch.equal(images, some)
         assert torch.equal(labels, some_labels)
+
+
+def test_a_link_to_nothing(tmp_path):
+    (tmp_path / "test-0.tar").symlink_to(tmp_path / "gone")
+    assert f"{tmp_path / 'test-0.tar'} cannot be read (No such file or directory)" in refused(tmp_path)
+
+
+def test_a_table_that_names_a_place_in_a_file_does_not_get_it(tmp_path):
+    """Only an index that was made here is believed: a parquet file of a stranger could name any file."""
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(PICTURE)
+    own = encoded(picture(9))
+    cell = {"bytes": own, "path": "x.png", "tar": str(secret), "offset": 0, "size": len(PICTURE)}
+    (tmp_path / "data").mkdir()
+    Dataset.from_dict({"image": [cell], "label": [0]}).to_parquet(tmp_path / "data" / "test.parquet")
+    image = raw(tmp_path / "data").splits["test"].image(0)
+    assert image.getpixel((0, 0)) == (9, 9, 9)

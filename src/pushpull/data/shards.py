@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from pushpull.data.decode import decoding_threads
 from pushpull.data.folder import is_image_name, split_called, subfolders
@@ -96,7 +96,7 @@ def load_shards(files: dict[str, list[Path]], root: Path, label: str | None = No
             )
     beside = {split: paths[0].parent for split, paths in files.items()}
     known = _class_list((*beside.values(), root))
-    return tables_to_raw(_with_types(tables, root), str(root), root, beside=beside, known=known)
+    return tables_to_raw(_with_types(tables, root), str(root), beside=beside, known=known)
 
 
 def rows_in_shard(path: Path) -> set[int]:
@@ -117,7 +117,7 @@ def _index(path: Path, field: str | None) -> Any:
     import pyarrow as pa
 
     images, labels = [], []
-    with path.open("rb") as file:
+    with _opened(path) as file:
         for _, sample in groupby(_members(path), key=lambda member: member.key):
             found = _sample(path, sample)
             if "image" in found:
@@ -152,7 +152,7 @@ def _sample(path: Path, members: Iterable[_Member]) -> dict[str, _Member]:
     return found
 
 
-def _label(path: Path, file: Any, found: Mapping[str, _Member], field: str | None) -> str | None:
+def _label(path: Path, file: BinaryIO, found: Mapping[str, _Member], field: str | None) -> str | None:
     """Return the text of a sample's label, None where it has none."""
     member = found.get("cls") if field in (None, "cls") else None
     member = member or found.get("json")
@@ -187,7 +187,7 @@ def _members(path: Path) -> Iterator[_Member]:
     """
     last = "its beginning"
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             if file.read(8).startswith(_PACKED_MAGIC):
                 raise InputError(_compressed(path))
             file.seek(0)
@@ -214,6 +214,13 @@ def _members(path: Path) -> Iterator[_Member]:
         raise InputError(
             f"{path} is cut short or damaged after {last!r} ({one_line(error)}); fetch it again"
         ) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); fetch it again") from error
 
 
 @lru_cache(maxsize=64)

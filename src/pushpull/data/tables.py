@@ -174,7 +174,7 @@ def tables_to_raw(
     Args:
         tables: "train", "validation", "test" -> `datasets.Dataset`.
         origin: what errors call the data set.
-        root: the folder that paths of images must not leave.
+        root: the folder that paths of images must not leave; None: they were listed here.
         label_column: the column with the labels; None: found by name and type.
         beside: split -> the folder that relative paths of images start from.
         known: the names of the classes, where they are not the tables' own.
