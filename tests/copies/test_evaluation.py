@@ -10,7 +10,10 @@ from pushpull.copies import write_corrupted
 from pushpull.data import ImageSplit
 
 
-@pytest.mark.parametrize(("form", "quality"), [("parquet", None), ("folder", 50), ("npy", 50)])
+@pytest.mark.parametrize(
+    ("form", "quality"),
+    [("parquet", None), ("folder", 50), ("npy", 50), ("webdataset", None), ("webdataset", 50)],
+)
 def test_errors_on_disk_are_those_in_memory(tmp_path, form, quality):
     images = torch.randint(0, 256, (60, 3, 32, 32), generator=torch.Generator().manual_seed(1)).to(
         torch.uint8

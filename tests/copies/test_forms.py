@@ -1,6 +1,7 @@
 """Each form has the engine's images, bit for bit, in the published layout, and can be read again."""
 
 import sys
+import tarfile
 
 import datasets
 import numpy as np
@@ -79,6 +80,34 @@ def test_npy(split, clean, tmp_path, quality):
         assert found.shape == (5 * len(split), 16, 20, 3)
         wanted = torch.cat([expected(split, clean, name, level, jpeg_quality=quality) for level in LEVELS])
         assert torch.equal(torch.from_numpy(found).permute(0, 3, 1, 2), wanted)
+
+
+@pytest.mark.parametrize("quality", [None, 85])
+def test_webdataset(split, clean, tmp_path, quality):
+    copy(split, tmp_path, "webdataset", jpeg_quality=quality, severities=(2, 5))
+    for name in NAMES:
+        part, images = read(tmp_path / name / "5")
+        assert torch.equal(images, expected(split, clean, name, 5, jpeg_quality=quality))
+        assert [original_name(folder) for folder in part.classes] == CLASSES
+        assert torch.equal(part.labels, split.labels)
+    shards = sorted((tmp_path / "contrast" / "2").glob("*.tar"))
+    assert [path.name for path in shards] == [f"test-{number:05}-of-00003.tar" for number in range(3)]
+    with tarfile.open(shards[0]) as file:
+        members = file.getmembers()
+    assert [member.name for member in members[:2]] == ["01.cls", "01.jpg" if quality else "01.png"]
+    assert {(member.mtime, member.uid, member.gid, member.uname, member.mode) for member in members} == {
+        (0, 0, 0, "", 0o644)
+    }
+
+
+def test_webdataset_as_the_hub_reads_it(split, clean, tmp_path):
+    copy(split, tmp_path / "copy", "webdataset", severities=3, corruptions="pixelate")
+    files = {"test": str(tmp_path / "copy" / "pixelate" / "3" / "*.tar")}
+    rows = list(datasets.load_dataset("webdataset", data_files=files, streaming=True)["test"])
+    assert [row["__key__"] for row in rows] == [f"{row:02}" for row in split.index.tolist()]
+    assert [row["cls"] for row in rows] == split.labels.tolist()
+    pixels = torch.from_numpy(np.stack([np.asarray(row["png"]) for row in rows])).permute(0, 3, 1, 2)
+    assert torch.equal(pixels, expected(split, clean, "pixelate", 3))
 
 
 def test_an_array_is_written_as_numpy_would(split, tmp_path):

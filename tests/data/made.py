@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,23 @@ def parquet_folder(root: Path, tables: Mapping[str, Dataset]) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         rows.to_parquet(root / f"{name}.parquet")
     return root
+
+
+def tar(path: Path, members: Mapping[str, bytes | str | int]) -> Path:
+    """Write NAME -> content into a tar; a text or number is stored as text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as file:
+        for name, content in members.items():
+            data = content if isinstance(content, bytes) else str(content).encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
+    return path
+
+
+def shard(path: Path, labels: Sequence[str | int], first: int = 0, size: tuple[int, int] = (8, 8)) -> Path:
+    """Write a WebDataset shard: sample i has the label i and an image of grey level first + i."""
+    members: dict[str, bytes | str | int] = {}
+    for number, label in enumerate(labels, first):
+        members |= {f"{number:04}.cls": label, f"{number:04}.png": encoded(picture(number, size))}
+    return tar(path, members)

@@ -7,7 +7,7 @@ from datasets import Image as ImageFeature
 
 from data.made import encoded, parquet_folder, picture, table
 from pushpull.data import tables
-from pushpull.data.tables import find_parquet, load_parquet
+from pushpull.data.tables import find_files, load_parquet
 from pushpull.errors import InputError
 
 IMAGE_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -15,7 +15,7 @@ ROWS = table([0, 1], ["cat", "dog"])
 
 
 def load(root):
-    return load_parquet(find_parquet(root), root)
+    return load_parquet(find_files(root, "parquet"), root)
 
 
 def test_one_file_a_split_and_the_names_of_the_classes(tmp_path):
@@ -47,7 +47,7 @@ def test_layouts_of_the_hub(tmp_path, files):
 
 def test_a_folder_without_parquet_files_has_none(tmp_path):
     (tmp_path / "a").mkdir()
-    assert find_parquet(tmp_path) == {}
+    assert find_files(tmp_path, "parquet") == {}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_folder_without_parquet_files_has_none(tmp_path):
 def test_files_that_do_not_make_splits(tmp_path, files, said):
     parquet_folder(tmp_path, dict.fromkeys(files, ROWS))
     with pytest.raises(InputError, match=said):
-        find_parquet(tmp_path)
+        find_files(tmp_path, "parquet")
 
 
 @pytest.mark.parametrize(
@@ -238,12 +238,12 @@ def test_the_plain_column_of_labels_wins_and_an_option_names_another(tmp_path):
     raw = load(root)
     assert raw.splits["test"].labels.tolist() == [0, 1, 0]
     assert raw.remarks == ["labels from 'label', the plain one of label (2 classes), target (3 classes)"]
-    other = load_parquet(find_parquet(root), root, "target")
+    other = load_parquet(find_files(root, "parquet"), root, "target")
     assert (other.splits["test"].labels.tolist(), other.remarks) == ([2, 1, 0], [])
     with pytest.raises(InputError, match=r"label_column='targt' is not one of.*did you mean 'target'"):
-        load_parquet(find_parquet(root), root, "targt")
+        load_parquet(find_files(root, "parquet"), root, "targt")
     with pytest.raises(InputError, match=r"column 'score' of .* holds float32, no labels"):
-        load_parquet(find_parquet(root), root, "score")
+        load_parquet(find_files(root, "parquet"), root, "score")
 
 
 def of_paths(root, *paths):

@@ -44,6 +44,10 @@ def test_classes_are_numbered_over_all_splits_where_they_have_no_names():
         ({"tset": images(3)}, "'tset' is not one of .*did you mean 'test'"),
         ({"test": images(3)[0]}, r"is no \(images, labels\)"),
         ({"test": (images(3)[0].float(), images(3)[1])}, r"the test split of data set 'odd': images are"),
+        (
+            {"test": iter(images(3))},
+            "the test split of data set 'odd' is streamed: .*; download it",
+        ),
         ({"test": images(3), "classes": ["one"]}, r"labels are 0\.\.2 for 1 classes"),
     ],
 )

@@ -1,5 +1,7 @@
-"""Two processes count as one."""
+"""Two processes count as one, and so do three."""
 
+import json
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -9,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from pushpull.copies import write_corrupted
 from pushpull.data import DataConfig, ImageSplit, Preprocessing, load_data
 from pushpull.errors import InputError
 from pushpull.evaluation import Results, conditions, evaluate
@@ -48,21 +51,41 @@ def run(folder):
     )
 
 
+def of_shards(folder, output, workers=0):
+    """Clean images and a corrupted set in tars, streamed."""
+    data = DataConfig(f"{folder}/shards", unreadable_limit=0.1, memory_limit_gib=0.0)
+    options = {"preprocessing": Preprocessing(), "batch_size": 4, "workers": workers, "progress": False}
+    options["severities"] = (5,)
+    made = evaluate(
+        Brightness(), data, corruptions="brightness", scale="cifar", output=f"{output}/made", **options
+    )
+    read = evaluate(Brightness(), data, corrupted=f"{folder}/copy", output=f"{output}/read", **options)
+    return made, read
+
+
 def worker(number, folder):
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=number, world_size=2)
+    world = int(os.environ["RANKS_OF_TEST"])
+    meeting = f"file://{folder}/rendezvous{world}"
+    dist.init_process_group("gloo", init_method=meeting, rank=number, world_size=world)
     try:
-        assert (rank(), world_size()) == (number, 2)
-        assert from_all_ranks(number) == [0, 1]
-        results = run(f"{folder}/two")
-        assert results == Results.load(f"{folder}/two")
-        assert run(f"{folder}/two").clean == results.clean
-        unreadable(folder)
-        # An error of rank 0 stops every rank: rank 1 alone would see another file, or none.
-        with pytest.raises(InputError, match="cannot be written"):
-            run(f"{folder}/rendezvous/x" if number == 0 else f"{folder}/fine")
+        of_shards(folder, f"{folder}/of{world}", workers=int(world == 2))
+        if world == 2:
+            two(number, folder)
     finally:
         dist.destroy_process_group()
+
+
+def two(number, folder):
+    assert (rank(), world_size()) == (number, 2)
+    assert from_all_ranks(number) == [0, 1]
+    results = run(f"{folder}/two")
+    assert results == Results.load(f"{folder}/two")
+    assert run(f"{folder}/two").clean == results.clean
+    unreadable(folder)
+    # An error of rank 0 stops every rank: rank 1 alone would see another file, or none.
+    with pytest.raises(InputError, match="cannot be written"):
+        run(f"{folder}/rendezvous2/x" if number == 0 else f"{folder}/fine")
 
 
 def skipping(folder, limit):
@@ -93,21 +116,64 @@ def errors(results):
     return [(c.top1_error, c.top5_error, c.class_errors, c.images) for c in measured]
 
 
-def test_two_processes_give_the_results_of_one(tmp_path):
-    from data.made import image_folder  # the children find no other test module
-
-    image_folder(tmp_path / "clean", dict.fromkeys("0123456789", 2), size=(32, 32))
-    (tmp_path / "clean" / "0" / "000.png").write_bytes(b"")
+def start(world, folder):
     # Not torch.multiprocessing: its children cannot import a test module by name.
-    commands = [[sys.executable, __file__, str(number), str(tmp_path)] for number in range(2)]
-    children = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    commands = [[sys.executable, __file__, str(number), str(folder)] for number in range(world)]
+    said = os.environ | {"RANKS_OF_TEST": str(world)}
+    children = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=said) for command in commands
+    ]
     try:
-        outputs = [child.communicate(timeout=120)[1] for child in children]
+        outputs = [child.communicate(timeout=300)[1] for child in children]
     finally:
         for child in children:
             child.kill()
-    assert [child.returncode for child in children] == [0, 0], outputs
+    assert [child.returncode for child in children] == [0] * world, outputs
+
+
+def timeless(path):
+    """Return a results file without what tells when, and how long."""
+    lines = path.read_text().splitlines()
+    kept = [line for line in lines if not line.strip().startswith(('"seconds"', '"created"'))]
+    assert len(kept) < len(lines)
+    assert json.loads(path.read_text())["corrupted"]
+    return kept
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_two_and_three_processes_give_the_results_of_one(tmp_path):
+    from data.made import encoded, image_folder, picture, tar  # the children find no other test module
+
+    image_folder(tmp_path / "clean", dict.fromkeys("0123456789", 2), size=(32, 32))
+    (tmp_path / "clean" / "0" / "000.png").write_bytes(b"")
+    for number in range(3):
+        members = {}
+        for image in range(7):
+            content = encoded(picture(35 * image + 10 * number, (32, 32)))
+            members |= {f"{image}.cls": (3 * image + number) % 10, f"{image}.png": content}
+        if number == 1:
+            members["4.png"] = b""
+        tar(tmp_path / "shards" / f"test-{number}.tar", members)
+    source = DataConfig(str(tmp_path / "shards"), unreadable_limit=0.1)
+    write_corrupted(
+        source,
+        tmp_path / "copy",
+        format="webdataset",
+        corruptions="brightness",
+        severities=5,
+        scale="cifar",
+        shard_images=5,
+    )
+    for world in (2, 3):
+        start(world, tmp_path)
     assert errors(Results.load(tmp_path / "two")) == errors(run(tmp_path / "one"))
+    alone = of_shards(tmp_path, tmp_path / "of1")
+    assert errors(alone[0])[1:] == errors(alone[1])[1:]
+    assert alone[0].data["skipped"] == [f"{tmp_path}/shards/test-1.tar: 4.png"]
+    for kind in ("made", "read"):
+        one = timeless(tmp_path / "of1" / kind / "results.json")
+        for world in (2, 3):
+            assert timeless(tmp_path / f"of{world}" / kind / "results.json") == one
 
 
 def test_more_processes_than_images_are_refused(monkeypatch):

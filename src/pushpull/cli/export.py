@@ -51,8 +51,9 @@ def export_command(
             float images in [0, 1] and normalise them inside.
         output: The file. By default export.onnx, export.pt2 or export.safetensors in the run folder, else
             runs/export-NAME with that suffix.
-        data: digits, a folder of parquet files, an image folder, or owner/name of the hub: images to check
-            with. By default the run's own if they are on this machine, and random ones always.
+        data: digits, a folder of parquet files or tar shards, an image folder, or owner/name of the hub:
+            images to check with. By default the run's own if they are on this machine, and random ones
+            always.
         classes: A text file with one class name per line, in the order of the model's outputs. By default
             what the weights say, else those of --data, else ImageNet-1k's.
         weights: A file of weights for a model that is given by name.

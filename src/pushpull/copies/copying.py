@@ -41,7 +41,8 @@ class CopyOptions:
     Args:
         format: parquet: the public hub's layout, corruption/severity/test-00000-of-00001.parquet with the
             columns image, label, index. folder: ImageNet-C's, corruption/severity/class/file. npy:
-            CIFAR-10-C's, NAME.npy (5 n, H, W, 3) uint8, severity by severity, and labels.npy (5 n,) int64. By
+            CIFAR-10-C's, NAME.npy (5 n, H, W, 3) uint8, severity by severity, and labels.npy (5 n,) int64.
+            webdataset: shards, corruption/severity/test-00000-of-00001.tar with ROW.png and ROW.cls. By
             default parquet.
         split: test (what evaluate takes), validation or train. By default test.
         corruptions: Names of corruptions, families (noise, blur, weather, digital), benchmark (the 15), extra
@@ -52,8 +53,8 @@ class CopyOptions:
         jpeg_quality: Store JPEG of this quality, 1 to 100 (4:2:0), in .npy files what it decodes to;
             ImageNet-C has 85. By default PNG, without loss.
         limit: At most so many images, the same share of every class, always the same ones.
-        shard_images: Images that are decoded at a time: the rows of a parquet file. By default up to 1000, by
-            their size.
+        shard_images: Images that are decoded at a time: those of a parquet file or a tar. By default up to
+            1000, by their size.
         workers: Processes. By default one for each usable core on the command line, in Python none but this.
             A script that asks for more than 1 needs the usual `if __name__ == "__main__"`.
         batch_size: Images at a time, by default 64; does not change results.
@@ -163,7 +164,7 @@ def _planned(
         frost=frost_texture_source() if any(name == "frost" for name, _ in conditions) else None,
         shard=_shard(options.shard_images, images.size),
         folders=tuple(folders),
-        names=tuple(image_names(images.split, folders)) if form != "npy" else (),
+        names=tuple(image_names(images.split, folders)) if form in ("parquet", "folder") else (),
     )
     return plan, images.info
 

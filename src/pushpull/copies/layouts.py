@@ -1,4 +1,4 @@
-"""The layouts of a corrupted copy on disk: image folders, parquet files, .npy files.
+"""The layouts of a corrupted copy on disk: image folders, parquet files, tar shards, .npy files.
 
 The unit of work is a whole file, which is there or not: a kill loses the files in hand and no others.
 """
@@ -9,6 +9,7 @@ import errno
 import io
 import json
 import os
+import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from torch import Tensor
 from pushpull.copies.plan import CopyPlan, Decoded
 from pushpull.data import UnreadableImageError
 from pushpull.data.published import CLASS_LIST, LABELS, SEVERITIES
+from pushpull.data.shards import rows_in_shard
 from pushpull.errors import InputError
 from pushpull.files import atomic_path
 
@@ -118,6 +120,11 @@ def _conditions(record: dict[str, Any]) -> Iterator[str]:
     return (f"{name}/{severity}" for name in record["corruptions"] for severity in record["severities"])
 
 
+def _write_list(file: Path, lines: Iterable[str]) -> None:
+    with written(file) as temporary:
+        temporary.write_bytes("".join(f"{line}\n" for line in lines).encode())
+
+
 class FolderLayout(Layout):
     """ImageNet-C's layout: corruption/severity/class/file.
 
@@ -129,8 +136,7 @@ class FolderLayout(Layout):
         """Write both lists, and the class folders: of classes without an image too, so that numbers stay."""
         lists = {CLASS_LIST: plan.folders, FILE_LIST: [f"{name}{plan.suffix}" for name in plan.names]}
         for file, lines in lists.items():
-            with written(root / file) as temporary:
-                temporary.write_bytes("".join(f"{line}\n" for line in lines).encode())
+            _write_list(root / file, lines)
         for name, severity in plan.conditions:
             for folder in plan.folders:
                 (root / name / str(severity) / folder).mkdir(parents=True, exist_ok=True)
@@ -170,56 +176,114 @@ class FolderLayout(Layout):
         yield from (root / CLASS_LIST, listed)
 
 
-class ParquetLayout(Layout):
-    """The public hub's layout, a data set per condition: corruption/severity/test-00000-of-00001.parquet."""
+class FilesLayout(Layout):
+    """A data set per condition, a file per shard: corruption/severity/test-00000-of-00001 and the ending."""
+
+    ending: str
+
+    @abstractmethod
+    def rows(self, file: Path) -> Collection[int]:
+        """Return the rows in the source split of a file's images."""
+
+    @abstractmethod
+    def write_file(self, plan: CopyPlan, file: Path, positions: list[int], images: Iterator[bytes]) -> None:
+        """Write the encoded images of these places of the split."""
 
     def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
         """Whether its file is there."""
         return self._path(plan, root, task).is_file()
 
     def absent(self, plan: CopyPlan, root: Path, task: Task) -> set[int]:
-        """Return the images whose row is not in the file."""
-        import pyarrow.parquet as pq
-
-        rows = set(pq.read_table(self._path(plan, root, task), columns=["index"])["index"].to_pylist())
+        """Return the images that are not in the file."""
+        rows = self.rows(self._path(plan, root, task))
         return {at for at in plan.positions(task.shards[0]) if int(plan.split.index[at]) not in rows}
 
     def write(self, plan: CopyPlan, root: Path, task: Task, decode: Decode, corrupted: Corrupted) -> None:
-        """Write one file: columns image {bytes, path}, label, index (the row in the source split)."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        """Write one file."""
         images, positions, _ = decode(task.shards[0])
         batches = corrupted(task.corruption, task.severities[0], images, positions)
         content = (encoded(image, plan.jpeg_quality) for batch in batches for image in batch)
-        paths = [f"{plan.names[position].rsplit('/', 1)[1]}{plan.suffix}" for position in positions]
-        columns = {
-            "image": [{"bytes": data, "path": path} for data, path in zip(content, paths, strict=True)],
-            "label": plan.split.labels[positions].tolist(),
-            "index": plan.split.index[positions].tolist(),
-        }
         with written(self._path(plan, root, task)) as temporary:
-            pq.write_table(
-                pa.table(columns, schema=_schema(plan.split.classes)),
-                temporary,
-                row_group_size=_ROW_GROUP,
-                compression="none",  # the images are compressed already
-                use_dictionary=False,
-                write_statistics=["label", "index"],
-            )
+            self.write_file(plan, temporary, positions, content)
 
     def _path(self, plan: CopyPlan, root: Path, task: Task) -> Path:
-        return _condition_folder(root, task) / _shard_name(plan.role, task.shards[0], plan.shards)
+        return _condition_folder(root, task) / self._name(plan.role, task.shards[0], plan.shards)
+
+    def _name(self, role: str, shard: int, shards: int) -> str:
+        return f"{role}-{shard:05d}-of-{shards:05d}.{self.ending}"
 
     def files(self, record: dict[str, Any], root: Path) -> Iterator[Path]:
         """Return the shards."""
         for condition in _conditions(record):
             for shard in range(record["shards"]):
-                yield root / condition / _shard_name(record["role"], shard, record["shards"])
+                yield root / condition / self._name(record["role"], shard, record["shards"])
 
 
-def _shard_name(role: str, shard: int, shards: int) -> str:
-    return f"{role}-{shard:05d}-of-{shards:05d}.parquet"
+class ParquetLayout(FilesLayout):
+    """The public hub's layout: parquet files."""
+
+    ending = "parquet"
+
+    def rows(self, file: Path) -> set[int]:
+        """Return its column index."""
+        import pyarrow.parquet as pq
+
+        return set(pq.read_table(file, columns=["index"])["index"].to_pylist())
+
+    def write_file(self, plan: CopyPlan, file: Path, positions: list[int], images: Iterator[bytes]) -> None:
+        """Write the columns image {bytes, path}, label, index (the row in the source split)."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        paths = [f"{plan.names[position].rsplit('/', 1)[1]}{plan.suffix}" for position in positions]
+        columns = {
+            "image": [{"bytes": data, "path": path} for data, path in zip(images, paths, strict=True)],
+            "label": plan.split.labels[positions].tolist(),
+            "index": plan.split.index[positions].tolist(),
+        }
+        pq.write_table(
+            pa.table(columns, schema=_schema(plan.split.classes)),
+            file,
+            row_group_size=_ROW_GROUP,
+            compression="none",  # the images are compressed already
+            use_dictionary=False,
+            write_statistics=["label", "index"],
+        )
+
+
+class WebDatasetLayout(FilesLayout):
+    """WebDataset shards: a tar of ROW.cls and ROW.png (or .jpg), by the row in the source split.
+
+    Beside the tars of each condition classes.txt has the classes in the order of the labels.
+    """
+
+    ending = "tar"
+
+    def begin(self, plan: CopyPlan, root: Path, decode: Decode) -> list[UnreadableImageError]:
+        """Write the lists of classes."""
+        for name, severity in plan.conditions:
+            _write_list(root / name / str(severity) / CLASS_LIST, plan.folders)
+        return []
+
+    def rows(self, file: Path) -> set[int]:
+        """Return what its samples are called by."""
+        return rows_in_shard(file)
+
+    def write_file(self, plan: CopyPlan, file: Path, positions: list[int], images: Iterator[bytes]) -> None:
+        """Write a tar without times, owners or anything else of this machine."""
+        rows, labels = plan.split.index[positions].tolist(), plan.split.labels[positions].tolist()
+        digits = len(str(int(plan.split.index.max())))
+        with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for row, label, image in zip(rows, labels, images, strict=True):
+                for ending, content in ((".cls", str(label).encode()), (plan.suffix, image)):
+                    member = tarfile.TarInfo(f"{row:0{digits}}{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+
+    def files(self, record: dict[str, Any], root: Path) -> Iterator[Path]:
+        """Return the shards and the lists."""
+        yield from super().files(record, root)
+        yield from (root / condition / CLASS_LIST for condition in _conditions(record))
 
 
 def _schema(classes: list[str]) -> Any:
@@ -301,4 +365,9 @@ class NpyLayout(Layout):
         yield from (root / f"{name}.npy" for name in (*record["corruptions"], "labels"))
 
 
-LAYOUTS: dict[str, Layout] = {"parquet": ParquetLayout(), "folder": FolderLayout(), "npy": NpyLayout()}
+LAYOUTS: dict[str, Layout] = {
+    "parquet": ParquetLayout(),
+    "folder": FolderLayout(),
+    "npy": NpyLayout(),
+    "webdataset": WebDatasetLayout(),
+}

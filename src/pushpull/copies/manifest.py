@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 KIND = "corrupted copy 1"  # another number: a form that this version does not read
 _FORMER = ".pushpull"  # earlier versions' folder of what was half done
 _CHUNK = 64  # images read by a thread at a time: long enough that its start does not count
-_PACKAGES = {"parquet": ("pillow", "pyarrow"), "folder": ("pillow",), "npy": ("pillow", "numpy")}
+_PACKAGES = {"parquet": ("pillow", "pyarrow"), "npy": ("pillow", "numpy")}  # beside what all depend on
 # What decides the files; the names of source and label may change between sittings.
 _DECISIVE = (
     *("form", "split", "role", "images", "image_size", "framing", "limit", "sha256"),
@@ -62,7 +62,7 @@ def new_manifest(plan: CopyPlan, info: Info) -> dict[str, Any]:
         "shard_images": plan.shard,
         "shards": plan.shards,
         "classes": list(plan.split.classes),
-        "versions": versions | {name: version(name) for name in _PACKAGES[plan.layout]},
+        "versions": versions | {name: version(name) for name in _PACKAGES.get(plan.layout, ("pillow",))},
     }
 
 

@@ -23,17 +23,17 @@ class CopyPlan:
     """A corrupted copy to be made; nothing in it says how the work is divided among processes.
 
     Args:
-        layout: "parquet", "folder" or "npy".
+        layout: "parquet", "folder", "npy" or "webdataset".
         split: the images.
         framing: resize and crop before corruption.
         size: (height, width) after it.
-        role: what parquet files are called: "train", "validation" or "test".
+        role: what files are called: "train", "validation" or "test".
         conditions: (corruption, severity).
         scale, seed, jpeg_quality: as for `corrupt`.
         frost: where frost's pictures come from; None where none are needed.
         shard: images in a shard, the part of the split that is decoded at a time.
         folders: of the classes.
-        names: folder/stem of each image's file; empty for arrays.
+        names: folder/stem of each image's file; empty for arrays and shards.
     """
 
     layout: str

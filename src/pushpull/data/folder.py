@@ -56,7 +56,8 @@ def load_folder(root: Path) -> RawData:
     for split, found in members.items():
         if not any(found.values()):
             raise InputError(
-                f"{folders[split]} has no images in class folders and no parquet files; give {LAYOUT}"
+                f"{folders[split]} has no images in class folders and no parquet files or tar shards; "
+                f"give {LAYOUT}"
             )
     for found in members.values():
         empty = [label for label, files in found.items() if not files]

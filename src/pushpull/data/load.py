@@ -17,8 +17,9 @@ from pushpull.data.folder import LAYOUT, SPLITS, load_folder
 from pushpull.data.images import AS_IS, UNLABELLED, ImageSplit, RawData
 from pushpull.data.labels import numbered, whole_labels
 from pushpull.data.preprocessing import Framing
+from pushpull.data.shards import find_shards, load_shards
 from pushpull.data.subsets import class_numbers, only_classes, read_class_list, stratified
-from pushpull.data.tables import find_parquet, is_hub_name, load_hub, load_parquet
+from pushpull.data.tables import find_files, is_hub_name, load_hub, load_parquet
 from pushpull.errors import InputError, MissingFileError, choice
 from pushpull.files.plugins import load_installed_plugins
 from pushpull.files.registry import Registry
@@ -85,8 +86,9 @@ class DataConfig:
 
     Args:
         name: "digits" (built in), a name of `register_data`, a folder of parquet files in the public hub's
-            layout, an image folder (train/, val/, test/ with a folder per class), or a data set of the hub as
-            owner/name (owner/name:config where it has several configurations).
+            layout or of WebDataset shards (tar), an image folder (train/, val/, test/ with a folder per
+            class), or a data set of the hub as owner/name (owner/name:config where it has several
+            configurations).
         classes: path of a text file, one class name (or ImageNet's wnid) per line: only these, in that order.
         fraction: share of the training split that is used, in (0, 1]; stratified, at least one image per
             class.
@@ -98,7 +100,7 @@ class DataConfig:
         memory_limit_gib: a split that takes at most this much decoded stays in memory; a larger one streams.
         label: what tables call the data; by default the last part of its name.
         label_column: the column of a table that has the labels; by default the one called "label", else the
-            one with the most classes.
+            one with the most classes. Of shards the field of NAME.json; by default NAME.cls.
 
     Raises:
         InputError: a value out of range.
@@ -227,14 +229,18 @@ def _found(name: str, label_column: str | None) -> RawData:
         found = SOURCES[name]()
         return found if isinstance(found, RawData) else _of_mapping(found, name)
     if path.is_dir():
-        files = find_parquet(path)
-        return load_parquet(files, path, label_column) if files else load_folder(path)
+        if files := find_files(path, "parquet"):
+            return load_parquet(files, path, label_column)
+        if files := find_shards(path):
+            return load_shards(files, path, label_column)
+        return load_folder(path)
     if path.is_file():
         raise InputError(f"{name!r} is a file; give the folder that holds it")
     if is_hub_name(name):
         return load_hub(name, label_column)
     names = ", ".join(map(repr, SOURCES))
-    allowed = f"{names}, a folder of parquet files, an image folder ({LAYOUT}), or owner/name of the hub"
+    folders = f"a folder of parquet files or of tar shards, an image folder ({LAYOUT})"
+    allowed = f"{names}, {folders}, or owner/name of the hub"
     error = MissingFileError if "/" in name else InputError
     raise error(f"data set {name!r} does not exist; give {allowed}")
 
@@ -261,6 +267,11 @@ def _of_mapping(found: Any, name: str) -> RawData:
 def _as_split(part: Any, split: str, classes: Sequence[str], name: str) -> ImageSplit:
     if isinstance(part, ImageSplit):
         return part
+    if hasattr(part, "__iter__") and not hasattr(part, "__len__"):
+        raise InputError(
+            f"the {split} split of data set {name!r} is streamed: its images have no numbers to be drawn "
+            "and corrupted by; download it, or give a folder of tar shards"
+        )
     if not isinstance(part, tuple | list) or len(part) != 2:
         raise InputError(f"the {split} split of data set {name!r} is no (images, labels); return such a pair")
     try:

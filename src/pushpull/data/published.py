@@ -18,15 +18,17 @@ import torch
 
 from pushpull.data.folder import class_folders, folder_split, in_class_order, subfolders
 from pushpull.data.images import ImageSplit
+from pushpull.data.shards import find_shards, load_shards
 from pushpull.data.subsets import read_class_list
-from pushpull.data.tables import find_parquet, load_parquet
+from pushpull.data.tables import find_files, load_parquet
 from pushpull.errors import InputError, MissingFileError, one_line
 
 LAYOUTS = (
-    "CORRUPTION/SEVERITY/CLASS/file as ImageNet-C, CORRUPTION/SEVERITY/test-*.parquet, or CORRUPTION.npy and "
-    "labels.npy as CIFAR-10-C"
+    "CORRUPTION/SEVERITY/CLASS/file as ImageNet-C, CORRUPTION/SEVERITY/test-*.parquet or .tar, or "
+    "CORRUPTION.npy and labels.npy as CIFAR-10-C"
 )
 CLASS_LIST = "classes.txt"
+_ENDINGS = {"parquet": "parquet", "webdataset": "tar"}
 LABELS = "labels.npy"
 SEVERITIES = (1, 2, 3, 4, 5)
 _NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -48,7 +50,7 @@ class PublishedSet(ABC):
 
     Attributes:
         root: the folder that was named.
-        layout: "image folders", "parquet" or "npy".
+        layout: "image folders", "parquet", "webdataset" or "npy".
         severities: corruption -> the severities of 1..5 that are there.
         numbered: whether labels are plain numbers, so that only the order of rows ties them to the clean
             data.
@@ -98,16 +100,19 @@ def open_published(path: Path | str) -> PublishedSet:
         number = _NUMBER.fullmatch(_name(root))
         hint = f"{root} may be one severity of a set, whose folder is two above; else " if number else ""
         raise InputError(f"{root} holds no corrupted set; {hint}give a folder with {LAYOUTS}")
-    return PublishedFolders(root, places, "parquet" if _holds_parquet(first) else "image folders")
+    layout = (
+        "parquet" if _holds(first, "parquet") else "webdataset" if find_shards(first) else "image folders"
+    )
+    return PublishedFolders(root, places, layout)
 
 
 class PublishedFolders(PublishedSet):
-    """A set with a folder a corruption and severity: class folders of images, or parquet files.
+    """A set with a folder a corruption and severity: class folders of images, parquet files or tar shards.
 
     Args:
         root: the folder that was named.
         places: corruption -> severity -> folder.
-        layout: "image folders" or "parquet".
+        layout: "image folders", "parquet" or "webdataset".
     """
 
     numbered = False
@@ -127,8 +132,8 @@ class PublishedFolders(PublishedSet):
         into classes.txt.
         """
         folder = self.places[name][severity]
-        if self.layout == "parquet":
-            return _parquet_split(folder)
+        if self.layout in _ENDINGS:
+            return _split_of_files(folder, self.layout)
         found = class_folders(folder)
         if not any(found.values()):
             raise InputError(f"{folder} has no images in class folders; fetch that part of the set again")
@@ -141,8 +146,8 @@ class PublishedFolders(PublishedSet):
         return split
 
     def counts(self, name: str, severity: int) -> Mapping[str, int]:
-        """Return class folder -> images; parquet files say themselves how many they are."""
-        if self.layout == "parquet":
+        """Return class folder -> images; parquet files and shards say themselves how many they are."""
+        if self.layout in _ENDINGS:
             return {}
         folder = self.places[name][severity]
         if folder not in self._counts:
@@ -158,8 +163,8 @@ class PublishedFolders(PublishedSet):
         """
         digest = hashlib.sha256()
         for severity, folder in sorted(self.places[name].items()):
-            if self.layout == "parquet":
-                files = sorted(map(str, folder.glob("[!.]*.parquet")))
+            if self.layout in _ENDINGS:
+                files = sorted(map(str, folder.glob(f"[!.]*.{_ENDINGS[self.layout]}")))
             else:
                 digest.update(repr(sorted(self.counts(name, severity).items())).encode())
                 classes = in_class_order(path.name for path in subfolders(folder))
@@ -312,17 +317,21 @@ def _files(folder: Path) -> Iterator[str]:
         yield from (os.path.join(place, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _holds_parquet(folder: Path) -> bool:
-    return next(folder.glob("[!.]*.parquet"), None) is not None
+def _holds(folder: Path, ending: str) -> bool:
+    return next(folder.glob(f"[!.]*.{ending}"), None) is not None
 
 
-def _parquet_split(folder: Path) -> ImageSplit:
-    files = find_parquet(folder) if _holds_parquet(folder) else {}
+def _split_of_files(folder: Path, layout: str) -> ImageSplit:
+    ending = _ENDINGS[layout]
+    files = find_files(folder, ending) if _holds(folder, ending) else {}
     if not files:
-        raise InputError(f"{folder} has no parquet files as the other parts of the set have; fetch it again")
-    split = load_parquet({"test": files.get("test", next(iter(files.values())))}, folder).splits["test"]
+        raise InputError(f"{folder} has no {layout} files as the other parts of the set have; fetch it again")
+    load = load_parquet if layout == "parquet" else load_shards
+    split = load({"test": files.get("test", next(iter(files.values())))}, folder).splits["test"]
     if int(split.labels.min()) < 0:
         raise InputError(f"{folder} has images without a label; give a labelled set")
+    if layout == "webdataset":
+        split.classes = list(map(unquote, split.classes))
     return split
 
 

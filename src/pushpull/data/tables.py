@@ -26,17 +26,24 @@ _READ_LIMIT_BYTES = 2**30
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})")
 
 
-def find_parquet(folder: Path) -> dict[str, list[Path]]:
-    """Return split -> files, from `folder`, its data/, or its only subfolder that has any; {} if none.
+def find_files(folder: Path, ending: str) -> dict[str, list[Path]]:
+    """Return split -> files of this ending, from `folder`, its data/, or its only subfolder that has any.
 
-    A file belongs to the split that its name starts with, or that its folder is called.
+    A file belongs to the split that a word of its name says, or that its folder is called.
+
+    Args:
+        folder: where to look.
+        ending: "parquet", or "tar": of these all are the test split where no name says one.
+
+    Returns:
+        {} where there is none.
 
     Raises:
-        InputError: parquet files that belong to no split, or a shard that is missing.
+        InputError: files that belong to no split, or a shard that is missing.
     """
     places = [folder, folder / "data", *(path for path in sorted(folder.iterdir()) if path.is_dir())]
     found = [
-        (place, files) for place in dict.fromkeys(places) if (files := sorted(place.glob("[!.]*.parquet")))
+        (place, files) for place in dict.fromkeys(places) if (files := sorted(place.glob(f"[!.]*.{ending}")))
     ]
     if not found:
         return {}
@@ -47,15 +54,23 @@ def find_parquet(folder: Path) -> dict[str, list[Path]]:
     if place not in (folder, folder / "data") and len(found) > 1:
         names = ", ".join(other.name for other, _ in found)
         raise InputError(
-            f"{folder} has parquet files in several folders ({names}); give the path of one of them"
+            f"{folder} has {ending} files in several folders ({names}); give the path of one of them"
         )
-    splits = {split: [file for file in files if split_called(file.name) == split] for split in SPLITS}
+    splits = {split: [file for file in files if _split_of(file) == split] for split in SPLITS}
     splits = {split: _complete(members) for split, members in splits.items() if members}
-    if not splits:
+    if not splits and ending == "tar":
+        return {"test": _complete(files)}
+    nowhere = [file.name for file in files if _split_of(file) is None]
+    if not splits or (nowhere and ending == "tar"):
         raise InputError(
-            f"{place} has no train, validation or test among {files[0].name}, ...; rename the files"
+            f"{place} has no train, validation or test among {nowhere[0]}, ...; rename the files"
         )
     return splits
+
+
+def _split_of(file: Path) -> str | None:
+    """Return the split that a file's name says: "imagenet1k-train-0000.tar" is "train"."""
+    return next(filter(None, map(split_called, re.split("[-_.]", file.stem))), None)
 
 
 def _complete(files: list[Path]) -> list[Path]:
@@ -143,7 +158,7 @@ _PROBED_ROWS = 8
 # What labels may be stored as: whole numbers, words, yes and no.
 _LABEL_TYPE = re.compile(r"u?int\d+|bool|(large_)?string(_view)?")
 _LABELS_ARE = "labels are whole numbers, words, or True and False"
-_LABEL_NAME = re.compile(r"(.*_)?(labels?|targets?|class|category|y|digit)(_id)?", re.IGNORECASE)
+LABEL_NAME = re.compile(r"(.*_)?(labels?|targets?|class|cls|category|y|digit)(_id)?", re.IGNORECASE)
 
 
 def tables_to_raw(
@@ -152,15 +167,17 @@ def tables_to_raw(
     root: Path | None = None,
     label_column: str | None = None,
     beside: Mapping[str, Path] | None = None,
+    known: list[str] | None = None,
 ) -> RawData:
     """Return the splits of a data set that is one Hugging Face table per split.
 
     Args:
         tables: "train", "validation", "test" -> `datasets.Dataset`.
         origin: what errors call the data set.
-        root: the folder that paths of images must not leave.
+        root: the folder that paths of images must not leave; None: they were listed here.
         label_column: the column with the labels; None: found by name and type.
         beside: split -> the folder that relative paths of images start from.
+        known: the names of the classes, where they are not the tables' own.
 
     Raises:
         InputError: no image or label column, splits that disagree on the classes, labels out of range.
@@ -168,7 +185,7 @@ def tables_to_raw(
     first = next(iter(tables.values()))
     image, image_remark = _image_column(first, origin)
     label, label_remark = _label_column(first, origin, label_column)
-    known = class_names(first.features[label]) or _words(first, label)
+    known = known or class_names(first.features[label]) or _words(first, label)
     labels = {name: _labels(table, label, known, f"{origin} {name}") for name, table in tables.items()}
     for name, table in tables.items():
         if image not in table.column_names:
@@ -244,7 +261,7 @@ def _label_column(table: Any, origin: str, asked: str | None) -> tuple[str, str 
         raise InputError(f"column {name!r} of {origin} holds {types[name]}, no labels; {_LABELS_ARE}")
     named = {name: len(names) for name, feature in table.features.items() if (names := class_names(feature))}
     # The name counts here: a table without class names may well number its images in another column.
-    called = [name for name in types if _LABEL_NAME.fullmatch(name)]
+    called = [name for name in types if LABEL_NAME.fullmatch(name)]
     found = list(named) or [name for name in called if _LABEL_TYPE.fullmatch(types[name])]
     if not found and called:
         raise InputError(
@@ -287,7 +304,9 @@ def _labels(table: Any, column: str, words: list[str] | None, origin: str) -> In
         values = cells.to_pylist()
         unknown = next((word for word in values if word is not None and word not in numbers), None)
         if unknown is not None:
-            raise InputError(f"{origin} has the class {unknown!r}, which the first split does not have")
+            raise InputError(
+                f"{origin} has the class {unknown!r}, which the first split does not have, nor a list"
+            )
         return torch.tensor([UNLABELLED if word is None else numbers[word] for word in values])
     if not _LABEL_TYPE.fullmatch(str(cells.type)):
         raise InputError(f"{origin}: column {column!r} holds {cells.type}, no labels; {_LABELS_ARE}")
