@@ -8,8 +8,19 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import yaml
+
 from pushpull.errors import InputError
-from pushpull.files.yaml import check_values, fits, packaged_file, read_yaml, type_in_words, types_of
+from pushpull.files.yaml import (
+    MALFORMED,
+    check_values,
+    check_words,
+    fits,
+    packaged_file,
+    read_yaml,
+    type_in_words,
+    types_of,
+)
 
 _PLUGINS = "Python files of your own, which register stems, corruptions, augmentations or data sources"
 _NO_DEFAULT = inspect.Parameter.empty
@@ -42,9 +53,13 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     fields = _add_fields(parser, options) if options else {}
     parser.add_argument("--plugins", nargs="+", metavar="FILE", help=_PLUGINS)
     words = [_underscored(word) for word in arguments]
+    for word in words:
+        check_words("the value", word.partition("=")[2] if word.startswith("--") else word)
     try:
         values = parser.instantiate(parser.parse_args(words))
-    except ArgumentError as error:
+    except InputError:
+        raise
+    except (ArgumentError, *MALFORMED) as error:
         problem = _misfit(words, own | fields, settings) or " ".join(str(error).split())
         raise InputError(f"{problem}; see pushpull {name} --help") from error
     keywords = _given(values, own)
@@ -68,11 +83,13 @@ def _add_recipe(parser: Any, kind: Any, function: Callable[..., Any]) -> dict[st
     class ConfigFile(ActionConfigFile):  # type: ignore[misc]
         def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
             path = packaged_file("recipe", values)
-            settings = read_yaml("recipe", path)
-            if isinstance(settings, dict):
-                settings = {key: value for key, value in settings.items() if key not in others}
+            settings = read = read_yaml("recipe", path)
+            if isinstance(read, dict):
+                settings = {key: value for key, value in read.items() if key not in others}
+                check_words(str(path), list(read.values()))
             check_values(kind, settings, str(path))
-            super().__call__(parser, namespace, str(path), option_string)
+            # Not the path: jsonargparse would read the file again, in its own way.
+            super().__call__(parser, namespace, yaml.safe_dump(read), option_string)
 
     parser.add_argument("--config", action=ConfigFile, help="a YAML file of these options; later ones win")
     parser.add_class_arguments(kind)
