@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pushpull.errors import say
 from pushpull.training.recipe import Recipe
 from pushpull.training.run import is_first_process, train
 
@@ -30,4 +31,4 @@ def train_command(
     folder = Path(output or f"runs/{data}-{model}-{recipe.model.stem}-seed{recipe.seed}")
     train(recipe, folder, resume=resume, overwrite=overwrite)
     if is_first_process():
-        print(f"{folder} holds the run. Measure its robustness: pushpull evaluate {folder}")
+        say(f"{folder} holds the run. Measure its robustness: pushpull evaluate {folder}")

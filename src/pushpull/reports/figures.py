@@ -14,6 +14,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pushpull.corruptions import FAMILIES
+from pushpull.errors import all_printable
 from pushpull.files import atomic_path
 from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, Column, title
 from pushpull.reports.comparison import Comparison, Row, seeds_text
@@ -35,6 +36,7 @@ def error_by_severity(comparison: Comparison) -> Figure:
 
     Where neither the 15 nor a family was measured whole, one panel per corruption. Severity 0 is clean.
     """
+    comparison = all_printable(comparison)
     curves = comparison.rows[0].curves
     whole = [name for name in ("mean", *FAMILIES) if name in curves]
     names = whole or list(comparison.setting.corruptions)
@@ -90,6 +92,7 @@ def differences(comparison: Comparison) -> Figure:
     one standard deviation. Of rows and their twins: the clean error, the mean and the families, with a bar of
     the 95 % interval. Without a bar for a single seed.
     """
+    comparison = all_printable(comparison)
     rows = [row for row in comparison.rows if row.against is not None]
     columns = _difference_columns(comparison)
     # Rows that share a line are set apart vertically, within 0.6 of the distance between lines.
