@@ -42,7 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")
     before, format_before = _on_sigterm(_terminated), warnings.formatwarning
-    warnings.formatwarning = _warning_line  # type: ignore[assignment]
     try:
         words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
         if not words or words[0] in ("-h", "--help"):
@@ -135,4 +134,6 @@ def _run(name: str, arguments: list[str]) -> None:
     from pushpull.cli.parser import parse
 
     command = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
+    # Lightning, which some commands import, sets a format of its own.
+    warnings.formatwarning = _warning_line  # type: ignore[assignment]
     command(**parse(name, command, arguments))
