@@ -9,7 +9,7 @@ import warnings
 import pytest
 from rich.console import Console
 
-from pushpull.cli import main, train
+from pushpull.cli import main, parser
 from pushpull.errors import InputError, all_printable, printable
 from pushpull.reports import compare, write_report
 from pushpull.reports.comparison import compare_twins
@@ -95,12 +95,12 @@ def test_backticks_end_no_block_of_code(results):
 
 
 def test_errors_and_warnings_of_the_command_line_are_one_clean_line(monkeypatch, capsys):
-    def fails(**_):
+    def fails(*_):
         # pytest keeps warnings for itself; this is what Python would write.
         print(warnings.formatwarning(UserWarning(EVIL), UserWarning, "f.py", 1), end="", file=sys.stderr)
         raise InputError(EVIL + "x" * 10_000)
 
-    monkeypatch.setattr(train, "train_command", fails)
+    monkeypatch.setattr(parser, "parse", fails)
     before = warnings.formatwarning
     assert main(["train"]) == 2
     said = capsys.readouterr().err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pushpull.copies.copying import CopyOptions, write_corrupted
@@ -12,6 +11,7 @@ from pushpull.copies.manifest import MANIFEST
 from pushpull.data import Framing
 from pushpull.data.decode import usable_cores
 from pushpull.errors import InputError, all_printable, say
+from pushpull.files import user_path
 
 _OF_BOTH = ("corruptions", "severities", "scale", "seed", "jpeg_quality", "overwrite")
 _OF_COPIES = ("format", "split", "limit", "shard_images", "workers", "batch_size")
@@ -55,7 +55,7 @@ def corrupt_command(
         raise InputError("give a data set and a destination (pushpull corrupt SRC DST), or --gallery [IMAGE]")
     options = replace(options, workers=usable_cores() if options.workers is None else options.workers)
     record = write_corrupted(source, destination, options, framing=framing, progress=not quiet)
-    place = Path(destination).expanduser().resolve()
+    place = user_path(destination).resolve()
     say(f"{_summary(all_printable(record))}\nComplete in {place}; {MANIFEST} says what it is")
 
 

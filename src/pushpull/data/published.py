@@ -21,6 +21,7 @@ from pushpull.data.images import ImageSplit
 from pushpull.data.subsets import read_class_list
 from pushpull.data.tables import find_parquet, load_parquet
 from pushpull.errors import InputError, MissingFileError, one_line
+from pushpull.files import user_path
 
 LAYOUTS = (
     "CORRUPTION/SEVERITY/CLASS/file as ImageNet-C, CORRUPTION/SEVERITY/test-*.parquet, or CORRUPTION.npy and "
@@ -85,7 +86,7 @@ def open_published(path: Path | str) -> PublishedSet:
         MissingFileError: no such folder.
         InputError: nothing in it that is laid out as a corrupted set, or a corruption twice.
     """
-    root = Path(path).expanduser()
+    root = user_path(path)
     if not str(path) or not root.is_dir():
         raise MissingFileError(f"corrupted={str(path)!r} is not a folder; give one with {LAYOUTS}")
     arrays = _array_folder(root)

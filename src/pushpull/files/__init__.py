@@ -27,6 +27,26 @@ class InUseError(InputError):
     """Another live process works in a folder."""
 
 
+def user_path(text: Path | str) -> Path:
+    """Return a path, where ~ is the user's home and ~name that of another.
+
+    Raises:
+        InputError: there is no such user, or the path holds the character NUL, as no name of a file does.
+    """
+    try:
+        return _no_nul(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{text}: there is no home folder of that user; for a name that begins with ~, give ./{text}"
+        ) from error
+
+
+def _no_nul(path: Path | str) -> Path:
+    if "\0" in str(path):
+        raise InputError(f"the path {str(path)!r} holds the character NUL; give another")
+    return Path(path)
+
+
 @contextmanager
 def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = False) -> Iterator[None]:
     """Hold `folder` against every other process; a process that ends, however it does, gives it back.
@@ -45,7 +65,7 @@ def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = F
     """
     from filelock import FileLock, Timeout  # a twentieth of a second
 
-    path = (file or Path(folder) / LOCK).absolute()
+    path = _no_nul(file or Path(folder) / LOCK).absolute()
     if again and path in _HELD:
         yield
         return
@@ -84,7 +104,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     Raises:
         InputError: the folder cannot be made or written, or `path` is a folder.
     """
-    path = Path(path)
+    path = _no_nul(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the path of a file")
     try:
@@ -120,7 +140,7 @@ def writable_folder(folder: Path | str) -> Path:
     Raises:
         InputError: it cannot be made or written to.
     """
-    folder = Path(folder)
+    folder = _no_nul(folder)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import yaml
 
 from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.files import read_json, remove_half_written, write_json, write_text
+from pushpull.files import read_json, remove_half_written, user_path, write_json, write_text
 from pushpull.files.names import EPOCHS, INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.models.loading import epochs_left
 from pushpull.training.recipe import Recipe, read_recipe
@@ -79,10 +79,10 @@ def with_full_paths(recipe: Recipe) -> Recipe:
     """Return the recipe with full paths, so that the run folder means the same from everywhere."""
 
     def full(path: str | None) -> str | None:
-        return str(Path(path).expanduser().resolve()) if path is not None else None
+        return str(user_path(path).resolve()) if path is not None else None
 
     data = replace(recipe.data, classes=full(recipe.data.classes))
-    name = Path(data.name).expanduser()
+    name = user_path(data.name)
     if name.exists() and data.name != "digits":
         data = replace(data, name=str(name.resolve()))
     model = replace(recipe.model, weights=full(recipe.model.weights))
