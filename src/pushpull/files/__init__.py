@@ -16,6 +16,7 @@ from typing import Any
 from pushpull.errors import InputError, MissingFileError
 
 _STEM_BYTES = 200
+_MOST_LEVELS = 50  # of JSON; ours has six
 HALF_WRITTEN = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?", re.DOTALL)  # names that `atomic_path` makes
 
 
@@ -174,9 +175,23 @@ def read_json(path: Path | str) -> Any:
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist; give the path of a JSON file")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); delete it or give another") from error
+    except RecursionError:
+        value = None
+    if value is None or _levels(value) > _MOST_LEVELS:
+        raise InputError(f"{path} holds null, or lists in lists without end; delete it or give another")
+    return value
+
+
+def _levels(value: Any) -> int:
+    """How deep lists and mappings stand in each other; 0 for a plain value."""
+    levels, inside = 0, [value]
+    while inside := [one for one in inside if isinstance(one, dict | list)]:
+        levels += 1
+        inside = [inner for one in inside for inner in (one.values() if isinstance(one, dict) else one)]
+    return levels
 
 
 def own_cache() -> Path | None:

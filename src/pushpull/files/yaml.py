@@ -197,7 +197,20 @@ def from_dict(kind: Any, values: Any, where: str) -> Any:
     Raises:
         InputError: an unknown key, a value of another type, or what the dataclass itself refuses.
     """
-    return kind(**_parser(kind).instantiate(check_values(kind, values, where)))
+    return kind(**built(_parser(kind), check_values(kind, values, where)))
+
+
+def built(parser: Any, values: Any) -> Any:
+    """Return the values of jsonargparse's parser with dataclasses built of those that are theirs.
+
+    Raises:
+        InputError: what a dataclass itself refuses.
+    """
+    try:
+        return parser.instantiate(values)
+    except ValueError as error:
+        # Of a dataclass that may be null, jsonargparse lists the refusals of all that might be meant.
+        raise (error.__cause__ if isinstance(error.__cause__, InputError) else error) from None
 
 
 def check_values(kind: Any, values: Any, where: str) -> Any:
@@ -210,8 +223,10 @@ def check_values(kind: Any, values: Any, where: str) -> Any:
 
     # Before jsonargparse sees them: it would import a class or open a file that stands where keys belong.
     leaves = list(_leaves(kind, values, where))
-    for key, value, _ in leaves:
+    for key, value, hint in leaves:
         check_words(f"{where}: {key}", value)
+        if value is None and type(None) not in typing.get_args(hint):  # jsonargparse lets it pass
+            raise _misfit(f"{where}: {key}", value, hint)
     try:
         return _parser(kind).parse_object(values, defaults=False)  # half the time; the class has them
     except (ArgumentError, *MALFORMED) as error:

@@ -31,7 +31,7 @@ class ModelConfig:
             for the stem's own, 1 for most.
 
     Raises:
-        InputError: an alpha that is negative or not finite.
+        InputError: an alpha that is negative or not finite, or no name.
     """
 
     name: str = "resnet14"
@@ -42,5 +42,10 @@ class ModelConfig:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("name", "stem"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(
+                    f"model.{name}={getattr(self, name)!r} must be text, such as resnet14, plain"
+                )
         if self.alpha is not None and not 0 <= self.alpha < math.inf:
             raise InputError(f"model.alpha={self.alpha} must be a finite number of at least 0, or null")

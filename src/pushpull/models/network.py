@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from pushpull.files.plugins import named_object
 from pushpull.files.yaml import from_dict, read_yaml
 from pushpull.models.config import ModelConfig
 from pushpull.models.factory import MODELS, create_model, default_input_style
-from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_metadata
+from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_notes
 from pushpull.models.stems import STEMS
 
 _LIBRARIES = ("timm:", "torchvision:")
@@ -157,20 +156,22 @@ class NetworkSpec:
         if self.is_object:
             return self._built()
         file = self.spec if self.is_file else self.weights
-        notes = read_metadata(Path(file)) if file is not None and file.endswith(".safetensors") else {}
+        notes = read_notes(Path(file)) if file is not None and file.endswith(".safetensors") else {}
         name = self.model_name or (notes.get("model") if self.is_file else self.spec)
         if name is None:
             raise InputError(f"{self.spec} does not say which network it is of; give --model_name")
         stem = self.stem or notes.get("stem", "plain")
         style: Any = self.input_style or notes.get("input_style") or default_input_style(name, side_px)
-        known = json.loads(notes.get("classes", "null"))
-        preprocessing = json.loads(notes.get("preprocessing", "null"))
-        own = Preprocessing.from_dict(preprocessing) if preprocessing else None
+        known, noted = notes.get("classes"), notes.get("preprocessing")
+        try:
+            own = Preprocessing.from_dict(noted) if noted else None
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
         if file is None:
             model = _published(name, stem)
             own = model_preprocessing(model, published=True)
         else:
-            config = ModelConfig(name, stem, style, alpha=json.loads(notes.get("alpha", "null")))
+            config = ModelConfig(name, stem, style, alpha=notes.get("alpha"))
             model = _with_weights(config, known or classes, file)
         return Network(
             model=model,
@@ -277,11 +278,9 @@ def load_run(folder: Path | str) -> Network:
 
 
 def _trained_classes(path: Path) -> list[str]:
-    metadata = read_metadata(path)
-    try:
-        classes: list[str] = json.loads(metadata["classes"])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path} does not name its classes; it is not from `pushpull train`") from error
+    classes: list[str] | None = read_notes(path).get("classes")
+    if classes is None:
+        raise InputError(f"{path} does not name its classes; it is not from `pushpull train`")
     return classes
 
 
