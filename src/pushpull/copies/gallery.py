@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -140,7 +141,9 @@ def _opened(source: str | None) -> Image.Image | None:
         raise MissingFileError(f"{source} does not exist; {remedy}")
     if path.is_dir():
         raise InputError(f"{source} is a folder; {remedy}")
-    return open_rgb(path, str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is refused
+        return open_rgb(path, str(path))
 
 
 def _order(name: str) -> tuple[int, bool, int]:
