@@ -88,7 +88,9 @@ def _harmless() -> list[Any]:
     """Return the classes that training scripts save beside weights: they hold values and run nothing."""
     kinds = [type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")]
     scalar: Any = np.float64(0).__reduce__()[0]
-    return [argparse.Namespace, np.dtype, scalar, *kinds, PurePosixPath, PosixPath]
+    # As NumPy 1 and 2 call it, whichever is here.
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [argparse.Namespace, np.dtype, *scalars, *kinds, PurePosixPath, PosixPath]
 
 
 def _unread(path: Path, error: Exception) -> str:
