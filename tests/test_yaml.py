@@ -83,11 +83,12 @@ def test_the_file_wins_as_before_by_config(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "value", [BOMB, "&a [*a]", "[" * 5000, "9" * 5000, "!!float x", "!!timestamp 2001-99-99", "a\0b"]
+    "value",
+    [BOMB, "&a [*a]", "[" * 5000, "9" * 5000, "!!float x", "!!timestamp 2001-99-99", "a\0b", "a\udc80"],
 )
 def test_a_hostile_word_is_one_line(value, tmp_path, capsys):
     path = tmp_path / "r.yaml"
-    path.write_text("epochs: '" + value.replace("\n", "\n  ").replace("\0", "") + "'")
+    path.write_text("epochs: '" + value.replace("\n", "\n  ").replace("\0", "").replace("\udc80", "") + "'")
     for words in (["--epochs", value], [f"--epochs={value}"], ["--config", str(path)]):
         assert main(["train", *words]) == 2
         error = capsys.readouterr().err

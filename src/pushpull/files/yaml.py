@@ -150,8 +150,9 @@ def check_words(name: str, value: Any) -> None:
             check_words(name, item)
     elif isinstance(value, str):
         try:
-            if "\0" in value:
-                raise _Refused("it holds the character NUL")
+            if unfit := _UNFIT.search(value):
+                what = "the character NUL" if unfit[0] == "\0" else "bytes that are not text in UTF-8"
+                raise _Refused(f"it holds {what}")
             check_bounds(value)
             if value.strip("+-").isdigit() and len(value) > 20:
                 raise _Refused("it is a whole number above 2^63")
