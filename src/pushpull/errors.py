@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import operator
 import signal
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO, TypeVar
 
 T = TypeVar("T")
 
@@ -100,5 +103,51 @@ def listed(names: Sequence[str], most: int) -> str:
 
 def one_line(error: BaseException) -> str:
     """Return the error's class and message in one line of at most 200 characters."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = printable(" ".join(f"{type(error).__name__}: {error}".split()))
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def printable(text: str) -> str:
+    r"""Return text with escapes for what a terminal, browser or editor would obey instead of showing it.
+
+    These are control characters, new lines and tabs among them, marks that turn the direction of writing,
+    and halves of characters (bytes of a file's name that are no UTF-8), which cannot be written.
+
+    >>> printable("a\x1b[2J\u202eb")
+    'a\\x1b[2J\\u202eb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        # Spaces of every width, and the joiners that several scripts and many emoji need.
+        if character.isprintable() or character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def all_printable(value: T) -> T:
+    """Return dataclasses, mappings and sequences with all text in them `printable`; what has none, itself."""
+    new: Any = value
+    if isinstance(value, str):
+        new = printable(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        cleaned = {name: all_printable(inner) for name, inner in fields.items()}
+        changed = {name: inner for name, inner in cleaned.items() if inner is not fields[name]}
+        new = dataclasses.replace(value, **changed) if changed else value
+    elif isinstance(value, Mapping):
+        pairs = [(all_printable(key), all_printable(inner)) for key, inner in value.items()]
+        same = all(a is b and c is d for (a, c), (b, d) in zip(pairs, value.items(), strict=True))
+        new = value if same else dict(pairs)
+    elif type(value) in (list, tuple):
+        items = [all_printable(item) for item in value]  # type: ignore[attr-defined]
+        same = all(a is b for a, b in zip(items, value, strict=True))  # type: ignore[call-overload]
+        new = value if same else type(value)(items)  # type: ignore[call-arg]
+    return new  # type: ignore[no-any-return]
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print lines of text at once, each `printable`, on standard output or into `file`."""
+    print("\n".join(map(printable, text.split("\n"))), file=file or sys.stdout, flush=True)

@@ -98,3 +98,14 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, arguments, text):
     error = capsys.readouterr().err.strip()
     assert text in error
     assert "\n" not in error
+
+
+def test_a_picture_that_fills_the_memory_is_refused_by_its_header(tmp_path, monkeypatch, capsys, recwarn):
+    path = tmp_path / "large.png"
+    Image.new("1", (12_000, 12_000)).save(path)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
+    assert main(["corrupt", str(path), str(tmp_path / "g.png"), "--gallery"]) == 2
+    error = capsys.readouterr().err
+    assert "12000 x 12000 px, above 89 megapixels" in error
+    assert error.count("\n") == 1
+    assert not [warning for warning in recwarn if "Bomb" in str(warning.category)]

@@ -1,11 +1,15 @@
 """create_model: every way to name a network, and every way to get the name wrong."""
 
+import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import timm
 import torch
 import torchvision
+from huggingface_hub import constants
 from torch import nn
 
 from pushpull import InputError, PushPullConv2d, create_model
@@ -79,13 +83,47 @@ def test_a_failed_download_is_one_clear_line(name: str, monkeypatch: pytest.Monk
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("no route\nto host")
 
+    monkeypatch.setattr(libraries, "_hub_answers", lambda: True)
     monkeypatch.setattr(timm, "create_model", unreachable)
     monkeypatch.setattr(torchvision.models, "get_model", unreachable)
-    with pytest.raises(
-        InputError, match=f"{name} could not be built .*no route to host.*load_weights"
-    ) as caught:
+    wanted = f"{name}: its published weights could not be loaded .*no route to host.*--weights FILE.*load_"
+    with pytest.raises(InputError, match=wanted) as caught:
         create_model(name, pretrained=True)
     assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=f"{name} could not be built .*no route to host"):
+        create_model(name)
+
+
+def test_without_a_network_the_hub_is_asked_once_and_what_is_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    class Session:
+        def head(self, address: str, timeout: float) -> None:
+            asked.append(address)
+            raise OSError("no route to host")
+
+    cache = tmp_path / "hub"
+    for name in ("timm--resnet10t.c3_in1k", "someone--else"):
+        place = cache / f"models--{name}" / "snapshots" / ("0" * 40)
+        place.mkdir(parents=True)
+        (place / "model.safetensors").touch()
+        (cache / f"models--{name}" / "refs").mkdir()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "resnet18-f37072fd.pth").touch()
+    monkeypatch.setattr(libraries, "scan_cache_dir", functools.partial(libraries.scan_cache_dir, cache))
+    monkeypatch.setattr(libraries.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(libraries, "get_session", Session)
+    before = dict(os.environ)
+    with pytest.raises(InputError, match=r"no answer from .*--weights FILE") as caught:
+        create_model("timm:resnet18", pretrained=True)
+    assert "timm:resnet10t.c3_in1k, torchvision:resnet18 are on this machine" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(asked) == 1
+    assert (dict(os.environ), constants.HF_HUB_OFFLINE) == (before, False)
 
 
 def test_pretrained_torchvision_networks_keep_their_preprocessing_and_get_a_new_head(

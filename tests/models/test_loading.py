@@ -1,5 +1,6 @@
 """Weights from files: all or nothing."""
 
+import zipfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,24 @@ def test_formats(kind: str, tmp_path: Path) -> None:
     write(source.state_dict(), tmp_path / name)
     assert not same(source.state_dict(), target.state_dict())
     assert load_weights(target, tmp_path / name) is target
+    assert same(source.state_dict(), target.state_dict())
+
+
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_numbers_of_numpy_1_and_2_stand_beside_weights(core: str, tmp_path: Path) -> None:
+    source, target = network(0), network(1)
+    written, path = tmp_path / "here.pth", tmp_path / "there.pth"
+    torch.save({"model": source.state_dict(), "best": np.float64(0.5), "epoch": np.int64(3)}, written)
+    own = np.float64(0).__reduce__()[0].__module__
+    with zipfile.ZipFile(written) as here, zipfile.ZipFile(path, "w") as there:
+        for info in here.infolist():
+            content = here.read(info)
+            if info.filename.endswith("data.pkl"):
+                name = b"c%s\nscalar\n"
+                assert name % own.encode() in content
+                content = content.replace(name % own.encode(), name % f"numpy.{core}.multiarray".encode())
+            there.writestr(info, content)
+    load_weights(target, path)
     assert same(source.state_dict(), target.state_dict())
 
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Results, evaluate
@@ -95,3 +96,46 @@ def test_checkpoints_that_kills_left_half_written_go(few, recipe, tmp_path, how)
     train(replace(recipe, epochs=1), folder, progress=False, splits=few, **{how: True})
     assert not left.exists()
     assert (folder / "last.ckpt").is_file()
+
+
+def _wide(content):
+    return content["state_dict"] | {"model.fc.weight": torch.zeros(3, 64)}
+
+
+def _past(content):
+    content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] = 7
+    return content["loops"]
+
+
+def _other_buffers(content):
+    (optimiser,) = content["optimizer_states"]
+    next(iter(optimiser["state"].values()))["momentum_buffer"] = torch.zeros(1)
+    return [optimiser]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("optimizer_states", lambda content: [], "has no optimizer_states to go on with"),
+        ("optimizer_states", None, r"not a readable checkpoint \(KeyError: 'optimizer_states'\)"),
+        ("optimizer_states", lambda content: [{}], "no checkpoint of this training"),
+        ("optimizer_states", _other_buffers, "has the optimiser of another network"),
+        ("state_dict", _wide, r"of another network: model.fc.weight is \(3, 64\), here \(10, 64\)"),
+        ("state_dict", lambda content: {"a": torch.zeros(1)}, "of another network: .* is not there"),
+        ("loops", _past, "of 7 epochs, more than epochs=1"),
+        ("loops", lambda content: {"fit_loop": 3}, "not a readable checkpoint"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_gone_on_with_is_one_line(tmp_path, few, recipe, key, value, message):
+    folder = train(replace(recipe, epochs=1), tmp_path / "run", progress=False, splits=few)
+    path = folder / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    if value is None:
+        del content[key]
+    else:
+        content[key] = value(content)
+    torch.save(content, path)
+    with pytest.raises(InputError, match=message) as caught:
+        train(replace(recipe, epochs=1), folder, resume=True, progress=False, splits=few)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)

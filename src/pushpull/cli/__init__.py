@@ -7,11 +7,12 @@ import io
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from pushpull._version import __version__
-from pushpull.errors import InputError, Interrupted, choice
+from pushpull.errors import InputError, Interrupted, choice, printable, say
 
 # Command x is the function `x_command` of pushpull.cli.x.
 COMMANDS = {
@@ -26,6 +27,9 @@ COMMANDS = {
 }
 
 
+_LONGEST_LINE, _LONGEST_END = 3000, 1000
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2, an interruption 130 or 143.
 
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")
-    before = _on_sigterm(_terminated)
+    before, format_before = _on_sigterm(_terminated), warnings.formatwarning
     try:
         words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
         if not words or words[0] in ("-h", "--help"):
@@ -48,14 +52,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _run(choice("command", words[0], COMMANDS), words[1:])
     except (InputError, OSError) as error:
-        print(f"pushpull: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        say(f"pushpull: error: {_in_one_line(str(error)) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        print(f"pushpull: {stopped or 'interrupted; what was finished is on disk'}", file=sys.stderr)
+        say(f"pushpull: {stopped or 'interrupted; what was finished is on disk'}", file=sys.stderr)
         return 128 + getattr(stopped, "signum", signal.SIGINT)
     finally:
+        warnings.formatwarning = format_before
         _on_sigterm(before)
     return 0
+
+
+def _in_one_line(text: str) -> str:
+    """Return `text` as one line; of a very long one, such as a value of a thousand digits, both ends."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_END]} ... {line[-_LONGEST_END:]}"
+
+
+def _warning_line(message: Warning | str, *_: Any) -> str:
+    """Return a warning as a line: what it says is for the user, where it was raised is not."""
+    return f"pushpull: warning: {printable(_in_one_line(str(message)))}\n"
 
 
 def _on_sigterm(handler: Any) -> Any:
@@ -119,4 +135,6 @@ def _run(name: str, arguments: list[str]) -> None:
     from pushpull.cli.parser import parse
 
     command = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
+    # Lightning, which some commands import, sets a format of its own.
+    warnings.formatwarning = _warning_line  # type: ignore[assignment]
     command(**parse(name, command, arguments))

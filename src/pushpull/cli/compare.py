@@ -7,6 +7,7 @@ import shlex
 import sys
 from typing import Literal
 
+from pushpull.errors import say
 from pushpull.reports.comparison import compare
 from pushpull.reports.markup import latex, markdown
 from pushpull.reports.report_files import wide_csv, write_report
@@ -45,4 +46,4 @@ def compare_command(
         paths = write_report(comparison, output)
         # What is printed in another format may be on its way into a file.
         where = sys.stdout if format == "terminal" else sys.stderr
-        print(f"Report: {paths[0]} (with {len(paths) - 1} tables and figures beside it)", file=where)
+        say(f"Report: {paths[0]} (with {len(paths) - 1} tables and figures beside it)", file=where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pushpull.copies.copying import CopyOptions, write_corrupted
@@ -11,7 +10,8 @@ from pushpull.copies.gallery import write_gallery
 from pushpull.copies.manifest import MANIFEST
 from pushpull.data import Framing
 from pushpull.data.decode import usable_cores
-from pushpull.errors import InputError
+from pushpull.errors import InputError, all_printable, say
+from pushpull.files import user_path
 
 _OF_BOTH = ("corruptions", "severities", "scale", "seed", "jpeg_quality", "overwrite")
 _OF_COPIES = ("format", "split", "limit", "shard_images", "workers", "batch_size")
@@ -55,8 +55,8 @@ def corrupt_command(
         raise InputError("give a data set and a destination (pushpull corrupt SRC DST), or --gallery [IMAGE]")
     options = replace(options, workers=usable_cores() if options.workers is None else options.workers)
     record = write_corrupted(source, destination, options, framing=framing, progress=not quiet)
-    place = Path(destination).expanduser().resolve()
-    print(f"{_summary(record)}\nComplete in {place}; {MANIFEST} says what it is")
+    place = user_path(destination).resolve()
+    say(f"{_summary(all_printable(record))}\nComplete in {place}; {MANIFEST} says what it is")
 
 
 def _draw_gallery(source: str | None, destination: str | None, options: CopyOptions, **others: Any) -> None:
@@ -64,7 +64,7 @@ def _draw_gallery(source: str | None, destination: str | None, options: CopyOpti
     _refuse("with --gallery, which draws one image", {name: getattr(options, name) for name in _OF_COPIES})
     wanted = others | {name: getattr(options, name) for name in _OF_BOTH}
     given = {name: value for name, value in wanted.items() if value is not None}
-    print(f"Written to {write_gallery(source, destination, **given).resolve()}")
+    say(f"Written to {write_gallery(source, destination, **given).resolve()}")
 
 
 def _refuse(why: str, options: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from pushpull.data import DataConfig, DataSplits, load_data
 from pushpull.data.images import AS_IS
 from pushpull.data.published import open_published
 from pushpull.data.subsets import matched_classes
-from pushpull.errors import InputError
+from pushpull.errors import InputError, all_printable, printable, say
 from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate, writable_results_path
@@ -61,8 +61,8 @@ def evaluate_command(
     network, splits = _opened(spec, data, classes, label_column, options.corrupted)
     options = replace(options, device=options.device or "auto", output=str(path))
     results = evaluate(network, splits, options)
-    print(_summary(results))
-    print(f"Written to {path.resolve()}")
+    say(_summary(results))
+    say(f"Written to {path.resolve()}")
     return results
 
 
@@ -134,7 +134,8 @@ def _input(results: Results) -> str:
 
 def _summary(results: Results) -> str:
     """Return the errors as lines of text, in percent."""
-    data, corruption = results.data, results.corruption
+    data, corruption = all_printable(results.data), all_printable(results.corruption)
+    label = printable(results.model["label"])
     how = ""
     if results.corrupted and corruption["source"] == "on disk":
         how = f", corrupted ones of {corruption['name']} on disk"
@@ -142,7 +143,7 @@ def _summary(results: Results) -> str:
         quality = corruption.get("jpeg_quality")
         jpeg = "" if quality is None else f", JPEG quality {quality}"
         how = f", {corruption['scale']} scale, seed {corruption['seed']}{jpeg}"
-    lines = [f"{results.model['label']} on {data['label']}: error in percent, {data['images']} images{how}"]
+    lines = [f"{label} on {data['label']}: error in percent, {data['images']} images{how}"]
     if data.get("logits"):
         lines.append(f"  logits of the data's {len(data['classes'])} classes: {data['logits']}")
     lines.append(f"  network input: {_input(results)}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pushpull.errors import InputError
+from pushpull.errors import InputError, say
 from pushpull.export.card import Card
 from pushpull.export.exporting import TOLERANCE, Agreement, ExportOptions, export_model
 from pushpull.export.formats import SUFFIXES
@@ -102,7 +102,7 @@ def export_command(
     )
     agreement = export_model(network, path, card, options, images=images)
     checked = "random images" if images is None else f"images of {images_of} and random ones"
-    print(_summary(card, options, path, agreement, checked))
+    say(_summary(card, options, path, agreement, checked))
     return path
 
 

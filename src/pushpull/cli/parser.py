@@ -6,10 +6,23 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pushpull.errors import InputError
-from pushpull.files.yaml import check_values, fits, packaged_file, read_yaml, type_in_words, types_of
+from pushpull.files.yaml import (
+    MALFORMED,
+    built,
+    check_values,
+    check_words,
+    fits,
+    packaged_file,
+    read_yaml,
+    type_in_words,
+    types_of,
+)
 
 _PLUGINS = "Python files of your own, which register stems, corruptions, augmentations or data sources"
 _NO_DEFAULT = inspect.Parameter.empty
@@ -42,11 +55,17 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     fields = _add_fields(parser, options) if options else {}
     parser.add_argument("--plugins", nargs="+", metavar="FILE", help=_PLUGINS)
     words = [_underscored(word) for word in arguments]
+    for word in words:
+        check_words("the value", word.partition("=")[2] if word.startswith("--") else word)
+    words = _with_settings(words, recipe) if recipe else words
     try:
-        values = parser.instantiate(parser.parse_args(words))
-    except ArgumentError as error:
+        values = parser.parse_args(words)
+    except InputError:
+        raise
+    except (ArgumentError, *MALFORMED) as error:
         problem = _misfit(words, own | fields, settings) or " ".join(str(error).split())
         raise InputError(f"{problem}; see pushpull {name} --help") from error
+    values = built(parser, values)
     keywords = _given(values, own)
     if recipe:
         keywords["recipe"] = recipe(**{key: values[key] for key in typing.get_type_hints(recipe)})
@@ -68,11 +87,13 @@ def _add_recipe(parser: Any, kind: Any, function: Callable[..., Any]) -> dict[st
     class ConfigFile(ActionConfigFile):  # type: ignore[misc]
         def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
             path = packaged_file("recipe", values)
-            settings = read_yaml("recipe", path)
-            if isinstance(settings, dict):
-                settings = {key: value for key, value in settings.items() if key not in others}
+            settings = read = read_yaml("recipe", path)
+            if isinstance(read, dict):
+                settings = {key: value for key, value in read.items() if key not in others}
+                check_words(str(path), list(read.values()))
             check_values(kind, settings, str(path))
-            super().__call__(parser, namespace, str(path), option_string)
+            # Not the path: jsonargparse would read the file again, in its own way.
+            super().__call__(parser, namespace, yaml.safe_dump(read), option_string)
 
     parser.add_argument("--config", action=ConfigFile, help="a YAML file of these options; later ones win")
     parser.add_class_arguments(kind)
@@ -83,6 +104,24 @@ def _underscored(word: str) -> str:
     """Return --batch-size=3 as --batch_size=3."""
     option, equals, value = word.partition("=")
     return option.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+
+
+def _with_settings(words: Sequence[str], kind: Any) -> list[str]:
+    """Return the words with what a file holds in place of its name, where it stands for a group of settings.
+
+    So `--model FILE` is read as --config is; jsonargparse would do it in its own way.
+    """
+    groups = {field.name for field in dataclasses.fields(kind)} - set(types_of(kind))
+    done: list[str] = []
+    for word in words:
+        option, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+        group = (option or (done[-1] if done else "")).removeprefix("--")
+        if group in groups and Path(value).is_file():
+            settings = read_yaml(group, value)
+            check_values(kind, {group: settings}, value)
+            word = option + equals + yaml.safe_dump(settings, default_flow_style=True)
+        done.append(word)
+    return done
 
 
 def _misfit(words: Sequence[str], options: dict[str, Any], settings: dict[str, Any]) -> str | None:

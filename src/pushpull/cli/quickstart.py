@@ -11,7 +11,7 @@ import torch
 
 from pushpull.corruptions import CORRUPTIONS, corrupt
 from pushpull.data import DataSplits, load_data
-from pushpull.errors import InputError
+from pushpull.errors import InputError, say
 from pushpull.evaluation.results import SEVERITIES
 from pushpull.evaluation.runner import evaluate
 from pushpull.files.names import LAST
@@ -58,13 +58,13 @@ def quickstart_command(
     source = replace(recipe.data, name=data or recipe.data.name, label=label or recipe.data.label)
     recipe = replace(recipe, data=source)
     splits = load_data(recipe.data)
-    print(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}", flush=True)
+    say(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}")
     _train_and_evaluate(recipe, (BASELINE, stem), seeds, folder, splits, limit, overwrite)
     baseline, twin = (str(folder / kind) for kind in (BASELINE, stem))
     comparison = compare(baseline, [twin], commands=[f"pushpull compare {baseline} {twin}"])
     print_comparison(comparison)
     page, *_ = write_report(comparison, folder, samples=_samples(splits))
-    print(f"{time.perf_counter() - start:.0f} s. Open {page.resolve()}; tables and figures are beside it.")
+    say(f"{time.perf_counter() - start:.0f} s. Open {page.resolve()}; tables and figures are beside it.")
 
 
 def _train_and_evaluate(
@@ -87,14 +87,13 @@ def _train_and_evaluate(
             resume = not overwrite and (run / LAST).exists()
             train(twin, run, resume=resume, overwrite=not resume, progress=False, splits=splits)
             seconds = time.perf_counter() - start
-            print(f"{name} trained {twin.epochs} epochs in {seconds:.1f} s", flush=True)
+            say(f"{name} trained {twin.epochs} epochs in {seconds:.1f} s")
         start = time.perf_counter()
         results = evaluate(load_run(run), splits, output=str(run), limit=limit, device="auto", progress=False)
         conditions = sum(map(len, results.corrupted.values()))
-        print(
+        say(
             f"{name} clean error {results.clean_error:.1%}, {results.data['images']} images in {conditions} "
             f"conditions in {time.perf_counter() - start:.1f} s",
-            flush=True,
         )
 
 

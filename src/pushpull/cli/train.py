@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pushpull.errors import say
+from pushpull.files import user_path
 from pushpull.training.recipe import Recipe
 from pushpull.training.run import is_first_process, train
 
@@ -24,10 +26,10 @@ def train_command(
             else begin, and do nothing if it is finished, so that the same command can be given again.
         overwrite: delete the run that is in the output folder first.
     """
-    place = Path(recipe.data.name).expanduser()
+    place = user_path(recipe.data.name)
     data = (place.resolve() if place.is_dir() else place).name
     model = recipe.model.name.replace(":", "-")
     folder = Path(output or f"runs/{data}-{model}-{recipe.model.stem}-seed{recipe.seed}")
     train(recipe, folder, resume=resume, overwrite=overwrite)
     if is_first_process():
-        print(f"{folder} holds the run. Measure its robustness: pushpull evaluate {folder}")
+        say(f"{folder} holds the run. Measure its robustness: pushpull evaluate {folder}")

@@ -27,7 +27,7 @@ from pushpull.errors import InputError, choice, integer
 from pushpull.evaluation.images import EvalData, eval_images
 from pushpull.evaluation.options import condition_list, severity_scale
 from pushpull.evaluation.results import SEVERITIES, Info
-from pushpull.files import LOCK, folder_lock, remove_half_written, writable_folder
+from pushpull.files import LOCK, folder_lock, remove_half_written, user_path, writable_folder
 
 ROLES = ("test", "validation", "train")
 _SHARD_PIXELS = 2**26 // 3  # 64 MiB decoded: 445 images of 224 px
@@ -126,7 +126,7 @@ def write_corrupted(
     Source: the protocol of Hendrycks & Dietterich, ICLR 2019.
     """
     options = replace(options or CopyOptions(), **changes)
-    root = Path(destination).expanduser()
+    root = user_path(destination)
     found_manifest(root)  # a mistake in the destination is found before any image is read
     plan, info = _planned(data, root, options, framing)
     workers, batch_size = options.processes()
@@ -268,7 +268,7 @@ def _shard(shard_images: int | None, size: tuple[int, int]) -> int:
 def _check_outside(data: EvalData, root: Path) -> None:
     """Raise where the copy would become a part of its own source."""
     name = data.name if isinstance(data, DataConfig) else data
-    if isinstance(name, str) and (source := Path(name).expanduser()).is_dir():
+    if isinstance(name, str) and (source := user_path(name)).is_dir():
         place = root.resolve()
         if place.is_relative_to(source.resolve()):
             raise InputError(f"{root} is inside {name}, which is copied; give a folder beside it")

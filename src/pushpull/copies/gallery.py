@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +21,7 @@ from pushpull.data.preprocessing import to_tensor
 from pushpull.errors import InputError, MissingFileError, integer
 from pushpull.evaluation.options import condition_list, severity_scale
 from pushpull.evaluation.results import SEVERITIES
-from pushpull.files import atomic_path
+from pushpull.files import atomic_path, user_path
 
 _LARGE_PX = 224  # a side above it: framed as ImageNet-C's images
 TILE_PX = 160
@@ -120,7 +121,7 @@ def write_gallery(
             as `draw_gallery`.
     """
     stem = _OWN if source is None else Path(source).stem
-    path = Path(destination or f"{stem}-gallery.png").expanduser()
+    path = user_path(destination or f"{stem}-gallery.png")
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError(f"{path} ends in {path.suffix or 'nothing'!r}; a gallery is a .png or .jpg file")
     if path.exists() and not overwrite:
@@ -134,13 +135,15 @@ def write_gallery(
 def _opened(source: str | None) -> Image.Image | None:
     if source in (None, _OWN):
         return None
-    path = Path(source).expanduser()
+    path = user_path(source)
     remedy = "--gallery takes an image file, or 'sample' for a drawn one"
     if not path.exists():
         raise MissingFileError(f"{source} does not exist; {remedy}")
     if path.is_dir():
         raise InputError(f"{source} is a folder; {remedy}")
-    return open_rgb(path, str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is refused
+        return open_rgb(path, str(path))
 
 
 def _order(name: str) -> tuple[int, bool, int]:

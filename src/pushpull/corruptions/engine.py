@@ -27,6 +27,8 @@ SMALLEST_PX = 16
 _PIXELS_PER_THREAD = 4 * 224 * 224
 _PIXELS_ELSEWHERE = 256 * 224 * 224
 
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def corrupt(
     images: Tensor,
@@ -291,6 +293,17 @@ def checked_seed(seed: object) -> int:
     return integer("seed", seed, "give any whole number")
 
 
+def _unlike_pixels(images: Tensor) -> str | None:
+    """Return what a tensor is, where it is none of plain numbers that one can compute with."""
+    if images.is_nested:
+        return "nested"
+    if images.is_quantized:
+        return "quantized"
+    if images.layout != torch.strided:
+        return str(images.layout).removeprefix("torch.")
+    return "meta" if images.device.type == "meta" else None
+
+
 def check_images(images: Tensor, *, smallest_px: int = SMALLEST_PX, verb: str = "corrupt") -> None:
     """Raise unless `images` is a batch of RGB images, uint8 or in [0, 1], none smaller than `smallest_px`.
 
@@ -300,6 +313,9 @@ def check_images(images: Tensor, *, smallest_px: int = SMALLEST_PX, verb: str = 
         raise InputError(
             f"images is a {type(images).__name__}, not a tensor; give a (N, 3, H, W) torch tensor"
         )
+    kind = _unlike_pixels(images)
+    if kind:
+        raise InputError(f"images is a {kind} tensor; give a plain one, on a device, with its pixels")
     if images.ndim != 4 or images.shape[1] != 3:
         raise InputError(
             f"images has the shape {tuple(images.shape)}, not (N, 3, H, W); give a batch of RGB images"
@@ -308,9 +324,10 @@ def check_images(images: Tensor, *, smallest_px: int = SMALLEST_PX, verb: str = 
     check_size(height, width, smallest_px)
     if images.dtype == torch.uint8:
         return
-    if not images.is_floating_point():
+    if images.dtype not in _FLOATING:
         raise InputError(
-            f"images has the dtype {images.dtype}; give uint8 in 0..255 or floating point in [0, 1]"
+            f"images has the dtype {images.dtype}; give uint8 in 0..255, or float16, bfloat16, float32 or "
+            "float64 in [0, 1]"
         )
     if images.numel() == 0:
         return

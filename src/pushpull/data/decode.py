@@ -15,6 +15,8 @@ from PIL import Image
 
 from pushpull.errors import InputError
 
+_MOST_PX = 89_000_000  # decoded 270 MB; where PIL begins to warn of files made to fill the memory
+
 
 class UnreadableImageError(InputError):
     """An image that cannot be decoded.
@@ -40,6 +42,9 @@ def _opened(content: bytes | Path, name: str) -> Iterator[Image.Image]:
         if not content:
             raise UnreadableImageError(name, "zero bytes")
         with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as image:
+            if image.width * image.height > _MOST_PX:
+                size = f"{image.height} x {image.width} px, above {_MOST_PX // 10**6} megapixels"
+                raise UnreadableImageError(name, size)
             yield image
     except (MemoryError, InputError):
         raise
@@ -58,7 +63,8 @@ def open_rgb(content: bytes | Path, name: str) -> Image.Image:
         name: what an error calls the image.
 
     Raises:
-        UnreadableImageError: missing, empty, truncated, not an image, or a mode that has no RGB form.
+        UnreadableImageError: missing, empty, truncated, not an image, above 89 megapixels (which its header
+            says), or a mode that has no RGB form.
     """
     with _opened(content, name) as image:
         image.load()

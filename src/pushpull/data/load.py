@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from pushpull.data.shards import find_shards, load_shards
 from pushpull.data.subsets import class_numbers, only_classes, read_class_list, stratified
 from pushpull.data.tables import find_files, is_hub_name, load_hub, load_parquet
 from pushpull.errors import InputError, MissingFileError, choice
+from pushpull.files import user_path
 from pushpull.files.plugins import load_installed_plugins
 from pushpull.files.registry import Registry
 
@@ -204,7 +204,7 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
     framing = _default_framing([split for split in (train, validation, test) if split is not None])
     some = test or validation or train
     assert some is not None
-    label = config.label or Path(config.name).expanduser().resolve().name
+    label = config.label or user_path(config.name).resolve().name
     if len(some.classes) < len(raw.classes) and not config.label:
         label = f"{label}, {len(some.classes)} of {len(raw.classes)} classes"
     return DataSplits(
@@ -222,7 +222,7 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
 
 
 def _found(name: str, label_column: str | None) -> RawData:
-    path = Path(name).expanduser()
+    path = user_path(name)
     if name not in SOURCES and not path.exists() and not is_hub_name(name):
         load_installed_plugins()
     if name in SOURCES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from pushpull.errors import InputError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MOST_SIDE_PX = 8192  # of a network's input
 _MOST_PX = 50_000_000  # of an image that is resized: 150 MB, and in floating point four times that
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
@@ -116,7 +117,7 @@ class Preprocessing:
             given: Any = getattr(self, what)
             try:
                 first, second, third = (float(value) for value in given)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 said = f"{what}={given!r} is not three numbers; give one a channel (R, G, B)"
                 raise InputError(said) from None
             if not all(map(math.isfinite, (first, second, third))):
@@ -162,15 +163,17 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Return what `to_dict` wrote; an unknown or missing key is an `InputError`."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"preprocessing={values!r} is no mapping; give mean, std and (optional) size")
         if set(values) - {"size"} != {"mean", "std"}:
             raise InputError(
-                f"preprocessing has the keys {sorted(values)}; give mean, std and (optional) size"
+                f"preprocessing has the keys {sorted(map(str, values))}; give mean, std and (optional) size"
             )
         return cls(**values)
 
 
 def _height_width(size: Any) -> tuple[int, int]:
-    pair = (size,) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, Sequence) else (size,)
     pair = pair * 2 if len(pair) == 1 else pair
     if len(pair) != 2:
         raise InputError(
@@ -178,4 +181,8 @@ def _height_width(size: Any) -> tuple[int, int]:
         )
     for value in pair:
         _positive("size", value)
+        if value > _MOST_SIDE_PX:
+            raise InputError(
+                f"size={value} is above {_MOST_SIDE_PX} pixels, more than a network can be given"
+            )
     return pair[0], pair[1]

@@ -22,6 +22,7 @@ from pushpull.data.shards import find_shards, load_shards
 from pushpull.data.subsets import read_class_list
 from pushpull.data.tables import find_files, load_parquet
 from pushpull.errors import InputError, MissingFileError, one_line
+from pushpull.files import user_path
 
 LAYOUTS = (
     "CORRUPTION/SEVERITY/CLASS/file as ImageNet-C, CORRUPTION/SEVERITY/test-*.parquet or .tar, or "
@@ -87,7 +88,7 @@ def open_published(path: Path | str) -> PublishedSet:
         MissingFileError: no such folder.
         InputError: nothing in it that is laid out as a corrupted set, or a corruption twice.
     """
-    root = Path(path).expanduser()
+    root = user_path(path)
     if not str(path) or not root.is_dir():
         raise MissingFileError(f"corrupted={str(path)!r} is not a folder; give one with {LAYOUTS}")
     arrays = _array_folder(root)

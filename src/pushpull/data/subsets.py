@@ -14,6 +14,7 @@ import torch
 
 from pushpull.data.images import ImageSplit
 from pushpull.errors import InputError, MissingFileError
+from pushpull.files import user_path
 
 _WNID = re.compile(r"n\d{8}")
 _IMAGENET_CLASSES = 1000
@@ -50,7 +51,7 @@ def read_class_list(path: str | Path) -> list[str]:
     Raises:
         InputError: no such file, no name, or a name twice.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         raise MissingFileError(
             f"classes={str(path)!r} is not a file; give a text file with one class name a line"

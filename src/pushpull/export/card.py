@@ -12,7 +12,7 @@ import torch
 
 from pushpull._version import __version__
 from pushpull.data import Framing, Preprocessing
-from pushpull.errors import InputError
+from pushpull.errors import InputError, one_line
 
 FORMAT_VERSION = "pushpull-export/1"
 INPUT, OUTPUT = "images", "logits"
@@ -91,13 +91,17 @@ def read_card(texts: Mapping[str, str], path: object) -> FileCard:
     """
     if texts.get("format") != FORMAT_VERSION:
         raise InputError(f"{path} is not from this version's `pushpull export`; export it again")
-    values: dict[str, Any] = {
-        key: json.loads(texts[key]) for key in ("classes", "preprocessing", "framing", "size")
-    }
-    return FileCard(
-        classes=values["classes"],
-        preprocessing=Preprocessing.from_dict(values["preprocessing"]),
-        framing=Framing(**values["framing"]),
-        size=(values["size"][0], values["size"][1]),
-        texts=dict(texts),
-    )
+    try:
+        values: dict[str, Any] = {
+            key: json.loads(texts[key]) for key in ("classes", "preprocessing", "framing", "size")
+        }
+        height, width = values["size"]
+        return FileCard(
+            classes=[str(name) for name in values["classes"]],
+            preprocessing=Preprocessing.from_dict(values["preprocessing"]),
+            framing=Framing(**values["framing"]),
+            size=(int(height), int(width)),
+            texts=dict(texts),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path} is damaged ({one_line(error)}); export it again") from error

@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 
 from pushpull.data import Preprocessing
 from pushpull.errors import InputError, MissingFileError, integer, one_line
-from pushpull.export.card import INPUT, OUTPUT
+from pushpull.export.card import INPUT, OUTPUT, read_card
 from pushpull.models.loading import read_metadata
 from pushpull.models.network import NetworkSpec
 
@@ -135,7 +135,11 @@ def load_program(path: Path | str) -> LoadedFile:
         ) from error
     if not extra[_CARD]:
         raise InputError(f"{path} is not from `pushpull export`; load it with torch.export.load")
-    return LoadedFile(without_gradients(program.module()), json.loads(extra[_CARD]))
+    try:
+        metadata = dict(json.loads(extra[_CARD]))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged ({one_line(error)}); export it again") from error
+    return LoadedFile(without_gradients(program.module()), metadata)
 
 
 class Normalised(nn.Module):
@@ -158,8 +162,8 @@ class Normalised(nn.Module):
 def load_weights_file(path: Path) -> LoadedFile:
     """Return the network of a safetensors file of ours, built by its name and normalised by its header."""
     metadata = read_metadata(path)
-    height, width = json.loads(metadata["size"])
-    network = NetworkSpec(str(path)).load(json.loads(metadata["classes"]), max(height, width))
+    card = read_card(metadata, path)
+    network = NetworkSpec(str(path)).load(card.classes, max(card.size))
     assert network.preprocessing is not None
     return LoadedFile(without_gradients(Normalised(network.model.eval(), network.preprocessing)), metadata)
 

@@ -16,6 +16,7 @@ from typing import Any
 from pushpull.errors import InputError, MissingFileError
 
 _STEM_BYTES = 200
+_MOST_LEVELS = 50  # of JSON; ours has six
 HALF_WRITTEN = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?", re.DOTALL)  # names that `atomic_path` makes
 
 
@@ -25,6 +26,26 @@ _HELD: set[Path] = set()  # what this process has locked
 
 class InUseError(InputError):
     """Another live process works in a folder."""
+
+
+def user_path(text: Path | str) -> Path:
+    """Return a path, where ~ is the user's home and ~name that of another.
+
+    Raises:
+        InputError: there is no such user, or the path holds the character NUL, as no name of a file does.
+    """
+    try:
+        return _no_nul(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{text}: there is no home folder of that user; for a name that begins with ~, give ./{text}"
+        ) from error
+
+
+def _no_nul(path: Path | str) -> Path:
+    if "\0" in str(path):
+        raise InputError(f"the path {str(path)!r} holds the character NUL; give another")
+    return Path(path)
 
 
 @contextmanager
@@ -45,7 +66,7 @@ def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = F
     """
     from filelock import FileLock, Timeout  # a twentieth of a second
 
-    path = (file or Path(folder) / LOCK).absolute()
+    path = _no_nul(file or Path(folder) / LOCK).absolute()
     if again and path in _HELD:
         yield
         return
@@ -84,7 +105,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     Raises:
         InputError: the folder cannot be made or written, or `path` is a folder.
     """
-    path = Path(path)
+    path = _no_nul(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the path of a file")
     try:
@@ -120,7 +141,7 @@ def writable_folder(folder: Path | str) -> Path:
     Raises:
         InputError: it cannot be made or written to.
     """
-    folder = Path(folder)
+    folder = _no_nul(folder)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,9 +175,23 @@ def read_json(path: Path | str) -> Any:
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist; give the path of a JSON file")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); delete it or give another") from error
+    except RecursionError:
+        value = None
+    if value is None or _levels(value) > _MOST_LEVELS:
+        raise InputError(f"{path} holds null, or lists in lists without end; delete it or give another")
+    return value
+
+
+def _levels(value: Any) -> int:
+    """How deep lists and mappings stand in each other; 0 for a plain value."""
+    levels, inside = 0, [value]
+    while inside := [one for one in inside if isinstance(one, dict | list)]:
+        levels += 1
+        inside = [inner for one in inside for inner in (one.values() if isinstance(one, dict) else one)]
+    return levels
 
 
 def own_cache() -> Path | None:

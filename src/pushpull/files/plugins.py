@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from pushpull.errors import InputError, MissingFileError, one_line
+from pushpull.files import user_path
 
 GROUP = "pushpull.plugins"  # of entry points: an installed package that names its module there is found
 
@@ -33,7 +34,7 @@ def load_plugin(spec: str | Path) -> ModuleType:
         InputError: no such module, or it raises while it is imported.
     """
     text = str(spec)
-    path = Path(text).expanduser()
+    path = user_path(text)
     is_file = path.suffix == ".py" or path.is_file()
     if is_file and not path.is_file():
         raise MissingFileError(f"{text} does not exist; give a Python file, or a module as package.module")

@@ -33,7 +33,7 @@ class ModelConfig:
             becomes the unit over the first `optim.gate_share` of the steps.
 
     Raises:
-        InputError: an alpha that is negative or not finite.
+        InputError: an alpha that is negative or not finite, or no name.
     """
 
     name: str = "resnet14"
@@ -45,6 +45,11 @@ class ModelConfig:
     start: Literal["unit", "preserve"] = "unit"
 
     def __post_init__(self) -> None:
+        for name in ("name", "stem"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(
+                    f"model.{name}={getattr(self, name)!r} must be text, such as resnet14, plain"
+                )
         if self.alpha is not None and not 0 <= self.alpha < math.inf:
             raise InputError(f"model.alpha={self.alpha} must be a finite number of at least 0, or null")
         choice("model.start", self.start, ("unit", "preserve"))

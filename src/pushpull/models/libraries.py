@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import timm
-from torch import nn
+from huggingface_hub import constants, get_session, scan_cache_dir
+from torch import hub, nn
 from torchvision import models
 
-from pushpull.errors import InputError, one_line
+from pushpull.errors import InputError, listed, one_line
 from pushpull.models.timm_entry import PREFIX
+
+_PATIENCE_S = 5.0  # for the hub's first answer
 
 
 def build_timm(name: str, num_classes: int, pretrained: bool) -> nn.Module:
@@ -36,7 +41,9 @@ def build_timm(name: str, num_classes: int, pretrained: bool) -> nn.Module:
     if pretrained and not timm.models.is_model_pretrained(name):
         raise InputError(f"timm:{name} has no published weights; use pretrained=False")
     return _built(
-        f"timm:{name}", lambda: timm.create_model(name, pretrained=pretrained, num_classes=num_classes)
+        f"timm:{name}",
+        lambda: timm.create_model(name, pretrained=pretrained, num_classes=num_classes),
+        pretrained=pretrained,
     )
 
 
@@ -55,9 +62,14 @@ def build_torchvision(name: str, num_classes: int, pretrained: bool) -> nn.Modul
         return _built(
             f"torchvision:{name}",
             lambda: models.get_model(name, weights=None, num_classes=num_classes, **extra),
+            pretrained=False,
         )
     weights = models.get_model_weights(name).DEFAULT
-    model = _built(f"torchvision:{name}", lambda: models.get_model(name, weights=weights, progress=False))
+    model = _built(
+        f"torchvision:{name}",
+        lambda: models.get_model(name, weights=weights, progress=False),
+        pretrained=True,
+    )
     classes = len(weights.meta["categories"])
     if num_classes != classes:
         replace_heads(model, classes, num_classes)
@@ -95,15 +107,64 @@ def replace_heads(model: nn.Module, classes: int, num_classes: int) -> None:
         raise InputError(f"no layer with {classes} outputs found to be replaced; give num_classes={classes}")
 
 
-def _built(name: str, build: Callable[[], Any]) -> nn.Module:
+def _built(name: str, build: Callable[[], Any], *, pretrained: bool) -> nn.Module:
     """Call the library; whatever it raises (no network, no disk, a broken file) becomes one line."""
+    reached = not pretrained or not name.startswith("timm:") or _hub_answers()
     try:
-        return build()
+        with nullcontext() if reached else _without_network():
+            return build()
     except Exception as error:
+        why = (
+            one_line(error)
+            if reached
+            else f"no answer from {constants.ENDPOINT}, and they are not on this machine"
+        )
+        if not pretrained:
+            raise InputError(f"{name} could not be built ({why}); name another network") from error
+        there = _on_this_machine()
+        others = f"; the weights of {listed(there, 6)} are on this machine" if there else ""
         raise InputError(
-            f"{name} could not be built ({one_line(error)}); where its weights cannot be downloaded, "
-            "use pretrained=False and load_weights(model, path)"
+            f"{name}: its published weights could not be loaded ({why}); give --weights FILE, or in Python "
+            f"pretrained=False and load_weights(model, path){others}"
         ) from error
+
+
+def _hub_answers() -> bool:
+    """Whether the hub answers at all, asked once; its own client would ask each file six times."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE_S)
+    except Exception:  # of requests or httpx, by the hub's version
+        return False
+    return True
+
+
+@contextmanager
+def _without_network() -> Iterator[None]:
+    """Have the hub's client look only at what is on this machine; of this process alone, and put back."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _on_this_machine() -> list[str]:
+    """Return the networks of timm and torchvision whose published weights have been downloaded."""
+    try:
+        repositories = [repository.repo_id for repository in scan_cache_dir().repos if repository.nb_files]
+    except Exception:  # no cache, or one that is not as it should be
+        repositories = []
+    names = [name.removeprefix("timm/") for name in repositories if name.startswith("timm/")]
+    found = [f"timm:{name}" for name in sorted(names) if timm.is_model(name)]
+    folder = Path(hub.get_dir()) / "checkpoints"
+    files = {path.name for path in folder.glob("*.pth")} if folder.is_dir() else set()
+    for name in models.list_models(module=models) if files else ():
+        if models.get_model_weights(name).DEFAULT.url.rpartition("/")[2] in files:
+            found.append(f"torchvision:{name}")
+    return found
 
 
 def _unknown(library: str, name: str, known: list[str]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
@@ -25,7 +27,7 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "w
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 # What the paper's own code calls a unit's parameters.
 _PAPER = {"push_conv.weight": "weight", "push_conv.bias": "bias", "pull_inhibition_strength": "alpha"}
-_SHOWN = 3
+_SHOWN, _LONGEST = 3, 40
 
 
 def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
@@ -88,7 +90,9 @@ def _harmless() -> list[Any]:
     """Return the classes that training scripts save beside weights: they hold values and run nothing."""
     kinds = [type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")]
     scalar: Any = np.float64(0).__reduce__()[0]
-    return [argparse.Namespace, np.dtype, scalar, *kinds, PurePosixPath, PosixPath]
+    # As NumPy 1 and 2 call it, whichever is here.
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [argparse.Namespace, np.dtype, *scalars, *kinds, PurePosixPath, PosixPath]
 
 
 def _unread(path: Path, error: Exception) -> str:
@@ -183,6 +187,47 @@ def read_metadata(path: Path) -> dict[str, str]:
         ) from error
 
 
+def read_notes(path: Path) -> dict[str, Any]:
+    """Return `read_metadata` with what is JSON in it as values: classes, preprocessing, alpha.
+
+    Raises:
+        InputError: one of them is not as `pushpull train` and `pushpull export` write it.
+    """
+    notes: dict[str, Any] = dict(read_metadata(path))
+    for key, (is_right, what) in _NOTES.items():
+        if key not in notes:
+            continue
+        text = notes[key]
+        try:
+            notes[key] = json.loads(text)
+            right = is_right(notes[key])
+        except (ValueError, RecursionError, OverflowError):
+            right = False
+        if not right:
+            shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+            raise InputError(
+                f"{path} says {key}={shown!r}, which is not {what}; save it without that, or export it again"
+            )
+    return notes
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
+
+
+def _is_strength(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (number and 0 <= float(value) < math.inf)
+
+
+# What a file of weights may say of its network: whether it is that, and what it should be.
+_NOTES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "classes": (_are_names, "a list of names"),
+    "preprocessing": (lambda value: value is None or isinstance(value, dict), "mean, std and size, or null"),
+    "alpha": (_is_strength, "a finite number of at least 0, or null"),
+}
+
+
 def epochs_left(folder: Path | str) -> str | None:
     """Return "1 of 40" where the training of a run folder has not gone to its end; None where it has.
 
@@ -192,6 +237,6 @@ def epochs_left(folder: Path | str) -> str | None:
     noted = read_json(path) if path.is_file() else {}
     try:
         done, of = int(noted.get("done", 0)), int(noted.get("of", 0))
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is damaged; train again or delete it") from error
     return f"{done} of {of}" if done < of else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from pushpull.files.plugins import named_object
 from pushpull.files.yaml import from_dict, read_yaml
 from pushpull.models.config import ModelConfig
 from pushpull.models.factory import MODELS, create_model, default_input_style
-from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_metadata
+from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_notes
 from pushpull.models.stems import STEMS, replace_by_stem
 from pushpull.unit.gate import set_gate
 from pushpull.unit.layers import Inhibited
@@ -165,13 +164,12 @@ class NetworkSpec:
             raise InputError(f"{self.spec} does not say which network it is of; give --model_name")
         stem = self.stem or notes.get("stem", "plain")
         style: Any = self.input_style or notes.get("input_style") or default_input_style(name, side_px)
-        known = json.loads(notes.get("classes", "null"))
-        own = _noted_preprocessing(notes)
+        known, own = notes.get("classes"), _noted_preprocessing(notes, file)
         if file is None:
             model = _published(name, stem)
             own = model_preprocessing(model, published=True)
         else:
-            config = ModelConfig(name, stem, style, alpha=json.loads(notes.get("alpha", "null")))
+            config = ModelConfig(name, stem, style, alpha=notes.get("alpha"))
             model = _with_weights(config, known or classes, file)
         return Network(
             model=model,
@@ -198,9 +196,8 @@ class NetworkSpec:
             raise InputError(
                 f"{self.spec} returns a {type(found).__name__}, not a torch.nn.Module; return one"
             )
-        name, notes = self.spec.rpartition(":")[2], {}
+        name, notes = self.spec.rpartition(":")[2], _notes(self.weights)
         if self.weights is not None:
-            notes = _notes(self.weights)
             # Weights that `pushpull harden` wrote are of the network with a stem: without it they would fit.
             if notes.get("stem", "plain") != "plain" and not any(
                 isinstance(m, Inhibited) for m in found.modules()
@@ -213,19 +210,22 @@ class NetworkSpec:
             stem=notes.get("stem"),
             source=self.weights or self.spec,
             label=name,
-            classes=json.loads(notes.get("classes", "null")),
-            preprocessing=_noted_preprocessing(notes),
+            classes=notes.get("classes"),
+            preprocessing=_noted_preprocessing(notes, self.weights),
         )
 
 
-def _notes(file: str | None) -> dict[str, str]:
+def _notes(file: str | None) -> dict[str, Any]:
     """Return what a file of weights says of its network."""
-    return read_metadata(Path(file)) if file is not None and file.endswith(".safetensors") else {}
+    return read_notes(Path(file)) if file is not None and file.endswith(".safetensors") else {}
 
 
-def _noted_preprocessing(notes: Mapping[str, str]) -> Preprocessing | None:
-    noted = json.loads(notes.get("preprocessing", "null"))
-    return Preprocessing.from_dict(noted) if noted else None
+def _noted_preprocessing(notes: Mapping[str, Any], file: str | None) -> Preprocessing | None:
+    noted = notes.get("preprocessing")
+    try:
+        return Preprocessing.from_dict(noted) if noted else None
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
 
 
 def load_network(
@@ -302,11 +302,9 @@ def load_run(folder: Path | str) -> Network:
 
 
 def _trained_classes(path: Path) -> list[str]:
-    metadata = read_metadata(path)
-    try:
-        classes: list[str] = json.loads(metadata["classes"])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path} does not name its classes; it is not from `pushpull train`") from error
+    classes: list[str] | None = read_notes(path).get("classes")
+    if classes is None:
+        raise InputError(f"{path} does not name its classes; it is not from `pushpull train`")
     return classes
 
 

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pushpull.corruptions import FAMILIES
+from pushpull.errors import all_printable
 from pushpull.files import atomic_path
 from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, Column, title
 from pushpull.reports.comparison import Comparison, Row, seeds_text
@@ -34,6 +35,7 @@ def error_by_severity(comparison: Comparison) -> Figure:
 
     Where neither the 15 nor a family was measured whole, one panel per corruption. Severity 0 is clean.
     """
+    comparison = all_printable(comparison)
     curves = comparison.rows[0].curves
     names = [name for name in ("mean", *FAMILIES) if name in curves] or list(comparison.setting.corruptions)
     with_mean = "mean" in names
@@ -83,6 +85,7 @@ def differences(comparison: Comparison) -> Figure:
     One line per figure, one mark per row, with a bar for several seeds: of `compare` each corruption and the
     mean of the 15, by a standard deviation; of twins the clean error, the mean and the families, by 95 %.
     """
+    comparison = all_printable(comparison)
     rows = [row for row in comparison.rows if row.against is not None]
     columns = _difference_columns(comparison)
     # Rows that share a line are set apart vertically, within 0.6 of the distance between lines.

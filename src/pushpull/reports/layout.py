@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pushpull.errors import all_printable
 from pushpull.reports.columns import Column, severities_text
 from pushpull.reports.comparison import Comparison, Row, seeds_text
 
@@ -38,7 +39,8 @@ BY_CORRUPTION = "corruption"  # the first head of tables whose columns are model
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """All tables of a comparison, in their order; those without a column are left out."""
+    """All tables of a comparison, in their order; those without a column are left out. All is `printable`."""
+    comparison = all_printable(comparison)
     if comparison.intervals:
         return _interval_tables(comparison)
     main, families = comparison.group("main"), comparison.group("family")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pushpull.errors import all_printable
 from pushpull.reports.comparison import Comparison
 from pushpull.reports.layout import BY_CORRUPTION, Table, all_runs_text, tables
 
@@ -24,6 +25,7 @@ _LEGEND = "Bold: the best. In brackets: the difference to the baseline, in perce
 
 def markdown(comparison: Comparison) -> str:
     """The whole comparison as GitHub-flavoured Markdown: heading, setting, tables, footnotes."""
+    comparison = all_printable(comparison)
     rows = ("Baseline", comparison.rows[0].label), ("Runs", all_runs_text(comparison))
     parts = [
         _head(comparison.title, comparison.note),
@@ -32,7 +34,7 @@ def markdown(comparison: Comparison) -> str:
         *markdown_tables(comparison),
         "" if comparison.intervals else _LEGEND,
         _list(comparison.footnotes),
-        "```\n" + "\n".join(comparison.commands) + "\n```" if comparison.commands else "",
+        fenced("\n".join(comparison.commands)) if comparison.commands else "",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -44,6 +46,7 @@ def table_markdown(comparison: Comparison | None, about: Mapping[str, Any]) -> s
         comparison: its figures; None: nothing is measured.
         about: title, facts, notes, command, missing, problems and unasked, as in table.json.
     """
+    comparison, about = all_printable(comparison), all_printable(about)
     parts = [_head(about["title"], comparison.note if comparison else None)]
     if about["missing"]:
         missing = about["missing"]
@@ -59,7 +62,7 @@ def table_markdown(comparison: Comparison | None, about: Mapping[str, Any]) -> s
     if comparison is not None:
         notes = (f"- {note}" for note in about["notes"])  # may hold Markdown
         parts += [*markdown_tables(comparison), "\n".join([_list(comparison.footnotes), *notes])]
-    parts.append(f"```sh\n{about['command']}\n```")
+    parts.append(fenced(about["command"], "sh"))
     return "\n\n".join(parts) + "\n"
 
 
@@ -87,6 +90,7 @@ def latex(comparison: Comparison) -> str:
 
     The footnotes stand above them as comments.
     """
+    comparison = all_printable(comparison)
     notes = [note for note in (comparison.title, comparison.note, *comparison.footnotes) if note]
     return "\n".join(
         [*("% " + " ".join(note.split()) for note in notes), *map(_latex_table, tables(comparison))]
@@ -119,6 +123,16 @@ def _list(items: Iterable[str]) -> str:
 
 def _facts(facts: Iterable[tuple[str, str]]) -> str:
     return _list(f"{name}: {text}" for name, text in facts)
+
+
+def fenced(code: str, language: str = "") -> str:
+    """A block of code in Markdown, between more backticks than stand together in it.
+
+    >>> fenced("ls")
+    '```\\nls\\n```'
+    """
+    fence = "`" * max(3, *(1 + len(run) for run in re.findall("`+", code) or [""]))
+    return f"{fence}{language}\n{code}\n{fence}"
 
 
 def escape(text: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pushpull._version import __version__
-from pushpull.errors import InputError
+from pushpull.errors import InputError, all_printable
 from pushpull.reports.columns import ordered, title
 from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.figures import BLUE, GRID, INK, svg_text
@@ -52,6 +52,7 @@ def page(
     """
     import jinja2
 
+    comparison = all_printable(comparison)
     loader = jinja2.PackageLoader("pushpull", "reports")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     labels = [row.label for row in comparison.rows[1:]]

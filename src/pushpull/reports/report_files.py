@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pushpull.errors import all_printable
 from pushpull.files import write_json, write_text
 from pushpull.reports.columns import LEVEL, Estimate
 from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, seeds_text
@@ -99,6 +100,7 @@ def wide_csv(comparison: Comparison) -> str:
     Errors are fractions in [0, 1] and mCE columns ratios (1 is the reference network), unlike printed tables;
     only `net_reduction_percent` is in percent.
     """
+    comparison = all_printable(comparison)
     setting = comparison.setting
     lines = []
     for row in comparison.rows:
@@ -128,6 +130,7 @@ def long_csv(comparison: Comparison) -> str:
 
     The metric's name carries its convention and unit; values are means over the model's seeds.
     """
+    comparison = all_printable(comparison)
     clean = comparison.setting.label
     lines = []
     for row in comparison.rows:
@@ -143,7 +146,11 @@ def long_csv(comparison: Comparison) -> str:
 
 def table_csv(comparison: Comparison | None) -> str:
     """`Comparison.to_dataframe` as CSV, std and interval empty for a single seed; None: the head alone."""
-    return ",".join(FRAME_COLUMNS) + "\n" if comparison is None else _csv(comparison.to_dataframe())
+    return (
+        ",".join(FRAME_COLUMNS) + "\n"
+        if comparison is None
+        else _csv(all_printable(comparison).to_dataframe())
+    )
 
 
 def table_json(comparison: Comparison | None, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,4 +189,10 @@ def _csv(lines: list[dict[str, object]] | DataFrame) -> str:
     """Six decimals: finer than one image in a million."""
     import pandas  # a third of a second
 
-    return pandas.DataFrame(lines).to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    frame = pandas.DataFrame(lines).map(_no_formula)
+    return frame.to_csv(index=False, float_format="%.6f", lineterminator="\n")
+
+
+def _no_formula(cell: Any) -> Any:
+    """Text that a spreadsheet would compute, after an apostrophe, which makes it text there too."""
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip().startswith(("=", "+", "-", "@")) else cell

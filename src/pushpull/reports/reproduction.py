@@ -17,7 +17,7 @@ from pushpull.corruptions.textures import ENVIRONMENT_VARIABLE, frost_texture_so
 from pushpull.data import DataConfig, DataSplits, ImageSplit, load_data
 from pushpull.data.decode import usable_cores
 from pushpull.data.subsets import read_class_list
-from pushpull.errors import InputError, Interrupted, integer
+from pushpull.errors import InputError, Interrupted, integer, say
 from pushpull.evaluation.images import stratified_positions
 from pushpull.evaluation.results import Results
 from pushpull.files import InUseError, writable_folder, write_text
@@ -162,7 +162,7 @@ def _data(file: TableFile, rows: Sequence[TableRow], folder: Path, dry_run: bool
             "give yours with --classes FILE, one wnid a line"
         )
     names = load_data(config).classes[: file.classes]
-    print(f"Dry run without --classes: the first {len(names)} classes of {config.name} take their place.")
+    say(f"Dry run without --classes: the first {len(names)} classes of {config.name} take their place.")
     return replace(config, classes=str(write_text(folder / "classes.txt", "\n".join(names) + "\n")))
 
 
@@ -230,17 +230,17 @@ class _Sitting:
                     continue
                 with run.locked():
                     for text in run.complete(splits, clock, progress=progress):
-                        print(f"{said}: {text}", flush=True)
+                        say(f"{said}: {text}")
             except InUseError:
-                print(f"{said}: another process works on it", flush=True)
+                say(f"{said}: another process works on it")
             except OutOfTime:
-                print(f"{said}: stopped, the time is over", flush=True)
+                say(f"{said}: stopped, the time is over")
                 break
             except KeyboardInterrupt as stopped:
                 self.signum = getattr(stopped, "signum", signal.SIGINT)
                 break
             except InputError as error:
-                print(f"{said}: failed: {error}", flush=True)
+                say(f"{said}: failed: {error}")
                 failed[run.name] = str(error)
         return failed
 
@@ -259,7 +259,7 @@ class _Sitting:
         if comparison is not None:
             print_tables(comparison)
         self._say(about, failed)
-        print(f"Written: {', '.join(map(str, paths))}")
+        say(f"Written: {', '.join(map(str, paths))}")
         if self.signum is not None:
             raise Interrupted(f"stopped; the table holds what was done: {self.command} goes on", self.signum)
         bad = [name for name in about["problems"] if name in about["missing"]]
@@ -317,10 +317,10 @@ class _Sitting:
         """Print what remains to be done and how to go on, and what `work` has not said of problems."""
         for name, reason in about["problems"].items():
             if name not in failed:
-                print(f"{name} is not in the table: {reason}")
+                say(f"{name} is not in the table: {reason}")
         names = [name for name in about["missing"] if name not in about["problems"]]
         if names:
             count = f"{len(names)} of {len(self.runs)}"
-            print(f"{count} runs remain ({few(names)}). Go on with:\n  {self.command}")
+            say(f"{count} runs remain ({few(names)}). Go on with:\n  {self.command}")
         if about["unasked"]:
-            print(f"{len(about['unasked'])} more runs of the table are not done ({few(about['unasked'])}).")
+            say(f"{len(about['unasked'])} more runs of the table are not done ({few(about['unasked'])}).")

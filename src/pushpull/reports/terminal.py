@@ -8,6 +8,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from pushpull.errors import all_printable
 from pushpull.reports.comparison import Comparison
 from pushpull.reports.layout import BY_CORRUPTION, Cell, Table, all_runs_text, tables
 
@@ -22,6 +23,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         comparison: what to print.
         console: where; standard output by default.
     """
+    comparison = all_printable(comparison)
     console = console or Console(highlight=False)
     console.print(Text(comparison.title, style="bold"))
     if comparison.note:

@@ -11,14 +11,16 @@ from typing import Any
 
 import torch
 import yaml
+from torch import nn
 
 from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.files import read_json, remove_half_written, write_json, write_text
+from pushpull.files import read_json, remove_half_written, user_path, write_json, write_text
 from pushpull.files.names import EPOCHS, INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.models.loading import epochs_left
 from pushpull.training.recipe import Recipe, read_recipe
 
+_OF_CHECKPOINT = ("state_dict", "optimizer_states", "lr_schedulers", "loops")
 _PATHS = ("data.name", "data.classes", "model.weights", "loss.teacher")
 
 
@@ -67,22 +69,62 @@ def read_checkpoint(folder: Path) -> tuple[Path, int]:
         remedy = "start again with overwrite" if (folder / RECIPE).exists() else "train without resume"
         raise MissingFileError(f"{path} does not exist, so there is nothing to resume; {remedy}")
     try:
-        loops = torch.load(path, map_location="cpu", weights_only=True)["loops"]
-        return path, int(loops["fit_loop"]["epoch_progress"]["current"]["processed"])
+        content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+        lacking = [key for key in _OF_CHECKPOINT if not content[key]]
+        done = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     except Exception as error:  # whatever a damaged file makes torch raise
         raise InputError(
             f"{path} is not a readable checkpoint ({one_line(error)}); restore it or train again"
         ) from error
+    if lacking:
+        raise InputError(f"{path} has no {lacking[0]} to go on with; restore it or train again")
+    return path, done
+
+
+def check_checkpoint(path: Path, done: int, recipe: Recipe, module: nn.Module) -> None:
+    """Raise `InputError` where a checkpoint is not of this network and its optimiser, or past the last epoch.
+
+    Args:
+        path, done: as `read_checkpoint` returns them.
+        recipe: of the run.
+        module: what is trained.
+    """
+    if done > recipe.epochs:
+        raise InputError(
+            f"{path} is of {done} epochs, more than epochs={recipe.epochs}; restore it or train again"
+        )
+    content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+    try:
+        there = {key: tuple(value.shape) for key, value in content["state_dict"].items()}
+        (optimiser,) = content["optimizer_states"]
+        count = sum(len(group["params"]) for group in optimiser["param_groups"])
+        states = [state.get("momentum_buffer") for state in optimiser["state"].values()]
+        buffers = [tuple(state.shape) for state in states if state is not None]  # none without momentum
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is no checkpoint of this training ({one_line(error)}); train again"
+        ) from error
+    own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    trained = [tuple(value.shape) for value in module.parameters() if value.requires_grad]
+    differ = [key for key in {**own, **there} if own.get(key) != there.get(key)]
+    if differ:
+        key = differ[0]
+        raise InputError(
+            f"{path} is of another network: {key} is {there.get(key, 'not there')}, here "
+            f"{own.get(key, 'not')}; restore it or train again"
+        )
+    if count != len(trained) or (buffers and sorted(buffers) != sorted(trained)):
+        raise InputError(f"{path} has the optimiser of another network; restore it or train again")
 
 
 def with_full_paths(recipe: Recipe) -> Recipe:
     """Return the recipe with full paths, so that the run folder means the same from everywhere."""
 
     def full(path: str | None) -> str | None:
-        return str(Path(path).expanduser().resolve()) if path is not None else None
+        return str(user_path(path).resolve()) if path is not None else None
 
     data = replace(recipe.data, classes=full(recipe.data.classes))
-    name = Path(data.name).expanduser()
+    name = user_path(data.name)
     if name.exists() and data.name != "digits":
         data = replace(data, name=str(name.resolve()))
     model = replace(recipe.model, weights=full(recipe.model.weights))

@@ -14,6 +14,7 @@ from pushpull.errors import InputError, choice
 from pushpull.files.yaml import from_dict, packaged_file, read_yaml
 from pushpull.models.config import ModelConfig
 
+_MOST_SIDE_PX = 4096  # of a training image: 50 MB
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -45,15 +46,19 @@ class AugmentConfig:
         AUGMENTATIONS.find(self.policy, "augment.policy")
         for name in ("resize", "crop"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"augment.{name}={value} must be a positive number of pixels, or null")
+            if value is not None and not 1 <= value <= _MOST_SIDE_PX:
+                raise InputError(f"augment.{name}={value} must be 1..{_MOST_SIDE_PX} pixels, or null")
+        most = max(self.crop or _MOST_SIDE_PX, 4)  # 4 is the default, whatever the crop
+        if not 0 <= self.padding <= most:
+            raise InputError(
+                f"augment.padding={self.padding} must be 0..{most} pixels: beyond augment.crop, a crop would "
+                "hold nothing of the image"
+            )
         if self.crop and self.resize and self.crop > self.resize + 2 * self.padding:
             raise InputError(
                 f"augment.crop={self.crop} is larger than augment.resize={self.resize} with "
                 f"padding {self.padding}; give a smaller crop or a larger resize"
             )
-        if self.padding < 0:
-            raise InputError(f"augment.padding={self.padding} must be 0 or more pixels")
 
 
 @dataclass(frozen=True)

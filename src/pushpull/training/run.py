@@ -45,6 +45,7 @@ from pushpull.training.callbacks import (
 )
 from pushpull.training.folder import (
     begin_folder,
+    check_checkpoint,
     check_folder,
     file_digest,
     is_finished,
@@ -137,6 +138,8 @@ def _train(
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         recipe, module, data, trainer = _prepared(recipe, folder, splits, network, teacher, progress, stop)
+        if checkpoint is not None:
+            check_checkpoint(*checkpoint, recipe, module)
         if trainer.is_global_zero:
             begin_folder(folder, recipe, checkpoint is not None)
         path, epochs_done = checkpoint or (None, 0)
