@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pushpull._version import __version__
-from pushpull.errors import InputError, Interrupted, choice
+from pushpull.errors import InputError, Interrupted, choice, signal_of
 
 # Command x is the function `x_command` of pushpull.cli.x.
 COMMANDS = {
@@ -37,35 +40,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")
-    before = _on_sigterm(_terminated)
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
-        if not words or words[0] in ("-h", "--help"):
-            print(_usage())
-        elif words[0] == "--version":
-            print(f"pushpull {__version__}")
-        else:
-            _run(choice("command", words[0], COMMANDS), words[1:])
+        with _signals_end_work():
+            words = _without_plugins(given)
+            if not words or words[0] in ("-h", "--help"):
+                print(_usage())
+            elif words[0] == "--version":
+                print(f"pushpull {__version__}")
+            else:
+                _run(choice("command", words[0], COMMANDS), words[1:])
     except (InputError, OSError) as error:
         print(f"pushpull: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        print(f"pushpull: {stopped or 'interrupted; what was finished is on disk'}", file=sys.stderr)
-        return 128 + getattr(stopped, "signum", signal.SIGINT)
-    finally:
-        _on_sigterm(before)
+        if all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK")):  # of several, the first
+            print(f"pushpull: {_said(stopped, given)}", file=sys.stderr)
+        return 128 + signal_of(stopped)
     return 0
 
 
-def _on_sigterm(handler: Any) -> Any:
-    """Have SIGTERM handled by `handler`, where this thread may say so; return what did before."""
-    if handler is None or threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(signal.SIGTERM, handler)
+@contextmanager
+def _signals_end_work() -> Iterator[None]:
+    """Have the first SIGTERM or SIGINT end the work, which says how far it is, and a second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received = False
+
+    def receive(signum: int, _: Any) -> None:
+        nonlocal received
+        if received:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        received = True
+        raise Interrupted("interrupted" if signum == signal.SIGINT else "terminated", signum)
+
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
-def _terminated(signum: int, _: Any) -> None:
-    raise Interrupted("terminated; what was finished is on disk", signum)
+def _said(stopped: KeyboardInterrupt, arguments: Sequence[str]) -> str:
+    """Return how far the work is, and the command that goes on."""
+    if not isinstance(stopped, Interrupted) or stopped.go_on is not None:
+        return str(stopped) or "interrupted"
+    words = [word for word in arguments if word.replace("-", "_") != (stopped.but or "").replace("-", "_")]
+    return f"{stopped.how_far}; go on with: {shlex.join(['pushpull', *words])}"
 
 
 def _without_plugins(arguments: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 
 from pushpull.corruptions import CORRUPTIONS, corrupt
 from pushpull.data import DataSplits, load_data
-from pushpull.errors import InputError
+from pushpull.errors import InputError, Interrupted
 from pushpull.evaluation.results import SEVERITIES
 from pushpull.evaluation.runner import evaluate
 from pushpull.files.names import LAST
@@ -59,7 +59,10 @@ def quickstart_command(
     recipe = replace(recipe, data=source)
     splits = load_data(recipe.data)
     print(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}", flush=True)
-    _train_and_evaluate(recipe, (BASELINE, stem), seeds, folder, splits, limit, overwrite)
+    try:
+        _train_and_evaluate(recipe, (BASELINE, stem), seeds, folder, splits, limit, overwrite)
+    except Interrupted as stopped:  # this command goes on, not that of the run at hand
+        raise Interrupted(stopped.how_far, stopped.signum) from None
     baseline, twin = (str(folder / kind) for kind in (BASELINE, stem))
     comparison = compare(baseline, [twin], commands=[f"pushpull compare {baseline} {twin}"])
     print_comparison(comparison)

@@ -66,6 +66,10 @@ class Layout(ABC):
     def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
         """Whether a task's files are there."""
 
+    def made(self, plan: CopyPlan, root: Path, task: Task) -> int:
+        """Return how many of a task's images are there."""
+        return task.images(plan) if self.is_done(plan, root, task) else 0
+
     @abstractmethod
     def absent(self, plan: CopyPlan, root: Path, task: Task) -> Collection[int]:
         """Return the places of images that are not in a task's files, or may not be: unreadable ones."""
@@ -139,6 +143,10 @@ class FolderLayout(Layout):
     def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
         """Whether all its images are there; unreadable ones never are, and are tried again."""
         return not self.absent(plan, root, task)
+
+    def made(self, plan: CopyPlan, root: Path, task: Task) -> int:
+        """Return how many have a file."""
+        return task.images(plan) - len(self.absent(plan, root, task))
 
     def absent(self, plan: CopyPlan, root: Path, task: Task) -> list[int]:
         """Return the images without a file."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
 from pushpull.files import atomic_path, write_json
+from pushpull.files.names import LAST, RECIPE
 from pushpull.models.loading import save_weights
+from pushpull.training.recipe import OptimConfig
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class KeepBest(L.Callback):
@@ -112,27 +118,39 @@ class Checkpoints(L.Callback):
         self.path, self.every_s, self.stop = path, every_s, stop
         self.written = time.monotonic()
         self.signum: int | None = None
-        self._before: dict[int, Any] = {}
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Take the signals while a trainer works, and give them back.
+
+        Raises:
+            StoppedBySignal: one came too late for the training to notice.
+        """
+        self.signum, mine = None, threading.current_thread() is threading.main_thread()
+        before = {number: signal.getsignal(number) for number in _SIGNALS} if mine else {}
+        try:
+            self._take()
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self.signum is not None:
+            raise StoppedBySignal(self.signum)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the signals from Lightning, which would end with exit code 0 or 1 and without a checkpoint."""
+        self._take()
+
+    def _take(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._receive)
+            for number in _SIGNALS:
+                signal.signal(number, self._receive)
 
     def _receive(self, signum: int, _: Any) -> None:
         if self.signum is not None:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         self.signum = signum
-
-    def teardown(self, *_: Any, **__: Any) -> None:
-        """Give the signals back, also where training ends by an exception."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    on_exception = teardown
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The end of the last epoch is on disk: nothing is lost by stopping here."""
@@ -189,16 +207,62 @@ class Epochs(L.Callback):
 
 
 class StopAtBadLoss(L.Callback):
-    """Stop at the first epoch whose loss is not a number: what follows would be wasted."""
+    """Stop at the first epoch whose loss is not a number: what follows would be wasted.
+
+    No checkpoint is written of such a training, so that the one before can be gone on from.
+    """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Raise `InputError`."""
+        self._check_loss(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Raise `InputError`, before anything is written; the last step may have spoiled the weights alone."""
+        if pl_module.train_loss.update_called:  # at the end of an epoch it begins again
+            self._check_loss(trainer, pl_module)
+        if not all(bool(weight.isfinite().all()) for weight in pl_module.model.parameters()):
+            raise self._error(trainer, "weights are not finite")
+
+    def _check_loss(self, trainer: L.Trainer, pl_module: Any) -> None:
         loss = float(pl_module.train_loss.compute())
         if not math.isfinite(loss):
-            raise InputError(
-                f"the training loss is {loss} in epoch {trainer.current_epoch + 1}; lower optim.max_lr "
-                "or set optim.clip_norm"
-            )
+            raise self._error(trainer, f"training loss is {loss}")
+
+    def _error(self, trainer: L.Trainer, problem: str) -> InputError:
+        folder, where = trainer.default_root_dir, f"the {problem} in epoch {trainer.current_epoch + 1}"
+        if not Path(folder, LAST).is_file():
+            return InputError(f"{where}; lower optim.max_lr or set optim.clip_norm")
+        command = ["pushpull", "train", "--config", str(Path(folder, RECIPE)), "--output", folder, "--resume"]
+        return InputError(
+            f"{where}; lower optim.max_lr or set optim.clip_norm, from the checkpoint before: "
+            f"{shlex.join(command)} --optim.max_lr LOWER"
+        )
+
+
+class Rates(L.Callback):
+    """Give a resumed training the learning rates of its recipe, where its checkpoint has others.
+
+    Args:
+        optim: the recipe's.
+    """
+
+    def __init__(self, optim: OptimConfig) -> None:
+        # As the schedule computes them, so that rates that are the same are so to the bit.
+        initial = optim.max_lr / (optim.max_lr / optim.initial_lr)
+        final = initial / (optim.initial_lr / optim.final_lr)
+        self.rates = {"initial_lr": initial, "max_lr": optim.max_lr, "min_lr": final}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put them in place of those that the checkpoint has brought."""
+        for optimizer, config in zip(trainer.optimizers, trainer.lr_scheduler_configs, strict=True):
+            schedule: Any = config.scheduler
+            if all(group | self.rates == group for group in optimizer.param_groups):
+                continue
+            for group in optimizer.param_groups:
+                group.update(self.rates)
+            schedule.base_lrs = [self.rates["initial_lr"]] * len(optimizer.param_groups)
+            for group, rate in zip(optimizer.param_groups, schedule.get_lr(), strict=True):
+                group["lr"] = rate
 
 
 class EpochLines(L.Callback):

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from pushpull.data import DataSplits, Preprocessing, load_data
@@ -37,6 +39,7 @@ from pushpull.training.callbacks import (
     EpochLines,
     Epochs,
     KeepBest,
+    Rates,
     Repeatable,
     StopAtBadLoss,
     StoppedBySignal,
@@ -78,8 +81,9 @@ def train(
     Args:
         recipe: all settings.
         output: the run folder.
-        resume: continue the run that is in `output`; without a checkpoint there, an error. "auto": continue
-            where there is a checkpoint, begin where there is none, and do nothing where the run is finished.
+        resume: continue the run that is in `output`; without a checkpoint there, an error. Learning rates and
+            clip_norm may be others than before, which `rates.json` notes. "auto": continue where there is a
+            checkpoint, begin where there is none, and do nothing where the run is finished.
         overwrite: delete the run that is in `output` first.
         progress: show a progress bar, or lines where there is no terminal.
         splits: the data of `recipe.data` where the caller has loaded it already.
@@ -100,6 +104,7 @@ def train(
     if first:
         writable_folder(folder)
     with folder_lock(folder) if first else nullcontext():
+        explicit = resume is True
         if resume == "auto":
             if is_finished(folder, recipe):
                 return folder
@@ -109,7 +114,7 @@ def train(
                 overwrite = True
         checkpoint = read_checkpoint(folder) if resume else None
         if first:
-            check_folder(folder, recipe, resume, overwrite)
+            check_folder(folder, recipe, bool(resume), overwrite, other_rates=explicit)
         if checkpoint and progress and first:
             print(f"resuming at epoch {checkpoint[1] + 1} of {recipe.epochs}", file=sys.stderr)
         splits = splits if splits is not None else load_data(recipe.data)
@@ -131,16 +136,30 @@ def _train(
         warnings.filterwarnings("ignore", module="lightning")
         recipe, module, data, trainer = _prepared(recipe, folder, splits, progress, stop)
         if trainer.is_global_zero:
-            begin_folder(folder, recipe, checkpoint is not None)
+            begin_folder(folder, recipe, checkpoint[1] if checkpoint else None)
         path, epochs_done = checkpoint or (None, 0)
         trainer.loggers = _loggers(folder, epochs_done)
         try:
+            _fit(trainer, module, data, path)
+            _measure(recipe, folder, splits, before)
+        except (StoppedBySignal, SIGTERMException, KeyboardInterrupt) as stopped:
+            raise _interrupted(folder, recipe, getattr(stopped, "signum", None)) from None
+
+
+def _fit(trainer: L.Trainer, module: Classifier, data: ImageData, path: Path | None) -> None:
+    """Train; Lightning ends the program where it is interrupted, of which there are things to say."""
+    checkpoints = next(one for one in trainer.callbacks if isinstance(one, Checkpoints))
+    with checkpoints.signals():
+        try:
             trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
-        except StoppedBySignal as stopped:
-            raise _interrupted(folder, recipe, stopped.signum) from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    # What was evaluated of the very same weights, corruptions included, stays.
+        except SystemExit:
+            if not trainer.interrupted:
+                raise
+            raise StoppedBySignal(checkpoints.signum or signal.SIGINT) from None
+
+
+def _measure(recipe: Recipe, folder: Path, splits: DataSplits, before: str | None) -> None:
+    """Measure the clean error; what was evaluated of the very same weights, corruptions included, stays."""
     evaluated = from_first_rank(
         lambda: (folder / RESULTS).is_file() and before == file_digest(folder / WEIGHTS)
     )
@@ -150,13 +169,17 @@ def _train(
         evaluate(load_run(folder), splits, clean, progress=False)
 
 
-def _interrupted(folder: Path, recipe: Recipe, signum: int) -> Interrupted:
+def _interrupted(folder: Path, recipe: Recipe, signum: int | None) -> Interrupted:
     """Return what says how far a training is, and how to go on."""
-    _, done = read_checkpoint(folder)
+    try:
+        _, done = read_checkpoint(folder)
+        where = f"in epoch {done + 1} of {recipe.epochs} with a checkpoint"
+        where = where if done < recipe.epochs else "after the last epoch, before the clean error was measured"
+    except InputError:
+        where = "before the first checkpoint"
     place = ["--config", str(folder / RECIPE), "--output", str(folder)]
     command = shlex.join(["pushpull", "train", *place, "--resume", "auto"])
-    said = f"stopped in epoch {done + 1} of {recipe.epochs} with a checkpoint; go on with: {command}"
-    return Interrupted(said, signum)
+    return Interrupted(f"stopped {where}", signum or signal.SIGTERM, go_on=command)
 
 
 def is_first_process() -> bool:
@@ -240,6 +263,7 @@ def _trainer(
         callbacks=[
             Repeatable(recipe.seed),
             StopAtBadLoss(),
+            Rates(recipe.optim),
             Epochs(folder / EPOCHS),
             KeepBest(folder / WEIGHTS, _metadata(recipe, splits.classes)),
             Checkpoints(folder / LAST, every_s=_CHECKPOINT_EVERY_S, stop=stop),
