@@ -27,7 +27,9 @@ def start(*words: object) -> subprocess.Popen[str]:
     )
 
 
-def stopped(run: subprocess.Popen[str], number: signal.Signals, when: Callable[[], object]) -> tuple[int, str]:
+def stopped(
+    run: subprocess.Popen[str], number: signal.Signals, when: Callable[[], object]
+) -> tuple[int, str]:
     """Send a signal as soon as `when()`; return the exit code and standard error."""
     while not when():
         assert run.poll() is None, run.communicate()
@@ -55,10 +57,22 @@ def test_evaluate_says_how_many_conditions_there_are(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
     file = tmp_path / "results.json"
-    words = ("evaluate", RUN, "--output", tmp_path, "--overwrite", "--quiet", "--corruptions", "brightness", "contrast")
+    words = (
+        "evaluate",
+        RUN,
+        "--output",
+        tmp_path,
+        "--overwrite",
+        "--quiet",
+        "--corruptions",
+        "brightness",
+        "contrast",
+    )
     found, said = stopped(start(*words), number, file.exists)
     assert found == code, said
-    there = re.fullmatch(rf"pushpull: stopped; (\d+) of 11 conditions are in {file}; go on with: .*", last_line(said))
+    there = re.fullmatch(
+        rf"pushpull: stopped; (\d+) of 11 conditions are in {file}; go on with: .*", last_line(said)
+    )
     assert there, said
     results = Results.load(file)
     done = (results.clean is not None) + sum(map(len, results.corrupted.values()))
@@ -74,7 +88,9 @@ def test_evaluate_says_how_many_conditions_there_are(
 def test_corrupt_says_how_many_images_there_are(tmp_path: Path) -> None:
     words = ("corrupt", "digits", tmp_path / "copy", "--shard_images", "60", "--workers", "0", "--quiet")
     run = start(*words, "--format", "folder", "--limit", "100", "--corruptions", "contrast")
-    found, said = stopped(run, signal.SIGTERM, lambda: next((tmp_path / "copy").glob("*/*/*/[!.]*.png"), None))
+    found, said = stopped(
+        run, signal.SIGTERM, lambda: next((tmp_path / "copy").glob("*/*/*/[!.]*.png"), None)
+    )
     assert found == 143, said
     there = re.match(r"pushpull: stopped; (\d+) of 500 images are in ", last_line(said))
     assert there, said
@@ -96,7 +112,9 @@ def test_reproduce_says_how_far_its_run_is(tmp_path: Path) -> None:
     )
     line = last_line(said)
     assert found == 143
-    assert re.search(r"0 of 1 runs are in .*table.md; .*Plain seed 0: stopped; \d+ of 76 conditions are in", line)
+    assert re.search(
+        r"0 of 1 runs are in .*table.md; .*Plain seed 0: stopped; \d+ of 76 conditions are in", line
+    )
     assert main(command(line)) == 0
 
 
@@ -106,7 +124,13 @@ def test_before_anything_is_done_the_same_command_is_named(tmp_path: Path) -> No
     found, said = stopped(run, signal.SIGTERM, lambda: True)
     assert found in (143, -signal.SIGTERM)  # the latter while Python itself began
     if found == 143:
-        assert command(last_line(said)) == ["evaluate", str(RUN), "--output", str(tmp_path / "out"), "--quiet"]
+        assert command(last_line(said)) == [
+            "evaluate",
+            str(RUN),
+            "--output",
+            str(tmp_path / "out"),
+            "--quiet",
+        ]
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

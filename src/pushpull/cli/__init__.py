@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 _run(choice("command", words[0], COMMANDS), words[1:])
     except (InputError, OSError) as error:
-        print(f"pushpull: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        if not getattr(error, "silent", False):  # of several processes one says it
+            print(f"pushpull: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         if all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK")):  # of several, the first
@@ -142,5 +143,9 @@ def _usage() -> str:
 def _run(name: str, arguments: list[str]) -> None:
     from pushpull.cli.parser import parse
 
+    if name not in ("train", "compare") and {"WORLD_SIZE", "SLURM_NTASKS"} & os.environ.keys():
+        from pushpull.training.launched import refuse_several
+
+        refuse_several(name)
     command = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
     command(**parse(name, command, arguments))

@@ -23,6 +23,7 @@ from pushpull.evaluation.conditions import Conditions, Pair, check_skipped, open
 from pushpull.evaluation.continuing import continued, model_digest, package_versions
 from pushpull.evaluation.images import EvalData, EvalImages
 from pushpull.evaluation.options import EvaluationOptions, device_text, lent_to_evaluation
+from pushpull.evaluation.peers import meet, named_when_ended
 from pushpull.evaluation.prefetch import prepared
 from pushpull.evaluation.progress import Progress, progress_bar
 from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, on_all_ranks, rank, world_size
@@ -91,6 +92,7 @@ def evaluate(
     _warn(network, fitting[1] if isinstance(model, Network) else "", images.size)
     run = _Run(network, images, conditions, options, device, *fitting)
     show = progress and not options.quiet and rank() == 0
+    meet()
     with ExitStack() as locked:
         if path is not None:
             file = path.with_name(LOCK if path.name == RESULTS else f".{path.name}.lock")
@@ -100,7 +102,8 @@ def evaluate(
             lambda: fresh if path is None else continued(fresh, path, overwrite=options.overwrite)
         )
         try:
-            return run.complete(results, wanted, path, show=show, stop=stop)
+            with named_when_ended():
+                return run.complete(results, wanted, path, show=show, stop=stop)
         except KeyboardInterrupt as stopped:
             raise run.interrupted(stopped, wanted, path) from None
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
+from pushpull.evaluation.peers import meet
 from pushpull.files import atomic_path, write_json
 from pushpull.files.names import LAST, RECIPE
 from pushpull.models.loading import save_weights
@@ -58,6 +60,14 @@ class KeepBest(L.Callback):
         if trainer.is_global_zero:
             metadata = self.metadata | {"epoch": str(self.best_epoch + 1), "validation_error": str(error)}
             save_weights(pl_module.model, self.path, metadata)
+
+
+class Meeting(L.Callback):
+    """Learn where the other processes of the training are, so that one that ends is named."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ask them; the launcher has started all of them by now."""
+        meet()
 
 
 class Repeatable(L.Callback):
@@ -118,6 +128,7 @@ class Checkpoints(L.Callback):
         self.path, self.every_s, self.stop = path, every_s, stop
         self.written = time.monotonic()
         self.signum: int | None = None
+        self._asked_at, self._next, self._since = 0, 0, time.monotonic()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -162,14 +173,28 @@ class Checkpoints(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write, and stop, but for the last step: the end of the epoch writes too."""
-        if trainer.is_last_batch or (trainer.world_size > 1 and batch_idx % 20):
-            return  # several devices must agree, and asking costs them a message
+        if trainer.is_last_batch or (trainer.world_size > 1 and not self._time_to_ask(trainer)):
+            return
         stop = self._agreed(trainer, self._asked())
         if stop or self._agreed(trainer, time.monotonic() - self.written > self.every_s):
             trainer.save_checkpoint(self.path)
             self.written = time.monotonic()
         if stop:
             raise self._end(trainer)
+
+    def _time_to_ask(self, trainer: L.Trainer) -> bool:
+        """Whether several devices ask each other now, which costs a message: all after the same steps.
+
+        That is every 20, or fewer where they take long: two seconds' steps, as the first device counts.
+        """
+        step = trainer.global_step
+        if step < self._next:
+            return False
+        now = time.monotonic()
+        seconds = (now - self._since) / max(1, step - self._asked_at)
+        steps = trainer.strategy.broadcast(max(1, min(20, int(2 / max(seconds, 1e-9)))))
+        self._asked_at, self._next, self._since = step, step + steps, now
+        return True
 
     def _asked(self) -> bool:
         return self.signum is not None or (self.stop is not None and self.stop())
@@ -261,7 +286,9 @@ class Rates(L.Callback):
             for group in optimizer.param_groups:
                 group.update(self.rates)
             schedule.base_lrs = [self.rates["initial_lr"]] * len(optimizer.param_groups)
-            for group, rate in zip(optimizer.param_groups, schedule.get_lr(), strict=True):
+            with warnings.catch_warnings(action="ignore"):  # it is for within a step
+                now = schedule.get_lr()
+            for group, rate in zip(optimizer.param_groups, now, strict=True):
                 group["lr"] = rate
 
 

@@ -10,16 +10,20 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
+from unittest import mock
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies.launchers import subprocess_script
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
@@ -28,6 +32,7 @@ from pushpull.data import DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, Interrupted, one_line
 from pushpull.evaluation.options import EvaluationOptions
+from pushpull.evaluation.peers import watched
 from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runner import evaluate
 from pushpull.files import folder_lock, writable_folder
@@ -39,6 +44,7 @@ from pushpull.training.callbacks import (
     EpochLines,
     Epochs,
     KeepBest,
+    Meeting,
     Rates,
     Repeatable,
     StopAtBadLoss,
@@ -53,6 +59,7 @@ from pushpull.training.folder import (
     read_checkpoint,
     with_full_paths,
 )
+from pushpull.training.launched import launch, process_group, with_launched
 from pushpull.training.loaders import ImageData, check_augment
 from pushpull.training.module import Classifier, check_network, load_teacher
 from pushpull.training.recipe import PRECISIONS, Recipe
@@ -99,27 +106,41 @@ def train(
     """
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
-    folder, recipe = Path(output), with_full_paths(recipe)
-    first = is_first_process()  # the others of a training start when it has written there
-    if first:
-        writable_folder(folder)
-    with folder_lock(folder) if first else nullcontext():
-        explicit = resume is True
-        if resume == "auto":
-            if is_finished(folder, recipe):
-                return folder
-            resume = (folder / LAST).is_file()
-            if not resume and (folder / RECIPE).is_file():  # it was killed before its first checkpoint
-                check_folder(folder, recipe, resume=True, overwrite=False)
-                overwrite = True
-        checkpoint = read_checkpoint(folder) if resume else None
-        if first:
-            check_folder(folder, recipe, bool(resume), overwrite, other_rates=explicit)
-        if checkpoint and progress and first:
+    folder, recipe = Path(output), with_full_paths(with_launched(recipe))
+    with ExitStack() as held:
+        held.enter_context(process_group(recipe))
+        go_on, checkpoint = from_first_rank(lambda: _opened(folder, recipe, resume, overwrite, held))
+        if not go_on:
+            return folder
+        if checkpoint and progress and is_first_process():
             print(f"resuming at epoch {checkpoint[1] + 1} of {recipe.epochs}", file=sys.stderr)
         splits = splits if splits is not None else load_data(recipe.data)
         _train(recipe, folder, checkpoint, splits, progress, stop)
     return folder
+
+
+def _opened(
+    folder: Path, recipe: Recipe, resume: bool | Literal["auto"], overwrite: bool, held: ExitStack
+) -> tuple[bool, tuple[Path, int] | None]:
+    """Lock the folder and return whether there is something to do, and the checkpoint to go on from.
+
+    Of the processes of a training the first one does so; those that it starts itself find all as it was.
+    """
+    explicit, first = resume is True, is_first_process()
+    if first:
+        writable_folder(folder)
+        held.enter_context(folder_lock(folder))
+    if resume == "auto":
+        if is_finished(folder, recipe):
+            return False, None
+        resume = (folder / LAST).is_file()
+        if not resume and (folder / RECIPE).is_file():  # it was killed before its first checkpoint
+            check_folder(folder, recipe, resume=True, overwrite=False)
+            overwrite = True
+    checkpoint = read_checkpoint(folder) if resume else None
+    if first:
+        check_folder(folder, recipe, bool(resume), overwrite, other_rates=explicit)
+    return True, checkpoint
 
 
 def _train(
@@ -140,22 +161,29 @@ def _train(
         path, epochs_done = checkpoint or (None, 0)
         trainer.loggers = _loggers(folder, epochs_done)
         try:
-            _fit(trainer, module, data, path)
-            _measure(recipe, folder, splits, before)
+            with watched(partial(_started, trainer)):
+                _fit(trainer, module, data, path)
+                _measure(recipe, folder, splits, before)
         except (StoppedBySignal, SIGTERMException, KeyboardInterrupt) as stopped:
             raise _interrupted(folder, recipe, getattr(stopped, "signum", None)) from None
 
 
 def _fit(trainer: L.Trainer, module: Classifier, data: ImageData, path: Path | None) -> None:
-    """Train; Lightning ends the program where it is interrupted, of which there are things to say."""
+    """Train; where that is interrupted Lightning ends the program, and there are things to say before."""
     checkpoints = next(one for one in trainer.callbacks if isinstance(one, Checkpoints))
-    with checkpoints.signals():
+    # Lightning's observer kills this process without a word where another has ended; `watched` says which.
+    with checkpoints.signals(), mock.patch.object(subprocess_script, "_launch_process_observer"):
         try:
             trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
-        except SystemExit:
-            if not trainer.interrupted:
+        except (SystemExit, Exception) as error:
+            if checkpoints.signum is None and not (isinstance(error, SystemExit) and trainer.interrupted):
                 raise
             raise StoppedBySignal(checkpoints.signum or signal.SIGINT) from None
+
+
+def _started(trainer: L.Trainer) -> list[int]:
+    """Return the processes that Lightning has started for other devices."""
+    return [child.pid for child in getattr(trainer.strategy.launcher, "procs", ())]
 
 
 def _measure(recipe: Recipe, folder: Path, splits: DataSplits, before: str | None) -> None:
@@ -261,6 +289,7 @@ def _trainer(
         max_epochs=recipe.epochs,
         gradient_clip_val=recipe.optim.clip_norm,
         callbacks=[
+            Meeting(),
             Repeatable(recipe.seed),
             StopAtBadLoss(),
             Rates(recipe.optim),
@@ -270,7 +299,7 @@ def _trainer(
             ModelCheckpoint(folder, Path(LAST).stem, save_top_k=1, enable_version_counter=False),
             *([RichProgressBar()] if bar else [EpochLines()] if progress else []),
         ],
-        plugins=[WholeCheckpointIO()],
+        plugins=[WholeCheckpointIO(), *([TorchElasticEnvironment()] if launch() else [])],
         logger=False,
         default_root_dir=folder,
         reload_dataloaders_every_n_epochs=1,
