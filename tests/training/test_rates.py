@@ -1,4 +1,4 @@
-"""A training whose loss is no number any more goes on from before, at another rate; machines may change too."""
+"""A training whose loss is no number goes on from before, at another rate; machines may change too."""
 
 import json
 from dataclasses import replace

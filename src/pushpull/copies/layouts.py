@@ -5,10 +5,8 @@ The unit of work is a whole file, which is there or not: a kill loses the files 
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,13 +21,12 @@ from pushpull.copies.plan import CopyPlan, Decoded
 from pushpull.data import UnreadableImageError
 from pushpull.data.published import CLASS_LIST, LABELS, SEVERITIES
 from pushpull.errors import InputError
-from pushpull.files import atomic_path
+from pushpull.files import UnwrittenError, atomic_path
 
 FILE_LIST = "files.txt"
 _ROW_GROUP = 100  # rows: what a reader has to fetch to see one image
 # On corrupted photographs of 224 px level 6 takes 2 to 4 times as long for files 1 to 12 % smaller.
 _PNG_LEVEL = 1
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Decode = Callable[[int], Decoded]
 Corrupted = Callable[[str, int, Tensor, list[int]], Iterable[Tensor]]  # reports its batches as they are taken
@@ -92,12 +89,7 @@ def written(path: Path) -> Iterator[Path]:
     except InputError:
         raise
     except OSError as error:
-        # pyarrow's has no strerror, and a long text.
-        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        remedy = "make room there, then" if error.errno in _FULL else "when it can,"
-        raise InputError(
-            f"{path} cannot be written ({reason}); what is done stays: {remedy} run the same command again"
-        ) from error
+        raise UnwrittenError(path, error) from error
 
 
 def encoded(image: Tensor, jpeg_quality: int | None) -> bytes:

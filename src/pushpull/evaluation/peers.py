@@ -36,7 +36,7 @@ class PeerEndedError(InputError):
 
 
 def meet() -> None:
-    """Learn which processes are the other ranks; all ranks call it. Those of other machines cannot be seen."""
+    """Learn which processes are the other ranks; all ranks call it. Other machines cannot be seen."""
     _met.clear()
     if world_size() > 1:
         places = from_all_ranks((socket.gethostname(), os.getpid()))

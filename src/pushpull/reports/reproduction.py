@@ -18,7 +18,7 @@ from pushpull.data.subsets import read_class_list
 from pushpull.errors import InputError, Interrupted, integer, signal_of
 from pushpull.evaluation.images import stratified_positions
 from pushpull.evaluation.results import Results
-from pushpull.files import InUseError, writable_folder, write_text
+from pushpull.files import FolderGoneError, InUseError, UnwrittenError, writable_folder, write_text
 from pushpull.files.names import RESULTS
 from pushpull.files.plugins import loaded_plugins
 from pushpull.reports.comparison import Comparison, compare_twins
@@ -270,6 +270,8 @@ class _Sitting:
                 how_far = f"; {said}: {stopped.how_far}" if isinstance(stopped, Interrupted) else ""
                 self.stopped = (how_far, signal_of(stopped))
                 break
+            except (UnwrittenError, FolderGoneError):
+                raise  # the others could not be kept either, nor the table
             except InputError as error:
                 print(f"{said}: failed: {error}", flush=True)
                 failed[run.name] = str(error)

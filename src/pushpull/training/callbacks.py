@@ -100,6 +100,24 @@ class StoppedBySignal(OutOfTime):
         self.signum = signum
 
 
+@contextmanager
+def quiet_log_threads() -> Iterator[None]:
+    """Have the thread that writes TensorBoard's files print no traceback: its error is raised by the next
+    line that is logged.
+    """
+    before = threading.excepthook
+
+    def hook(raised: threading.ExceptHookArgs) -> None:
+        if raised.thread is None or type(raised.thread).__name__ != "_AsyncWriterThread":
+            before(raised)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
 class WholeCheckpointIO(TorchCheckpointIO):
     """Write checkpoints beside where they go, so that a kill at any moment leaves the one before or the new.
 
@@ -242,7 +260,7 @@ class StopAtBadLoss(L.Callback):
         self._check_loss(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Raise `InputError`, before anything is written; the last step may have spoiled the weights alone."""
+        """Raise `InputError` before anything is written; the last step may have spoiled the weights alone."""
         if pl_module.train_loss.update_called:  # at the end of an epoch it begins again
             self._check_loss(trainer, pl_module)
         if not all(bool(weight.isfinite().all()) for weight in pl_module.model.parameters()):

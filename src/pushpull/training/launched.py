@@ -56,8 +56,8 @@ def launch() -> Launch | None:
         return None
     if local < 1 or found.world % local or not 0 <= found.rank < found.world:
         raise InputError(
-            f"{found.by} started {found.world} processes, not the same number on every machine (here {local}, "
-            f"this one being {found.rank}); start as many on each"
+            f"{found.by} started {found.world} processes, not as many on every machine (here {local}, "
+            f"this one being {found.rank}); start the same number on each"
         )
     return found._replace(local=local)
 
@@ -82,7 +82,8 @@ def with_launched(recipe: Recipe) -> Recipe:
     if asked not in ((1, 1), there):
         raise InputError(
             f"the recipe has devices={asked[0]} and num_nodes={asked[1]}, but {found.by} started "
-            f"{there[0]} processes on each of {there[1]} machines; leave both settings out, or start it without"
+            f"{there[0]} processes on each of {there[1]} machines; leave both settings out, or start "
+            "it without"
         )
     return replace(recipe, devices=there[0], num_nodes=there[1])
 
@@ -93,7 +94,8 @@ def refuse_several(command: str) -> None:
     # A batch script of SLURM has its variables too, without srun, which says a step.
     if found and (found.by != "SLURM" or found.rank or "SLURM_STEP_ID" in os.environ):
         raise InputError(
-            f"{found.by} started {found.world} processes, but pushpull {command} works in one; start it without"
+            f"{found.by} started {found.world} processes, but pushpull {command} works in one; "
+            "start it without"
         )
 
 

@@ -35,7 +35,7 @@ from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.peers import watched
 from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runner import evaluate
-from pushpull.files import folder_lock, writable_folder
+from pushpull.files import FULL, UnwrittenError, check_held, folder_lock, writable_folder
 from pushpull.files.names import EPOCHS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.models import default_input_style, model_preprocessing
 from pushpull.models.network import build_model, load_run
@@ -50,6 +50,7 @@ from pushpull.training.callbacks import (
     StopAtBadLoss,
     StoppedBySignal,
     WholeCheckpointIO,
+    quiet_log_threads,
 )
 from pushpull.training.folder import (
     begin_folder,
@@ -166,13 +167,20 @@ def _train(
                 _measure(recipe, folder, splits, before)
         except (StoppedBySignal, SIGTERMException, KeyboardInterrupt) as stopped:
             raise _interrupted(folder, recipe, getattr(stopped, "signum", None)) from None
+        except OSError as error:  # of the logs: files of our own say it themselves
+            check_held(folder / LOGS)
+            if error.errno in FULL:
+                raise UnwrittenError(Path(error.filename or folder / LOGS), error) from error
+            raise
 
 
 def _fit(trainer: L.Trainer, module: Classifier, data: ImageData, path: Path | None) -> None:
     """Train; where that is interrupted Lightning ends the program, and there are things to say before."""
-    checkpoints = next(one for one in trainer.callbacks if isinstance(one, Checkpoints))
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    checkpoints = next(one for one in callbacks if isinstance(one, Checkpoints))
     # Lightning's observer kills this process without a word where another has ended; `watched` says which.
-    with checkpoints.signals(), mock.patch.object(subprocess_script, "_launch_process_observer"):
+    observer = mock.patch.object(subprocess_script, "_launch_process_observer")
+    with checkpoints.signals(), observer, quiet_log_threads():
         try:
             trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
         except (SystemExit, Exception) as error:
@@ -266,7 +274,8 @@ def _loggers(folder: Path, epochs_done: int) -> list[Logger]:
     path, rows = folder / LOGS / "metrics.csv", []
     if epochs_done and path.is_file() and is_first_process():
         with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < epochs_done]
+            whole = (row for row in csv.DictReader(file) if (row["epoch"] or "").isdecimal())  # not cut short
+            rows = [row for row in whole if int(row["epoch"]) < epochs_done]
     table = CSVLogger(folder, LOGS, version="")
     if rows:
         table.experiment.metrics.extend(rows)
