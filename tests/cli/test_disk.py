@@ -89,8 +89,8 @@ def remove_when(run: subprocess.Popen[str], folder: Path, pattern: str) -> None:
     [
         ((*TRAIN[:4], "0.5", "--epochs", "50", "--accelerator", "cpu", "--output"), "last.ckpt"),
         (("evaluate", RUN, "--quiet", "--output"), "results.json"),
-        (("corrupt", "digits", "--quiet", "--workers", "0"), "*/*/*.parquet"),
-        (("corrupt", "digits", "--quiet", "--workers", "2"), "*/*/*.parquet"),
+        (("corrupt", "--quiet", "--workers", "0", "digits"), "*/*/*.parquet"),
+        (("corrupt", "--quiet", "--workers", "2", "digits"), "*/*/*.parquet"),
     ],
     ids=["train", "evaluate", "corrupt", "corrupt_by_workers"],
 )

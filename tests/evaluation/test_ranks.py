@@ -102,9 +102,7 @@ class Killing(Brightness):
 def until_killed(number, folder):
     """Evaluate where rank 1 dies; the other one says which."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/killed", rank=number, world_size=2)
-    evaluate(
-        Killing(), images(), corruptions=(), preprocessing=Preprocessing(), batch_size=4, progress=False
-    )
+    evaluate(Killing(), images(), corruptions=(), preprocessing=Preprocessing(), batch_size=4, progress=False)
 
 
 def errors(results):
