@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pushpull.cli import main
+from pushpull.errors import Interrupted
 from pushpull.evaluation import Results
 
 RUN = Path(__file__).parents[1] / "fixtures" / "run_of_ec61bc6"
@@ -133,7 +134,21 @@ def test_before_anything_is_done_the_same_command_is_named(tmp_path: Path) -> No
         ]
 
 
-def test_a_second_signal_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quickstart_names_itself_not_the_run_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(*_: object, **__: object) -> None:
+        raise Interrupted("stopped in epoch 2 of 8 with a checkpoint", 15, go_on="pushpull train")
+
+    monkeypatch.setattr("pushpull.cli.quickstart.train", train)
+    words = ["quickstart", "--output", str(tmp_path), "--seeds", "0"]
+    assert main(words) == 143
+    line = last_line(capsys.readouterr().err)
+    assert line.startswith("pushpull: stopped in epoch 2 of 8 with a checkpoint; go on with: ")
+    assert command(line) == words
+
+
+def test_a_second_signal_ends_at_once() -> None:
     program = (
         "import pushpull.cli as cli, time, os, signal\n"
         "def long(*_):\n"
