@@ -46,13 +46,22 @@ class Interrupted(KeyboardInterrupt):
     """Work that a signal ended, with what was finished on disk.
 
     Args:
-        text: how far it is, and how to go on; the command line prints it.
+        how_far: what is done; the command line prints it.
         signum: the signal; the exit code is 128 more.
+        go_on: the command that goes on; None: the one that was given, of which only its caller knows.
+        but: an option that the command must not have any more, since it would delete what is done.
     """
 
-    def __init__(self, text: str, signum: int = signal.SIGINT) -> None:
-        super().__init__(text)
-        self.signum = int(signum)
+    def __init__(
+        self, how_far: str, signum: int = signal.SIGINT, *, go_on: str | None = None, but: str | None = None
+    ) -> None:
+        super().__init__(how_far if go_on is None else f"{how_far}; go on with: {go_on}")
+        self.how_far, self.signum, self.go_on, self.but = how_far, int(signum), go_on, but
+
+
+def signal_of(stopped: KeyboardInterrupt) -> int:
+    """Return the signal that ended some work: SIGINT where nothing says that it was another."""
+    return int(getattr(stopped, "signum", signal.SIGINT))
 
 
 def choice(what: str, value: T, allowed: Iterable[T]) -> T:

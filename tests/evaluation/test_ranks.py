@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -111,6 +112,21 @@ def one_fails():
         raise InputError("only one")
 
 
+class Killing(Brightness):
+    """Kills its own process in rank 1."""
+
+    def forward(self, x):
+        if rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+
+
+def until_killed(number, folder):
+    """Evaluate where rank 1 dies; the other one says which."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/killed", rank=number, world_size=2)
+    evaluate(Killing(), images(), corruptions=(), preprocessing=Preprocessing(), batch_size=4, progress=False)
+
+
 def errors(results):
     measured = [results.clean, *(c for by in results.corrupted.values() for c in by.values())]
     return [(c.top1_error, c.top5_error, c.class_errors, c.images) for c in measured]
@@ -176,6 +192,19 @@ def test_two_and_three_processes_give_the_results_of_one(tmp_path):
             assert timeless(tmp_path / f"of{world}" / kind / "results.json") == one
 
 
+def test_a_rank_that_is_killed_is_named(tmp_path):
+    commands = [[sys.executable, __file__, str(number), str(tmp_path), "killed"] for number in range(2)]
+    children = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    try:
+        outputs = [child.communicate(timeout=60)[1] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    assert [child.returncode for child in children] == [1, -signal.SIGKILL], outputs
+    last = outputs[0].splitlines()[-1]
+    assert f"PeerEndedError: rank 1 (process {children[1].pid}) ended before the others" in last
+
+
 def test_more_processes_than_images_are_refused(monkeypatch):
     monkeypatch.setattr(conditions, "world_size", lambda: 22)
     with pytest.raises(InputError, match="21 images for 22 processes"):
@@ -191,4 +220,4 @@ def test_without_processes_there_is_one_rank():
 
 
 if __name__ == "__main__":
-    worker(int(sys.argv[1]), sys.argv[2])
+    (until_killed if sys.argv[3:] else worker)(int(sys.argv[1]), sys.argv[2])

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pushpull import InputError
 from pushpull.errors import MissingFileError
 from pushpull.models import load_weights, resnet8
+from pushpull.models.loading import save_weights
 
 State = dict[str, Tensor]
 
@@ -212,3 +214,18 @@ def test_prefixes_that_the_network_itself_has_stay(tmp_path: Path) -> None:
     wrapped = nn.ModuleDict({"model": nn.Linear(2, 2)})
     torch.save(wrapped.state_dict(), tmp_path / "w.pth")
     assert load_weights(nn.ModuleDict({"model": nn.Linear(2, 2)}), tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_the_same_weights_give_the_same_bytes(tmp_path: Path, count: int) -> None:
+    metadata = {f"key {number}": f'"\x00\x7f\u00e9\n{number}' for number in range(count)}
+    for number in range(5):
+        save_weights(network(0), tmp_path / f"{number}.safetensors", metadata)
+    contents = {path.read_bytes() for path in tmp_path.glob("*.safetensors")}
+    assert len(contents) == 1
+    with safe_open(tmp_path / "0.safetensors", framework="pt") as file:
+        assert (file.metadata() or {}) == metadata
+    assert int.from_bytes(contents.pop()[:8], "little") % 8 == 0
+    target = network(1)
+    load_weights(target, tmp_path / "0.safetensors")
+    assert same(target.state_dict(), network(0).state_dict())

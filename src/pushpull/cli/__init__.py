@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
+import shlex
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pushpull._version import __version__
-from pushpull.errors import InputError, Interrupted, choice, printable, say
+from pushpull.errors import InputError, Interrupted, choice, printable, say, signal_of
 
 # Command x is the function `x_command` of pushpull.cli.x.
 COMMANDS = {
@@ -42,24 +45,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")
-    before, format_before = _on_sigterm(_terminated), warnings.formatwarning
+    given = sys.argv[1:] if arguments is None else arguments
+    format_before = warnings.formatwarning
     try:
-        words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
-        if not words or words[0] in ("-h", "--help"):
-            print(_usage())
-        elif words[0] == "--version":
-            print(f"pushpull {__version__}")
-        else:
-            _run(choice("command", words[0], COMMANDS), words[1:])
+        with _signals_end_work():
+            words = _without_plugins(given)
+            if not words or words[0] in ("-h", "--help"):
+                print(_usage())
+            elif words[0] == "--version":
+                print(f"pushpull {__version__}")
+            else:
+                _run(choice("command", words[0], COMMANDS), words[1:])
     except (InputError, OSError) as error:
-        say(f"pushpull: error: {_in_one_line(str(error)) or type(error).__name__}", file=sys.stderr)
+        if not getattr(error, "silent", False):  # of several processes one says it
+            say(f"pushpull: error: {_in_one_line(str(error)) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        say(f"pushpull: {stopped or 'interrupted; what was finished is on disk'}", file=sys.stderr)
-        return 128 + getattr(stopped, "signum", signal.SIGINT)
+        if all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK")):  # of several, the first
+            say(f"pushpull: {_said(stopped, given)}", file=sys.stderr)
+        return 128 + signal_of(stopped)
     finally:
         warnings.formatwarning = format_before
-        _on_sigterm(before)
     return 0
 
 
@@ -74,15 +80,37 @@ def _warning_line(message: Warning | str, *_: Any) -> str:
     return f"pushpull: warning: {printable(_in_one_line(str(message)))}\n"
 
 
-def _on_sigterm(handler: Any) -> Any:
-    """Have SIGTERM handled by `handler`, where this thread may say so; return what did before."""
-    if handler is None or threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(signal.SIGTERM, handler)
+@contextmanager
+def _signals_end_work() -> Iterator[None]:
+    """Have the first SIGTERM or SIGINT end the work, which says how far it is, and a second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received = False
+
+    def receive(signum: int, _: Any) -> None:
+        nonlocal received
+        if received:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        received = True
+        raise Interrupted("interrupted" if signum == signal.SIGINT else "terminated", signum)
+
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
-def _terminated(signum: int, _: Any) -> None:
-    raise Interrupted("terminated; what was finished is on disk", signum)
+def _said(stopped: KeyboardInterrupt, arguments: Sequence[str]) -> str:
+    """Return how far the work is, and the command that goes on."""
+    if not isinstance(stopped, Interrupted) or stopped.go_on is not None:
+        return str(stopped) or "interrupted"
+    words = [word for word in arguments if word.replace("-", "_") != (stopped.but or "").replace("-", "_")]
+    return f"{stopped.how_far}; go on with: {shlex.join(['pushpull', *words])}"
 
 
 def _without_plugins(arguments: Sequence[str]) -> list[str]:
@@ -134,6 +162,10 @@ def _usage() -> str:
 def _run(name: str, arguments: list[str]) -> None:
     from pushpull.cli.parser import parse
 
+    if name not in ("train", "compare") and {"WORLD_SIZE", "SLURM_NTASKS"} & os.environ.keys():
+        from pushpull.training.launched import refuse_several
+
+        refuse_several(name)
     command = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
     # Lightning, which some commands import, sets a format of its own.
     warnings.formatwarning = _warning_line  # type: ignore[assignment]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from pushpull.corruptions import CORRUPTIONS, corrupt
 from pushpull.data import DataSplits, load_data
-from pushpull.errors import InputError, say
+from pushpull.errors import InputError, Interrupted, say
 from pushpull.evaluation.results import SEVERITIES
 from pushpull.evaluation.runner import evaluate
 from pushpull.files.names import LAST
@@ -59,12 +60,22 @@ def quickstart_command(
     recipe = replace(recipe, data=source)
     splits = load_data(recipe.data)
     say(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}")
-    _train_and_evaluate(recipe, (BASELINE, stem), seeds, folder, splits, limit, overwrite)
+    with _this_command_goes_on():
+        _train_and_evaluate(recipe, (BASELINE, stem), seeds, folder, splits, limit, overwrite)
     baseline, twin = (str(folder / kind) for kind in (BASELINE, stem))
     comparison = compare(baseline, [twin], commands=[f"pushpull compare {baseline} {twin}"])
     print_comparison(comparison)
     page, *_ = write_report(comparison, folder, samples=_samples(splits))
     say(f"{time.perf_counter() - start:.0f} s. Open {page.resolve()}; tables and figures are beside it.")
+
+
+@contextmanager
+def _this_command_goes_on() -> Iterator[None]:
+    """Have an interruption name this command, not that of the run at hand."""
+    try:
+        yield
+    except Interrupted as stopped:
+        raise Interrupted(stopped.how_far, stopped.signum) from None
 
 
 def _train_and_evaluate(

@@ -22,8 +22,9 @@ def train_command(
     Args:
         recipe: all settings.
         output: the run folder; runs/DATA-MODEL-STEM-seedN where none is given.
-        resume: continue the run that is in the output folder; auto: continue it if there is one to continue,
-            else begin, and do nothing if it is finished, so that the same command can be given again.
+        resume: continue the run that is in the output folder, with other learning rates or optim.clip_norm if
+            you give some; auto: continue it if there is one to continue, else begin, and do nothing if it is
+            finished, so that the same command can be given again.
         overwrite: delete the run that is in the output folder first.
     """
     place = user_path(recipe.data.name)

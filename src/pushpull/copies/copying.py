@@ -23,7 +23,7 @@ from pushpull.copies.processes import run_tasks
 from pushpull.corruptions.engine import checked_jpeg_quality, checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import DataConfig, DataSplits, Framing, SkipLimit, UnreadableImageError, load_data
-from pushpull.errors import InputError, choice, integer
+from pushpull.errors import InputError, Interrupted, choice, integer, signal_of
 from pushpull.evaluation.images import EvalData, eval_images
 from pushpull.evaluation.options import condition_list, severity_scale
 from pushpull.evaluation.results import SEVERITIES, Info
@@ -214,10 +214,14 @@ def _made(
     total, before = sum(task.images(plan) for task in [*done, *left]), sum(task.images(plan) for task in done)
     work = run_tasks(plan, root, left, workers, batch_size)
     # Closed here, so that no worker is left when the lock is given back.
-    with closing(work), _progress_bar(total, before, enabled=progress) as show:
-        for images, skipped in work:
-            limit.admit(skipped)
-            show(before + images)
+    try:
+        with closing(work), _progress_bar(total, before, enabled=progress) as show:
+            for images, skipped in work:
+                limit.admit(skipped)
+                show(before + images)
+    except KeyboardInterrupt as stopped:
+        made = before + sum(layout.made(plan, root, task) for task in left)
+        raise Interrupted(f"stopped; {made} of {total} images are in {root}", signal_of(stopped)) from None
     if len(limit.names) == len(split):
         raise InputError(f"{record['label']}: no image could be read; give readable images")
     record = {**record, "complete": True, "skipped": sorted(limit.names)}

@@ -5,10 +5,8 @@ The unit of work is a whole file, which is there or not: a kill loses the files 
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -25,13 +23,12 @@ from pushpull.data import UnreadableImageError
 from pushpull.data.published import CLASS_LIST, LABELS, SEVERITIES
 from pushpull.data.shards import rows_in_shard
 from pushpull.errors import InputError
-from pushpull.files import atomic_path
+from pushpull.files import UnwrittenError, atomic_path
 
 FILE_LIST = "files.txt"
 _ROW_GROUP = 100  # rows: what a reader has to fetch to see one image
 # On corrupted photographs of 224 px level 6 takes 2 to 4 times as long for files 1 to 12 % smaller.
 _PNG_LEVEL = 1
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Decode = Callable[[int], Decoded]
 Corrupted = Callable[[str, int, Tensor, list[int]], Iterable[Tensor]]  # reports its batches as they are taken
@@ -68,6 +65,10 @@ class Layout(ABC):
     def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
         """Whether a task's files are there."""
 
+    def made(self, plan: CopyPlan, root: Path, task: Task) -> int:
+        """Return how many of a task's images are there."""
+        return task.images(plan) if self.is_done(plan, root, task) else 0
+
     @abstractmethod
     def absent(self, plan: CopyPlan, root: Path, task: Task) -> Collection[int]:
         """Return the places of images that are not in a task's files, or may not be: unreadable ones."""
@@ -90,12 +91,7 @@ def written(path: Path) -> Iterator[Path]:
     except InputError:
         raise
     except OSError as error:
-        # pyarrow's has no strerror, and a long text.
-        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        remedy = "make room there, then" if error.errno in _FULL else "when it can,"
-        raise InputError(
-            f"{path} cannot be written ({reason}); what is done stays: {remedy} run the same command again"
-        ) from error
+        raise UnwrittenError(path, error) from error
 
 
 def encoded(image: Tensor, jpeg_quality: int | None) -> bytes:
@@ -145,6 +141,10 @@ class FolderLayout(Layout):
     def is_done(self, plan: CopyPlan, root: Path, task: Task) -> bool:
         """Whether all its images are there; unreadable ones never are, and are tried again."""
         return not self.absent(plan, root, task)
+
+    def made(self, plan: CopyPlan, root: Path, task: Task) -> int:
+        """Return how many have a file."""
+        return task.images(plan) - len(self.absent(plan, root, task))
 
     def absent(self, plan: CopyPlan, root: Path, task: Task) -> list[int]:
         """Return the images without a file."""

@@ -21,6 +21,7 @@ from pushpull.copies.layouts import LAYOUTS, Task
 from pushpull.copies.plan import CopyPlan, Decoded
 from pushpull.data import UnreadableImageError
 from pushpull.errors import InputError
+from pushpull.files import held_elsewhere
 from pushpull.files.plugins import Plugins
 
 _LOOK_SECONDS = 0.25  # between two looks at what is done
@@ -130,6 +131,7 @@ def _begin_worker(_: Plugins, plan: CopyPlan, root: Path, batch_size: int, stopp
     """Prepare a new process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process hears it, and stops the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    held_elsewhere(root)
     # Whether frost's photographs can be had is settled: no download here.
     os.environ["PUSHPULL_OFFLINE"] = "1"
     torch.set_num_threads(1)  # the processes share the cores; and sums have one order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -22,6 +23,7 @@ HALF_WRITTEN = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?", re.DOTALL)  # names t
 
 LOCK = ".pushpull.lock"
 _HELD: set[Path] = set()  # what this process has locked
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InUseError(InputError):
@@ -46,6 +48,47 @@ def _no_nul(path: Path | str) -> Path:
     if "\0" in str(path):
         raise InputError(f"the path {str(path)!r} holds the character NUL; give another")
     return Path(path)
+
+
+class UnwrittenError(InputError):
+    """A file could not be written; what was there before is as it was.
+
+    Args:
+        path: of the file.
+        error: the system's.
+    """
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        # pyarrow's has no strerror, and a long text.
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        remedy = "make room, then" if error.errno in FULL else "when it can,"
+        super().__init__(
+            f"{path} cannot be written ({reason}); what is done stays: {remedy} go on by the same command "
+            "(train: with --resume auto)"
+        )
+
+    def __reduce__(self) -> Any:
+        """Travel between processes as the message."""
+        return InputError, (str(self),)
+
+
+class FolderGoneError(InputError):
+    """A folder was removed while this process wrote into it."""
+
+
+def held_elsewhere(folder: Path | str) -> None:
+    """Note that the process that started this one has locked `folder`, so that `check_held` looks there."""
+    _HELD.add((Path(folder) / LOCK).absolute())
+
+
+def check_held(path: Path | str) -> None:
+    """Raise `FolderGoneError` where `path` lies in a folder that this process locked and that is gone."""
+    path = Path(path).absolute()
+    for lock in list(_HELD):
+        if path.is_relative_to(lock.parent) and not lock.exists():
+            raise FolderGoneError(
+                f"{lock.parent} was removed while it was written to; what it held is lost: start again"
+            )
 
 
 @contextmanager
@@ -86,7 +129,8 @@ def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = F
         raise InputError(f"{path.parent} cannot be locked ({reason}); give another folder") from error
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        path.write_text(f"process {os.getpid()} since {since}", encoding="utf-8")
+        with suppress(OSError):  # no room for it: others will not know who holds it
+            path.write_text(f"process {os.getpid()} since {since}", encoding="utf-8")
         _HELD.add(path)
         yield
     finally:
@@ -104,10 +148,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
     Raises:
         InputError: the folder cannot be made or written, or `path` is a folder.
+        UnwrittenError: no room; or what writes fails, as nothing more can be written.
+        FolderGoneError: the folder was removed, of those that this process has locked.
     """
     path = _no_nul(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the path of a file")
+    check_held(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A part of a long name: file systems take 255 bytes.
@@ -120,11 +167,39 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     mode = os.fstat(handle).st_mode & 0o777
     os.close(handle)
     try:
-        yield temporary
+        with _as_one_line(path, temporary):
+            yield temporary
         temporary.chmod(mode)  # some writers make files private; a result is for whoever may read the folder
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _as_one_line(path: Path, temporary: Path) -> Iterator[None]:
+    """Say in one line that a file cannot be written, whatever the library that writes it has raised."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        check_held(path)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise UnwrittenError(path, error) from error
+        refused = _refused(temporary)  # torch and safetensors do not say what the system has said
+        if refused is not None:
+            raise UnwrittenError(path, refused) from error
+        raise
+
+
+def _refused(path: Path) -> OSError | None:
+    """Return why a file cannot grow, None where it can."""
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(1 << 20))
+    except OSError as error:
+        return error
+    return None
 
 
 def remove_half_written(folder: Path) -> None:

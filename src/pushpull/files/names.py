@@ -3,3 +3,4 @@
 RECIPE, INPUTS, WEIGHTS = "recipe.yaml", "inputs.json", "model.safetensors"
 EPOCHS = "epochs.json"
 LAST, LOGS, RESULTS = "last.ckpt", "logs", "results.json"
+RATES = "rates.json"  # other learning rates than it began with: from which epoch

@@ -165,13 +165,29 @@ def _check_fits(path: Path, own: Mapping[str, Any], loaded: Mapping[str, Tensor]
 
 
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """Write the state dict of `model` and `metadata` atomically."""
+    """Write the state dict of `model` and `metadata` atomically; the same ones always give the same bytes."""
     # Clones: safetensors stores neither shared nor strided (channels_last) memory.
     tensors = {
         name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()
     }
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata)
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sort the metadata of a safetensors file in place: the library writes them in an order by chance.
+
+    The header is JSON behind 8 bytes with its length, which stays: the same text in another order.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        if len(text) == length:  # without any metadata there is nothing to sort
+            file.seek(8)
+            file.write(text)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shlex
-import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,10 +16,10 @@ from pushpull.corruptions.textures import ENVIRONMENT_VARIABLE, frost_texture_so
 from pushpull.data import DataConfig, DataSplits, ImageSplit, load_data
 from pushpull.data.decode import usable_cores
 from pushpull.data.subsets import read_class_list
-from pushpull.errors import InputError, Interrupted, integer, say
+from pushpull.errors import InputError, Interrupted, integer, say, signal_of
 from pushpull.evaluation.images import stratified_positions
 from pushpull.evaluation.results import Results
-from pushpull.files import InUseError, writable_folder, write_text
+from pushpull.files import FolderGoneError, InUseError, UnwrittenError, writable_folder, write_text
 from pushpull.files.names import RESULTS
 from pushpull.files.plugins import loaded_plugins
 from pushpull.reports.comparison import Comparison, compare_twins
@@ -196,7 +195,7 @@ class _Sitting:
     ) -> None:
         self.file, self.runs, self.folder, self.command = file, runs, folder, command
         self.asked = {run.name for run in runs}
-        self.signum: int | None = None  # what ended the sitting
+        self.stopped: tuple[str, int] | None = None  # where a signal ended the sitting, and which
         self.every = [*runs, *(run for run in every if run.name not in self.asked)]
 
     def check_textures(self) -> None:
@@ -237,8 +236,11 @@ class _Sitting:
                 say(f"{said}: stopped, the time is over")
                 break
             except KeyboardInterrupt as stopped:
-                self.signum = getattr(stopped, "signum", signal.SIGINT)
+                how_far = f"; {said}: {stopped.how_far}" if isinstance(stopped, Interrupted) else ""
+                self.stopped = (how_far, signal_of(stopped))
                 break
+            except (UnwrittenError, FolderGoneError):
+                raise  # the others could not be kept either, nor the table
             except InputError as error:
                 say(f"{said}: failed: {error}")
                 failed[run.name] = str(error)
@@ -260,8 +262,9 @@ class _Sitting:
             print_tables(comparison)
         self._say(about, failed)
         say(f"Written: {', '.join(map(str, paths))}")
-        if self.signum is not None:
-            raise Interrupted(f"stopped; the table holds what was done: {self.command} goes on", self.signum)
+        if self.stopped is not None:
+            done = f"{len(self.runs) - len(about['missing'])} of {len(self.runs)} runs are in {paths[0]}"
+            raise Interrupted(f"{done}{self.stopped[0]}", self.stopped[1], go_on=self.command)
         bad = [name for name in about["problems"] if name in about["missing"]]
         if bad:
             raise InputError(f"{len(bad)} of {len(self.runs)} runs failed ({few(bad)}); {paths[0]} says why")

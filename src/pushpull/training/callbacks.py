@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,14 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
+from pushpull.evaluation.peers import meet
 from pushpull.files import atomic_path, write_json
+from pushpull.files.names import LAST, RECIPE
 from pushpull.models.loading import save_weights
+from pushpull.training.recipe import OptimConfig
 from pushpull.unit.gate import gate_at, gates, set_gate
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class GateSchedule(L.Callback):
@@ -84,6 +92,14 @@ class KeepBest(L.Callback):
             save_weights((averaged.module if averaged else pl_module).model, self.path, metadata)
 
 
+class Meeting(L.Callback):
+    """Learn where the other processes of the training are, so that one that ends is named."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ask them; the launcher has started all of them by now."""
+        meet()
+
+
 class Repeatable(L.Callback):
     """Seed every step by its number: a resumed run draws what an uninterrupted one would (dropout)."""
 
@@ -114,6 +130,24 @@ class StoppedBySignal(OutOfTime):
         self.signum = signum
 
 
+@contextmanager
+def quiet_log_threads() -> Iterator[None]:
+    """Have the thread that writes TensorBoard's files print no traceback: its error is raised by the next
+    line that is logged.
+    """
+    before = threading.excepthook
+
+    def hook(raised: threading.ExceptHookArgs) -> None:
+        if raised.thread is None or type(raised.thread).__name__ != "_AsyncWriterThread":
+            before(raised)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
 class WholeCheckpointIO(TorchCheckpointIO):
     """Write checkpoints beside where they go, so that a kill at any moment leaves the one before or the new.
 
@@ -142,27 +176,40 @@ class Checkpoints(L.Callback):
         self.path, self.every_s, self.stop = path, every_s, stop
         self.written = time.monotonic()
         self.signum: int | None = None
-        self._before: dict[int, Any] = {}
+        self._asked_at, self._next, self._since = 0, 0, time.monotonic()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Take the signals while a trainer works, and give them back.
+
+        Raises:
+            StoppedBySignal: one came too late for the training to notice.
+        """
+        self.signum, mine = None, threading.current_thread() is threading.main_thread()
+        before = {number: signal.getsignal(number) for number in _SIGNALS} if mine else {}
+        try:
+            self._take()
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self.signum is not None:
+            raise StoppedBySignal(self.signum)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the signals from Lightning, which would end with exit code 0 or 1 and without a checkpoint."""
+        self._take()
+
+    def _take(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._receive)
+            for number in _SIGNALS:
+                signal.signal(number, self._receive)
 
     def _receive(self, signum: int, _: Any) -> None:
         if self.signum is not None:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         self.signum = signum
-
-    def teardown(self, *_: Any, **__: Any) -> None:
-        """Give the signals back, also where training ends by an exception."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    on_exception = teardown
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The end of the last epoch is on disk: nothing is lost by stopping here."""
@@ -174,14 +221,28 @@ class Checkpoints(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write, and stop, but for the last step: the end of the epoch writes too."""
-        if trainer.is_last_batch or (trainer.world_size > 1 and batch_idx % 20):
-            return  # several devices must agree, and asking costs them a message
+        if trainer.is_last_batch or (trainer.world_size > 1 and not self._time_to_ask(trainer)):
+            return
         stop = self._agreed(trainer, self._asked())
         if stop or self._agreed(trainer, time.monotonic() - self.written > self.every_s):
             trainer.save_checkpoint(self.path)
             self.written = time.monotonic()
         if stop:
             raise self._end(trainer)
+
+    def _time_to_ask(self, trainer: L.Trainer) -> bool:
+        """Whether several devices ask each other now, which costs a message: all after the same steps.
+
+        That is every 20, or fewer where they take long: two seconds' steps, as the first device counts.
+        """
+        step = trainer.global_step
+        if step < self._next:
+            return False
+        now = time.monotonic()
+        seconds = (now - self._since) / max(1, step - self._asked_at)
+        steps = trainer.strategy.broadcast(max(1, min(20, int(2 / max(seconds, 1e-9)))))
+        self._asked_at, self._next, self._since = step, step + steps, now
+        return True
 
     def _asked(self) -> bool:
         return self.signum is not None or (self.stop is not None and self.stop())
@@ -219,16 +280,64 @@ class Epochs(L.Callback):
 
 
 class StopAtBadLoss(L.Callback):
-    """Stop at the first epoch whose loss is not a number: what follows would be wasted."""
+    """Stop at the first epoch whose loss is not a number: what follows would be wasted.
+
+    No checkpoint is written of such a training, so that the one before can be gone on from.
+    """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Raise `InputError`."""
+        self._check_loss(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Raise `InputError` before anything is written; the last step may have spoiled the weights alone."""
+        if pl_module.train_loss.update_called:  # at the end of an epoch it begins again
+            self._check_loss(trainer, pl_module)
+        if not all(bool(weight.isfinite().all()) for weight in pl_module.model.parameters()):
+            raise self._error(trainer, "weights are not finite")
+
+    def _check_loss(self, trainer: L.Trainer, pl_module: Any) -> None:
         loss = float(pl_module.train_loss.compute())
         if not math.isfinite(loss):
-            raise InputError(
-                f"the training loss is {loss} in epoch {trainer.current_epoch + 1}; lower optim.max_lr "
-                "or set optim.clip_norm"
-            )
+            raise self._error(trainer, f"training loss is {loss}")
+
+    def _error(self, trainer: L.Trainer, problem: str) -> InputError:
+        folder, where = trainer.default_root_dir, f"the {problem} in epoch {trainer.current_epoch + 1}"
+        if not Path(folder, LAST).is_file():
+            return InputError(f"{where}; lower optim.max_lr or set optim.clip_norm")
+        command = ["pushpull", "train", "--config", str(Path(folder, RECIPE)), "--output", folder, "--resume"]
+        return InputError(
+            f"{where}; lower optim.max_lr or set optim.clip_norm, from the checkpoint before: "
+            f"{shlex.join(command)} --optim.max_lr LOWER"
+        )
+
+
+class Rates(L.Callback):
+    """Give a resumed training the learning rates of its recipe, where its checkpoint has others.
+
+    Args:
+        optim: the recipe's.
+    """
+
+    def __init__(self, optim: OptimConfig) -> None:
+        # As the schedule computes them, so that rates that are the same are so to the bit.
+        initial = optim.max_lr / (optim.max_lr / optim.initial_lr)
+        final = initial / (optim.initial_lr / optim.final_lr)
+        self.rates = {"initial_lr": initial, "max_lr": optim.max_lr, "min_lr": final}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put them in place of those that the checkpoint has brought."""
+        for optimizer, config in zip(trainer.optimizers, trainer.lr_scheduler_configs, strict=True):
+            schedule: Any = config.scheduler
+            if all(group | self.rates == group for group in optimizer.param_groups):
+                continue
+            for group in optimizer.param_groups:
+                group.update(self.rates)
+            schedule.base_lrs = [self.rates["initial_lr"]] * len(optimizer.param_groups)
+            with warnings.catch_warnings(action="ignore"):  # it is for within a step
+                now = schedule.get_lr()
+            for group, rate in zip(optimizer.param_groups, now, strict=True):
+                group["lr"] = rate
 
 
 class EpochLines(L.Callback):

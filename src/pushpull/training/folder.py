@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ from torch import nn
 from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.files import read_json, remove_half_written, user_path, write_json, write_text
-from pushpull.files.names import EPOCHS, INPUTS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
+from pushpull.files.names import EPOCHS, INPUTS, LAST, LOGS, RATES, RECIPE, RESULTS, WEIGHTS
 from pushpull.models.loading import epochs_left
 from pushpull.training.recipe import Recipe, read_recipe
 
 _OF_CHECKPOINT = ("state_dict", "optimizer_states", "lr_schedulers", "loops")
+# What a resumed run may have otherwise: what brings a training that has left the numbers back among them.
+_RATES = ("optim.initial_lr", "optim.max_lr", "optim.final_lr", "optim.clip_norm")
+# What does not decide the weights, apart from the rounding and the drawn crops of another machine.
+_OF_THE_MACHINE = ("workers", "accelerator", "devices", "num_nodes", "data.memory_limit_gib", "data.label")
 _PATHS = ("data.name", "data.classes", "model.weights", "loss.teacher")
 
 
@@ -32,14 +36,24 @@ def is_finished(folder: Path | str, recipe: Recipe, *, weights: bool = True, res
     return there and epochs_left(folder) is None and not _changed(folder, recipe)
 
 
-def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that holds a run already or, to resume, a run of another recipe."""
+def check_folder(
+    folder: Path, recipe: Recipe, resume: bool, overwrite: bool, *, other_rates: bool = False
+) -> None:
+    """Refuse a folder that holds a run already or, to resume, a run of another recipe.
+
+    Args:
+        folder: of the run.
+        recipe: what is to be trained.
+        resume: go on with the run that is there.
+        overwrite: begin again over it.
+        other_rates: a run that is not at its end may be resumed with other learning rates.
+    """
     if resume:
         changed = _changed(folder, recipe)
-        if changed:
+        if changed and not (other_rates and set(changed) <= set(_RATES) and epochs_left(folder)):
             raise InputError(
                 f"the run in {folder} was made with other settings ({', '.join(changed)})",
-                remedy="resume with its own recipe.yaml, or choose another output",
+                remedy=_remedy(folder, changed),
             )
         return
     if not overwrite and any((folder / name).exists() for name in (RECIPE, WEIGHTS, LAST)):
@@ -48,18 +62,41 @@ def check_folder(folder: Path, recipe: Recipe, resume: bool, overwrite: bool) ->
         )
 
 
-def begin_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
+def _remedy(folder: Path, changed: Sequence[str]) -> str:
+    if set(changed) <= set(_RATES) and epochs_left(folder):
+        return "to go on with these rates say --resume alone, without auto, or choose another output"
+    return "resume with its own recipe.yaml, or choose another output"
+
+
+def begin_folder(folder: Path, recipe: Recipe, epochs_done: int | None) -> None:
     """Write the recipe, and remove what kills left half written and, unless it is resumed, the run before.
 
     Beside the recipe stands what the files that it names hold now: their names may come to mean other files.
+
+    Args:
+        folder: of the run.
+        recipe: what is trained.
+        epochs_done: whole epochs of the checkpoint that is resumed; None: it begins. Other learning rates
+            than before are noted with the epoch that begins, or goes on, with them.
     """
     remove_half_written(folder)
-    if not resume:
-        for name in (RECIPE, INPUTS, EPOCHS, WEIGHTS, LAST, RESULTS):
+    if epochs_done is None:
+        for name in (RECIPE, INPUTS, EPOCHS, RATES, WEIGHTS, LAST, RESULTS):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / LOGS, ignore_errors=True)
         write_json(folder / INPUTS, _input_digests(recipe))
+    else:
+        _note_rates(folder, recipe, epochs_done)
     write_text(folder / RECIPE, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+
+
+def _note_rates(folder: Path, recipe: Recipe, epochs_done: int) -> None:
+    """Add to the list of other learning rates, where they are others than those in the folder's recipe."""
+    before, now = _dotted(read_recipe(folder / RECIPE).to_dict()), _dotted(recipe.to_dict())
+    changed = {name: [before[name], now[name]] for name in _RATES if before[name] != now[name]}
+    if changed:
+        noted = read_json(folder / RATES) if (folder / RATES).is_file() else []
+        write_json(folder / RATES, [*noted, {"from_epoch": epochs_done + 1, **changed}])
 
 
 def read_checkpoint(folder: Path) -> tuple[Path, int]:
@@ -161,7 +198,8 @@ def _decisive(recipe: Recipe) -> dict[str, Any]:
     So a run may be continued on another machine, where its data has another path.
     """
     values = _dotted(recipe.to_dict())
-    del values["workers"], values["accelerator"]
+    for name in _OF_THE_MACHINE:
+        del values[name]
     return values | {key: Path(values[key]).name for key in _PATHS if values[key] is not None}
 
 

@@ -6,29 +6,36 @@ import csv
 import json
 import logging
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
+from unittest import mock
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies.launchers import subprocess_script
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from pushpull.data import DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, Interrupted, one_line
 from pushpull.evaluation.options import EvaluationOptions
+from pushpull.evaluation.peers import watched
 from pushpull.evaluation.ranks import from_first_rank
 from pushpull.evaluation.runner import evaluate
-from pushpull.files import folder_lock, writable_folder
+from pushpull.files import FULL, UnwrittenError, check_held, folder_lock, writable_folder
 from pushpull.files.names import EPOCHS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
 from pushpull.models import default_input_style, model_preprocessing
 from pushpull.models.network import Network, build_model, load_run
@@ -38,10 +45,13 @@ from pushpull.training.callbacks import (
     Epochs,
     GateSchedule,
     KeepBest,
+    Meeting,
+    Rates,
     Repeatable,
     StopAtBadLoss,
     StoppedBySignal,
     WholeCheckpointIO,
+    quiet_log_threads,
 )
 from pushpull.training.folder import (
     begin_folder,
@@ -52,6 +62,7 @@ from pushpull.training.folder import (
     read_checkpoint,
     with_full_paths,
 )
+from pushpull.training.launched import launch, process_group, with_launched
 from pushpull.training.loaders import ImageData, check_augment
 from pushpull.training.module import Classifier, check_network, load_teacher
 from pushpull.training.recipe import PRECISIONS, Recipe
@@ -82,8 +93,9 @@ def train(
     Args:
         recipe: all settings.
         output: the run folder.
-        resume: continue the run that is in `output`; without a checkpoint there, an error. "auto": continue
-            where there is a checkpoint, begin where there is none, and do nothing where the run is finished.
+        resume: continue the run that is in `output`; without a checkpoint there, an error. Learning rates and
+            clip_norm may be others than before, which `rates.json` notes. "auto": continue where there is a
+            checkpoint, begin where there is none, and do nothing where the run is finished.
         overwrite: delete the run that is in `output` first.
         progress: show a progress bar, or lines where there is no terminal.
         splits: the data of `recipe.data` where the caller has loaded it already.
@@ -101,26 +113,48 @@ def train(
     """
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
-    folder, recipe = Path(output), with_full_paths(recipe)
-    first = is_first_process()  # the others of a training start when it has written there
-    if first:
-        writable_folder(folder)
-    with folder_lock(folder) if first else nullcontext():
-        if resume == "auto":
-            if is_finished(folder, recipe, results=network is None):
-                return folder
-            resume = (folder / LAST).is_file()
-            if not resume and (folder / RECIPE).is_file():  # it was killed before its first checkpoint
-                check_folder(folder, recipe, resume=True, overwrite=False)
-                overwrite = True
-        checkpoint = read_checkpoint(folder) if resume else None
-        if first:
-            check_folder(folder, recipe, resume, overwrite)
-        if checkpoint and progress and first:
+    folder, recipe = Path(output), with_full_paths(with_launched(recipe))
+    with ExitStack() as held:
+        held.enter_context(process_group(recipe))
+        go_on, checkpoint = from_first_rank(
+            lambda: _opened(folder, recipe, resume, overwrite, held, network is None)
+        )
+        if not go_on:
+            return folder
+        if checkpoint and progress and is_first_process():
             print(f"resuming at epoch {checkpoint[1] + 1} of {recipe.epochs}", file=sys.stderr)
         splits = splits if splits is not None else load_data(recipe.data)
         _train(recipe, folder, checkpoint, splits, network, teacher, progress, stop)
     return folder
+
+
+def _opened(
+    folder: Path,
+    recipe: Recipe,
+    resume: bool | Literal["auto"],
+    overwrite: bool,
+    held: ExitStack,
+    measured: bool,
+) -> tuple[bool, tuple[Path, int] | None]:
+    """Lock the folder and return whether there is something to do, and the checkpoint to go on from.
+
+    Of the processes of a training the first one does so; those that it starts itself find all as it was.
+    """
+    explicit, first = resume is True, is_first_process()
+    if first:
+        writable_folder(folder)
+        held.enter_context(folder_lock(folder))
+    if resume == "auto":
+        if is_finished(folder, recipe, results=measured):
+            return False, None
+        resume = (folder / LAST).is_file()
+        if not resume and (folder / RECIPE).is_file():  # it was killed before its first checkpoint
+            check_folder(folder, recipe, resume=True, overwrite=False)
+            overwrite = True
+    checkpoint = read_checkpoint(folder) if resume else None
+    if first:
+        check_folder(folder, recipe, bool(resume), overwrite, other_rates=explicit)
+    return True, checkpoint
 
 
 def _train(
@@ -141,32 +175,66 @@ def _train(
         if checkpoint is not None:
             check_checkpoint(*checkpoint, recipe, module)
         if trainer.is_global_zero:
-            begin_folder(folder, recipe, checkpoint is not None)
+            begin_folder(folder, recipe, checkpoint[1] if checkpoint else None)
         path, epochs_done = checkpoint or (None, 0)
         trainer.loggers = _loggers(folder, epochs_done)
         try:
+            with watched(partial(_started, trainer)):
+                _fit(trainer, module, data, path)
+                if network is None:
+                    _measure(recipe, folder, splits, before)
+        except (StoppedBySignal, SIGTERMException, KeyboardInterrupt) as stopped:
+            own = network is None  # else the caller's command goes on
+            raise _interrupted(folder, recipe, getattr(stopped, "signum", None), own=own) from None
+        except OSError as error:  # of the logs: files of our own say it themselves
+            check_held(folder / LOGS)
+            if error.errno in FULL:
+                raise UnwrittenError(Path(error.filename or folder / LOGS), error) from error
+            raise
+
+
+def _fit(trainer: L.Trainer, module: Classifier, data: ImageData, path: Path | None) -> None:
+    """Train; where that is interrupted Lightning ends the program, and there are things to say before."""
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    checkpoints = next(one for one in callbacks if isinstance(one, Checkpoints))
+    # Lightning's observer kills this process without a word where another has ended; `watched` says which.
+    observer = mock.patch.object(subprocess_script, "_launch_process_observer")
+    with checkpoints.signals(), observer, quiet_log_threads():
+        try:
             trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
-        except StoppedBySignal as stopped:
-            raise _interrupted(folder, recipe, stopped.signum) from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    # What was evaluated of the very same weights, corruptions included, stays.
+        except (SystemExit, Exception) as error:
+            if checkpoints.signum is None and not (isinstance(error, SystemExit) and trainer.interrupted):
+                raise
+            raise StoppedBySignal(checkpoints.signum or signal.SIGINT) from None
+
+
+def _started(trainer: L.Trainer) -> list[int]:
+    """Return the processes that Lightning has started for other devices."""
+    return [child.pid for child in getattr(trainer.strategy.launcher, "procs", ())]
+
+
+def _measure(recipe: Recipe, folder: Path, splits: DataSplits, before: str | None) -> None:
+    """Measure the clean error; what was evaluated of the very same weights, corruptions included, stays."""
     evaluated = from_first_rank(
         lambda: (folder / RESULTS).is_file() and before == file_digest(folder / WEIGHTS)
     )
-    if network is None and splits.test is not None and not evaluated:
+    if splits.test is not None and not evaluated:
         device = "cpu" if recipe.accelerator == "cpu" else "auto"
         clean = EvaluationOptions(corruptions=(), output=str(folder), overwrite=True, device=device)
         evaluate(load_run(folder), splits, clean, progress=False)
 
 
-def _interrupted(folder: Path, recipe: Recipe, signum: int) -> Interrupted:
+def _interrupted(folder: Path, recipe: Recipe, signum: int | None, *, own: bool) -> Interrupted:
     """Return what says how far a training is, and how to go on."""
-    _, done = read_checkpoint(folder)
+    try:
+        _, done = read_checkpoint(folder)
+        where = f"in epoch {done + 1} of {recipe.epochs} with a checkpoint"
+        where = where if done < recipe.epochs else "after the last epoch, before the clean error was measured"
+    except InputError:
+        where = "before the first checkpoint"
     place = ["--config", str(folder / RECIPE), "--output", str(folder)]
     command = shlex.join(["pushpull", "train", *place, "--resume", "auto"])
-    said = f"stopped in epoch {done + 1} of {recipe.epochs} with a checkpoint; go on with: {command}"
-    return Interrupted(said, signum)
+    return Interrupted(f"stopped {where}", signum or signal.SIGTERM, go_on=command if own else None)
 
 
 def is_first_process() -> bool:
@@ -236,7 +304,8 @@ def _loggers(folder: Path, epochs_done: int) -> list[Logger]:
     path, rows = folder / LOGS / "metrics.csv", []
     if epochs_done and path.is_file() and is_first_process():
         with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < epochs_done]
+            whole = (row for row in csv.DictReader(file) if (row["epoch"] or "").isdecimal())  # not cut short
+            rows = [row for row in whole if int(row["epoch"]) < epochs_done]
     table = CSVLogger(folder, LOGS, version="")
     if rows:
         table.experiment.metrics.extend(rows)
@@ -262,9 +331,11 @@ def _trainer(
         max_epochs=recipe.epochs,
         gradient_clip_val=recipe.optim.clip_norm,
         callbacks=[
+            Meeting(),
             Repeatable(recipe.seed),
             *([GateSchedule(recipe.optim.gate_share)] if recipe.model.start == "preserve" else []),
             StopAtBadLoss(),
+            Rates(recipe.optim),
             Epochs(folder / EPOCHS),
             *([average] if average else []),
             KeepBest(folder / WEIGHTS, _metadata(recipe, splits.classes), average),
@@ -272,7 +343,7 @@ def _trainer(
             ModelCheckpoint(folder, Path(LAST).stem, save_top_k=1, enable_version_counter=False),
             *([RichProgressBar()] if bar else [EpochLines()] if progress else []),
         ],
-        plugins=[WholeCheckpointIO()],
+        plugins=[WholeCheckpointIO(), *([TorchElasticEnvironment()] if launch() else [])],
         logger=False,
         default_root_dir=folder,
         reload_dataloaders_every_n_epochs=1,
