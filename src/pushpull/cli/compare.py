@@ -20,6 +20,7 @@ def compare_command(
     output: str | None = None,
     title: str | None = None,
     format: Literal["terminal", "markdown", "latex", "csv", "json"] = "terminal",
+    adapted: bool = False,
 ) -> None:
     """Compare evaluated models with a baseline: clean error, corruption errors, R_net.
 
@@ -32,10 +33,12 @@ def compare_command(
         title: Heading of the report; by default it names the models.
         format: What is printed: tables for the terminal, Markdown, LaTeX (for booktabs), CSV with one row per
             model, or JSON.
+        adapted: Networks that were adapted to the test images (evaluate --adapt bn) may stand beside others.
     """
     words = ["pushpull", "compare", baseline, *runs]
     words += ["--output", output] if output else []
-    comparison = compare(baseline, runs, title=title, commands=[shlex.join(words)])
+    words += ["--adapted"] if adapted else []
+    comparison = compare(baseline, runs, title=title, commands=[shlex.join(words)], adapted=adapted)
     if format == "terminal":
         print_comparison(comparison)
     elif format == "json":

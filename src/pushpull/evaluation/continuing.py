@@ -20,7 +20,7 @@ from pushpull.evaluation.results import Results
 
 # Labels may be changed between sittings; these decide the numbers.
 _DECISIVE = {
-    "model": ("weights_sha256",),
+    "model": ("weights_sha256", "adapted"),
     "data": ("split", "images", "image_size", "framing", "limit", "sha256"),
     "preprocessing": ("mean", "std", "size"),
     "corruption": ("scale", "seed", "source", "frost_textures", "jpeg_quality"),

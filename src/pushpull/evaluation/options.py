@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,10 @@ class EvaluationOptions:
         channels_last: Give the network channels-last images: faster on some devices.
         precision: fp32, or bf16 or fp16 for the network alone: faster on a GPU, numbers differ slightly.
         compile: Compile the network first (torch.compile): a minute, then faster.
+        adapt: bn: of every condition, mix the batch norms' statistics with those of some of its images
+            (Schneider et al., NeurIPS 2020). Such results are marked, and compared with others only if asked.
+        adapt_images: How many images of the condition, the same share of every class.
+        adapt_prior: Weight, in images, of the statistics that the network came with.
         output: Folder for results.json, or a .json file; written after every condition, and continued where
             it stops if everything that decides the numbers agrees. By default, in Python, no file; on the
             command line the run folder, else runs/evaluate-NAME.
@@ -89,6 +94,9 @@ class EvaluationOptions:
     channels_last: bool = False
     precision: str = "fp32"
     compile: bool = False
+    adapt: Literal["bn"] | None = None
+    adapt_images: int = 64
+    adapt_prior: float = 16.0
     output: str | None = None
     overwrite: bool = False
     label: str | None = None
@@ -100,7 +108,11 @@ class EvaluationOptions:
             raise InputError("--mean and --std go together: three numbers each, or neither")
         checked_jpeg_quality(self.jpeg_quality)
         object.__setattr__(self, "seed", checked_seed(self.seed))
-        for name, least in (("batch_size", 1), ("workers", 0)):
+        if self.adapt is not None:
+            choice("adapt", self.adapt, ("bn",))
+        if not 0 <= self.adapt_prior < math.inf:
+            raise InputError(f"adapt_prior={self.adapt_prior} must be 0 or more images")
+        for name, least in (("batch_size", 1), ("workers", 0), ("adapt_images", 1)):
             value = integer(name, getattr(self, name), "give a whole number")
             if value < least:
                 raise InputError(f"{name}={value}: need at least {least}")
@@ -121,6 +133,13 @@ class EvaluationOptions:
             choice("option of evaluate", name, names)
         given = {name: getattr(options, name) for name in names} if options is not None else {}
         return cls(**{**given, **changes})
+
+    @property
+    def adapted(self) -> str | None:
+        """What results say of an adaptation."""
+        if self.adapt is None:
+            return None
+        return f"batch norms, {self.adapt_images} images of each condition, prior {self.adapt_prior:g}"
 
     def network(self, model: nn.Module) -> Callable[[Tensor], Any]:
         """Return what is called with a batch in place of the model."""

@@ -22,7 +22,7 @@ Info = dict[str, Any]
 # What the sections of the file hold; a key with ? may be missing, in results from elsewhere or earlier.
 _SECTIONS: dict[str, dict[str, Any]] = {
     # `weights_sha256` covers the network's description and all its values (`model_digest`); `epochs` is "1 of
-    # 40" where the training has not gone to its end.
+    # 40" where the training has not gone to its end; `adapted` where it was to the test images.
     "model": {
         "label": str,
         "name": str,
@@ -31,6 +31,7 @@ _SECTIONS: dict[str, dict[str, Any]] = {
         "parameters": int,
         "seed": int | None,
         "epochs?": str | None,
+        "adapted?": str | None,
         "weights_sha256": str | None,
     },
     # `images` counts those asked for, before unreadable ones (`skipped`) fall out; `logits` is "subset of

@@ -6,7 +6,7 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from pushpull.data import Batch, Framing, Preprocessing
-from pushpull.errors import InputError, Interrupted, integer, one_line, signal_of
+from pushpull.errors import InputError, integer, one_line
+from pushpull.evaluation.adapt import adapted_norms, batch_norms
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.conditions import Conditions, Pair, check_skipped, open_conditions
 from pushpull.evaluation.continuing import continued, model_digest, package_versions
 from pushpull.evaluation.images import EvalData, EvalImages
 from pushpull.evaluation.options import EvaluationOptions, device_text, lent_to_evaluation
-from pushpull.evaluation.peers import meet, named_when_ended
 from pushpull.evaluation.prefetch import prepared
 from pushpull.evaluation.progress import Progress, progress_bar
 from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, on_all_ranks, rank, world_size
@@ -91,8 +91,9 @@ def evaluate(
     fitting = options.preprocessing(preprocessing or network.preprocessing, network.model, given)
     _warn(network, fitting[1] if isinstance(model, Network) else "", images.size)
     run = _Run(network, images, conditions, options, device, *fitting)
+    if options.adapt is not None:
+        run.adapting = _adapting(network, options, data, framing, device, len(images.split))
     show = progress and not options.quiet and rank() == 0
-    meet()
     with ExitStack() as locked:
         if path is not None:
             file = path.with_name(LOCK if path.name == RESULTS else f".{path.name}.lock")
@@ -101,11 +102,7 @@ def evaluate(
         results = from_first_rank(
             lambda: fresh if path is None else continued(fresh, path, overwrite=options.overwrite)
         )
-        try:
-            with named_when_ended():
-                return run.complete(results, wanted, path, show=show, stop=stop)
-        except KeyboardInterrupt as stopped:
-            raise run.interrupted(stopped, wanted, path) from None
+        return run.complete(results, wanted, path, show=show, stop=stop)
 
 
 _OF_NETWORK = {"name": "name", "stem": "stem", "source": "source", "model_seed": "seed"}
@@ -154,6 +151,23 @@ def _warn(network: Network, why: str, size: tuple[int, int]) -> None:
         )
 
 
+def _adapting(
+    network: Network,
+    options: EvaluationOptions,
+    data: EvalData | None,
+    framing: Framing | None,
+    device: torch.device,
+    images: int,
+) -> Conditions:
+    """Return where the images come from that the batch norms are adapted to."""
+    batch_norms(network.model)
+    if world_size() > 1:
+        raise InputError(f"adapt=bn works in one process, not in {world_size()}; leave it out, or run one")
+    return open_conditions(replace(options, limit=min(options.adapt_images, images)), data, framing, device)[
+        2
+    ]
+
+
 def writable_results_path(output: Path | str) -> Path:
     """Return the results file that `output` means, after making sure that it can be written.
 
@@ -184,21 +198,24 @@ class _Run:
         self.options, self.device, self.preprocessing, self.why = options, device, preprocessing, why
         self.outputs = Outputs(None if images.classes is None else images.split.classes, network.classes)
         self.highest_label = int(images.split.labels.max())
-        self.kept: Results | None = None  # what is in the file, of this evaluation
+        self.adapting: Conditions | None = None
 
     def fresh_results(self) -> Results:
         """Return results without any condition."""
         network, options = self.network, self.options
         parts = [network.name, network.stem, None if network.seed is None else f"seed {network.seed}"]
+        label = network.label or " ".join(filter(None, parts))
+        label += "" if options.adapt is None else ", batch norms adapted"
         return Results(
             model={
-                "label": options.label or network.label or " ".join(filter(None, parts)),
+                "label": options.label or label,
                 "name": network.name,
                 "stem": network.stem,
                 "source": network.source,
                 "parameters": sum(parameter.numel() for parameter in network.model.parameters()),
                 "seed": network.seed,
                 "epochs": network.epochs,
+                "adapted": options.adapted,
                 "weights_sha256": model_digest(network.model),
             },
             data=self.images.info,
@@ -227,10 +244,8 @@ class _Run:
         def save(results: Results) -> Results:
             if path is not None:
                 from_first_rank(lambda: results.save(path))
-                self.kept = results
             return results
 
-        self.kept = None if self.options.overwrite else results
         missing = [pair for pair in wanted if results.condition(*pair) is None]
         count = len(self.images.split) // world_size()
         bar_of = progress_bar(len(missing), count) if show and missing else nullcontext()
@@ -243,17 +258,6 @@ class _Run:
                 data = {**results.data, **self._told_by(results, condition)}
                 results = save(replace(results.with_condition(*pair, condition), data=data))
         return save(replace(results, complete=True))
-
-    def interrupted(
-        self, stopped: KeyboardInterrupt, wanted: list[Pair], path: Path | None
-    ) -> KeyboardInterrupt:
-        """Return what says how far the evaluation is, where a file keeps it."""
-        if path is None:
-            return stopped
-        kept = self.kept
-        done = 0 if kept is None else sum(kept.condition(*pair) is not None for pair in wanted)
-        how_far = f"stopped; {done} of {len(wanted)} conditions are in {path}"
-        return Interrupted(how_far, signal_of(stopped), but="--overwrite" if done else None)
 
     def _told_by(self, results: Results, condition: Condition) -> Info:
         """Return what only reading the images and running the model has told of the data."""
@@ -286,16 +290,26 @@ class _Run:
         def network_input(batch: Batch) -> Tensor:
             return self.preprocessing(self.conditions.corrupted(batch, pair))
 
-        for images, labels in prepared(self.conditions.batches(pair), network_input, self.device):
-            with torch.inference_mode():
-                logits = self.outputs.take(self._answer(call, images), len(images), self.highest_label)
-                tally = tally or Tally(logits.shape[1], logits.device)
-                tally.add(logits, labels.to(logits.device))
-            if bar:
-                bar.advance(len(logits))
+        with self._adapted(call, network_input, pair):
+            for images, labels in prepared(self.conditions.batches(pair), network_input, self.device):
+                with torch.inference_mode():
+                    logits = self.outputs.take(self._answer(call, images), len(images), self.highest_label)
+                    tally = tally or Tally(logits.shape[1], logits.device)
+                    tally.add(logits, labels.to(logits.device))
+                if bar:
+                    bar.advance(len(logits))
         if tally is None:
             raise InputError(f"{self.images.info['label']}: no image could be read; give readable images")
         return tally
+
+    def _adapted(
+        self, call: Callable[[Tensor], Any], network_input: Callable[[Batch], Tensor], pair: Pair
+    ) -> AbstractContextManager[None]:
+        """Adapt the network to the condition, where that is asked for."""
+        if self.adapting is None:
+            return nullcontext()
+        images = torch.cat([network_input(batch) for batch in self.adapting.batches(pair)]).to(self.device)
+        return adapted_norms(self.network.model, call, images, self.options.adapt_prior)
 
     def _answer(self, call: Callable[[Tensor], Any], images: Tensor) -> Any:
         """Return what the network makes of a batch; what it does not take becomes one line."""

@@ -42,6 +42,7 @@ class Setting:
     jpeg_quality: int | None = None
     set_name: str | None = None
     files: tuple[tuple[str, str], ...] = ()
+    adapted: str | None = None
 
     @property
     def corruptions(self) -> tuple[str, ...]:
@@ -113,6 +114,7 @@ def setting_of(results: Results, source: str) -> Setting:
         counts=_counts(results.corrupted, source),
         jpeg_quality=corruption.get("jpeg_quality"),
         set_name=corruption.get("name"),
+        adapted=results.model.get("adapted"),
         files=tuple(
             item for item in sorted(corruption.get("files", {}).items()) if item[0] in results.corrupted
         ),
@@ -146,6 +148,11 @@ def require_same(reference: Setting, reference_name: str, other: Setting, other_
         if first != second:
             name = _NAMES.get(field.name, field.name.replace("_", " "))
             left, right = _brief(first, second), _brief(second, first)
+            if field.name == "adapted":
+                raise InputError(
+                    f"{other_name} cannot be compared with {reference_name}: batch norms adapted to the test "
+                    f"images ({right} there, {left} here); to set them side by side all the same: --adapted"
+                )
             raise InputError(
                 f"{other_name} cannot be compared with {reference_name}: {name} is {right} there and {left} "
                 "here",
@@ -153,15 +160,17 @@ def require_same(reference: Setting, reference_name: str, other: Setting, other_
             )
 
 
-def common_setting(named: Iterable[tuple[str, Results]]) -> Setting:
+def common_setting(named: Iterable[tuple[str, Results]], *, adapted: bool = False) -> Setting:
     """The setting that all results share; others are refused, the first difference named.
 
     Args:
         named: what errors call each result, and the result; at least one.
+        adapted: networks that were adapted to the test images may stand beside others.
     """
     seen: list[tuple[str, Setting]] = []
     for name, result in named:
         setting = setting_of(result, name)
+        setting = replace(setting, adapted=None) if adapted else setting
         # Not against the first alone: two runs in memory must agree though a set on disk came first.
         for earlier_name, earlier in seen:
             require_same(earlier, earlier_name, setting, name)

@@ -147,6 +147,7 @@ def compare(
     *,
     title: str | None = None,
     commands: Sequence[str] = (),
+    adapted: bool = False,
 ) -> Comparison:
     """Set models against a baseline, figure by figure.
 
@@ -160,6 +161,8 @@ def compare(
         runs: the same, at least one.
         title: heading of the report; by default it names the models.
         commands: commands that made the results, printed in the report.
+        adapted: networks that were adapted to the test images (`evaluate(..., adapt="bn")`) may stand beside
+            others.
 
     Returns:
         The rows, the baseline first; for `to_dataframe()`, `write_report` and the like.
@@ -175,15 +178,18 @@ def compare(
     entries = [entry if isinstance(entry, Entry) else load_entry(entry) for entry in (baseline, *runs)]
     if len(entries) < 2:
         raise InputError("only a baseline was given; name at least one run: pushpull compare BASELINE RUN...")
-    return _against_first(entries, _unique_labels(entries), title, commands)
+    return _against_first(entries, _unique_labels(entries), title, commands, adapted)
 
 
 def _against_first(
-    entries: Sequence[Entry], labels: Sequence[str], title: str | None, commands: Sequence[str]
+    entries: Sequence[Entry],
+    labels: Sequence[str],
+    title: str | None,
+    commands: Sequence[str],
+    adapted: bool,
 ) -> Comparison:
-    setting = common_setting(
-        (f"{entry.source} ({result.label})", result) for entry in entries for result in entry.results
-    )
+    named = ((f"{entry.source} ({result.label})", result) for entry in entries for result in entry.results)
+    setting = common_setting(named, adapted=adapted)
     first = entries[0]
     mean = _errors(first.results)
     every = [_against_baseline(entry, first, mean) for entry in entries]
