@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
@@ -239,6 +239,7 @@ def _gone_on_with(path: Path) -> None:
 
 
 @fuzzed(150)
+@example(json.dumps(MANIFEST | {"label": "\ud800"}))
 @given(
     st.sampled_from(["npy", "folder", "parquet"]).flatmap(
         lambda form: changed(MANIFEST | {"form": form}).map(as_json) | damaged(json.dumps(MANIFEST).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -104,6 +105,8 @@ def save_manifest(root: Path, record: dict[str, Any]) -> None:
     """Write it whole."""
     with written(root / MANIFEST) as temporary:
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+        # Halves of characters, as of names that are no UTF-8, can stand in JSON as escapes alone.
+        text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
         temporary.write_bytes(text.encode())
 
 
