@@ -218,6 +218,7 @@ def test_headers_that_are_no_headers(tmp_path, content):
         ("fog", np.array([{}], dtype=object), r"fog.npy is not a readable .npy array"),
         ("labels", np.zeros((10,), np.float32), r"labels.npy is \(10,\) float32"),
         ("labels", np.zeros((3,), np.uint8), r"labels.npy has 3 labels for 10 images"),
+        ("labels", np.arange(10, dtype=np.uint8), r"not the same ones five times over: this is one severity"),
         ("labels", -np.ones((10,), np.int64), r"give \(n,\) or \(5 n,\) integers from 0"),
         ("labels", np.zeros((0,), np.uint8), r"labels.npy is \(0,\) uint8"),
         ("labels", np.uint8(3), r"holds no array of several rows"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from timm.data import ImageNetInfo
 from torch import nn
+from torchvision.models import ResNet18_Weights
 
 from data.made import image_folder
 from data.published import folder_set
@@ -143,3 +144,16 @@ def test_rows_of_renumbered_classes():
     mixed = split([0, 9, 0, 0, 9, 1]).subset([0, 2, 3, 5])
     with pytest.raises(InputError, match="other labels than the clean data at 4 of 4 rows"):
         matched_by_row(found, mixed)
+
+
+def test_readable_names_of_imagenet_are_matched_never_taken_for_the_order_of_the_outputs():
+    order = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+    logits = torch.arange(2000.0).reshape(2, 1000)
+    few = ["golf ball", "English_springer", "TENCH"]
+    assert Outputs(few).take(logits, 2, 2)[0].tolist() == [574.0, 217.0, 0.0]
+    unique = sorted({name for name in order if order.count(name) == 1})
+    filled = sorted([*unique, *(f"no such thing {number}" for number in range(1000 - len(unique)))])
+    with pytest.raises(InputError, match=r"the data's classes in another order .* but no "):
+        Outputs(filled).take(logits, 2, 999)
+    numbered = [str(number) for number in range(1000)]
+    assert torch.equal(Outputs(numbered).take(logits, 2, 999), logits)

@@ -6,7 +6,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from pushpull.data import DataConfig, ImageSplit
+from pushpull.data import DataConfig, Framing, ImageSplit, Preprocessing, load_data
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Results
 from pushpull.models.loading import read_metadata
@@ -258,3 +258,22 @@ def test_an_average_of_the_weights_is_validated_kept_and_resumed(few, recipe, tm
         train(averaged, tmp_path / "run", progress=False, splits=few, stop=lambda: next(calls) > 6)
     resumed = train(averaged, tmp_path / "run", resume=True, progress=False, splits=few)
     assert _same(_weights(resumed), _weights(whole))
+
+
+def test_a_network_gets_its_images_in_the_size_that_is_asked_for(few, recipe, tmp_path):
+    mean = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    sized = replace(recipe, size=24, preprocessing=Preprocessing(**mean), epochs=1)
+    folder = train(sized, tmp_path / "run", progress=False, splits=few)
+    assert load_run(folder).preprocessing == Preprocessing(**mean, size=24)
+    assert Results.load(folder).preprocessing["size"] == [24, 24]
+    assert is_finished(folder, sized)
+    assert not is_finished(folder, replace(sized, size=28))
+    with pytest.raises(InputError, match="size"):
+        replace(recipe, size=0)
+
+
+def test_the_framing_of_an_evaluation_belongs_to_the_data(recipe, tmp_path):
+    framed = load_data(DataConfig("digits", resize=28, crop=24))
+    assert (framed.framing, framed.image_size) == (Framing(28, 24), (24, 24))
+    with pytest.raises(InputError, match="crop=40 is larger than resize=28"):
+        DataConfig(resize=28, crop=40)

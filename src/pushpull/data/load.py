@@ -115,6 +115,8 @@ class DataConfig:
     memory_limit_gib: float = 4.0
     label: str | None = None
     label_column: str | None = None
+    resize: int | None = None
+    crop: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -132,6 +134,12 @@ class DataConfig:
             raise InputError(
                 f"memory_limit_gib={self.memory_limit_gib!r} is negative; give 0 to stream always"
             )
+        self.framing  # noqa: B018 - checks resize and crop
+
+    @property
+    def framing(self) -> Framing | None:
+        """Resize and crop as asked for; None where neither is."""
+        return None if self.resize is None and self.crop is None else Framing(self.resize, self.crop)
 
 
 @dataclass
@@ -201,7 +209,8 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
     raw = _found(config.name, config.label_column)
     splits = _labelled(raw, config)
     train, validation, test = _roles(splits, config)
-    framing = _default_framing([split for split in (train, validation, test) if split is not None])
+    parts = [split for split in (train, validation, test) if split is not None]
+    framing = config.framing or _default_framing(parts)
     some = test or validation or train
     assert some is not None
     label = config.label or user_path(config.name).resolve().name

@@ -213,6 +213,11 @@ class PublishedArrays(PublishedSet):
                 f"{folder / LABELS} has {len(labels)} labels for {images} images; need one an image, "
                 "5 severities of the same number"
             )
+        if images == len(labels) and len({part.tobytes() for part in labels.reshape(5, -1)}) > 1:
+            raise InputError(
+                f"{folder / LABELS} has a label for each of {images} images, not the same ones five times "
+                "over: this is one severity, or five of other images; give all five of the same images"
+            )
         self.root, self.files = root, files
         self.severities = dict.fromkeys(files, SEVERITIES)  # an array always holds all
         self.labels = labels.reshape(5, -1) if images == len(labels) else np.stack([labels] * 5)

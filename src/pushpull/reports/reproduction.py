@@ -46,6 +46,9 @@ def reproduce(
     classes: str | None = None,
     limit: int | None = None,
     epochs: int | None = None,
+    size: int | None = None,
+    resize: int | None = None,
+    crop: int | None = None,
     workers: int | None = None,
     accelerator: str | None = None,
     dry_run: bool = False,
@@ -70,6 +73,9 @@ def reproduce(
             ImageNet need one.
         limit: evaluate at most this many test images, the same share of every class; by default the table's.
         epochs: another number of epochs than the table's; rows that have a number of their own keep it.
+        size: side in pixels that the networks get their images in; by default the table's.
+        resize: shorter side in pixels that images are brought to for evaluation; by default the table's.
+        crop: side in pixels of the square that is kept of the middle after that; by default the table's.
         workers: processes that decode images which do not fit in memory; by default the table's.
         accelerator: auto, cpu, cuda or mps; by default the table's.
         dry_run: two steps of every row and the whole evaluation of two images (or --limit), in a folder of
@@ -89,7 +95,7 @@ def reproduce(
         raise InputError(f"limit={limit} is below 1; {remedy}")
     clock, path = Clock(minutes), packaged_table(table)
     changes: dict[str, Any] = {"data": data, "label": label, "classes": classes, "epochs": epochs}
-    changes |= {"workers": workers, "accelerator": accelerator}
+    changes |= {"workers": workers, "accelerator": accelerator, "size": size, "resize": resize, "crop": crop}
     file = _changed(read_table(path), changes)
     file = shortened(file) if dry_run else file
     folder = writable_folder(Path(output or f"runs/tables/{path.stem}") / ("dry-run" if dry_run else "."))
@@ -129,7 +135,7 @@ def _changed(file: TableFile, changes: Mapping[str, Any]) -> TableFile:
     """Return the table with what is changed in every recipe; rows with epochs of their own keep them."""
     given = {key: value for key, value in changes.items() if value is not None}
     usual, epochs = file.rows[0].recipe.epochs, given.pop("epochs", None)
-    names = {"data": "name", "label": "label", "classes": "classes"}
+    names = {"data": "name"} | {name: name for name in ("label", "classes", "resize", "crop")}
     of_data = {own: given.pop(key) for key, own in names.items() if key in given}
 
     def changed(row: TableRow) -> TableRow:

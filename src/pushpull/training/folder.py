@@ -182,11 +182,10 @@ def _changed(folder: Path, recipe: Recipe) -> list[str]:
     """Return the settings in which `recipe` differs from that of the run in `folder`: `data.fraction`, ..."""
     there, recipe = read_recipe(folder / RECIPE), with_full_paths(recipe)
     style = recipe.model.input_style or there.model.input_style
-    filled = replace(
-        recipe,
-        model=replace(recipe.model, input_style=style),
-        preprocessing=recipe.preprocessing or there.preprocessing,
-    )
+    expected = recipe.preprocessing or there.preprocessing
+    if expected is not None and recipe.size is not None:
+        expected = replace(expected, size=(recipe.size, recipe.size))
+    filled = replace(recipe, model=replace(recipe.model, input_style=style), preprocessing=expected)
     before, now = _decisive(there), _decisive(filled)
     named = [key for key in before if before[key] != now[key]]
     return named + [f"what {key} holds" for key in _changed_inputs(folder, recipe) if key not in named]

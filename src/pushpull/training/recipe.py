@@ -169,6 +169,7 @@ class Recipe:
         data: which images.
         preprocessing: mean, std and input size of the network; null takes the pretrained network's own, else
             ImageNet's mean and std.
+        size: side in pixels that the network gets its images in; null: as preprocessing says.
         augment: what happens to a training image.
         optim: the optimiser and its learning rate.
         loss: what is added to the cross-entropy.
@@ -194,6 +195,7 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     preprocessing: Preprocessing | None = None
+    size: int | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -211,6 +213,8 @@ class Recipe:
     def __post_init__(self) -> None:
         choice("precision", self.precision, PRECISIONS)
         choice("accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
+        if self.size is not None:
+            Preprocessing(size=self.size)
         for name, low in (("epochs", 1), ("batch_size", 2), ("workers", 0), ("devices", 1), ("num_nodes", 1)):
             if getattr(self, name) < low:
                 raise InputError(f"{name}={getattr(self, name)} must be at least {low}")

@@ -293,6 +293,8 @@ def _network(
     if recipe.model.pretrained:
         own = model_preprocessing(model, published=True)
     preprocessing = recipe.preprocessing or own or Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    if recipe.size is not None:
+        preprocessing = replace(preprocessing, size=(recipe.size, recipe.size))
     check_augment(recipe.augment, splits)
     sizes = {size for size in (splits.image_size, (crop, crop) if crop else None) if size is not None}
     check_network(model, name, preprocessing, sizes, len(splits.classes))
