@@ -16,8 +16,8 @@ from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
 from pushpull.errors import MissingFileError
 from pushpull.models import resnet8
-from pushpull.training import LossConfig, OptimConfig, Recipe, train
-from pushpull.training.loaders import views
+from pushpull.training import AugmentConfig, LossConfig, OptimConfig, Recipe, train
+from pushpull.training.loaders import mixing, views
 from pushpull.training.module import Classifier, check_network, distillation, load_teacher
 
 
@@ -214,3 +214,33 @@ def test_adamw_has_its_own_decay_and_the_one_cycle():
     for wrong, message in (({"algorithm": "adam"}, "optim.algorithm"), ({"ema": 1.0}, r"optim\.ema=1\.0")):
         with pytest.raises(InputError, match=message):
             OptimConfig(**wrong)
+
+
+def test_the_stems_rate_is_a_factor_of_the_others_all_along():
+    model = resnet8(stem="pp3")
+    optim = OptimConfig(initial_lr=0.01, max_lr=0.1, stem_lr=0.25)
+    made = Classifier(model, Preprocessing(), optim, 10, False).configure_optimizers()
+    others, stem = made["optimizer"].param_groups
+    assert [id(p) for p in stem["params"]] == [id(model.conv1.weight)]
+    for step in range(10):
+        assert stem["lr"] == pytest.approx(0.25 * others["lr"])
+        made["optimizer"].step()
+        if step < 9:
+            made["lr_scheduler"]["scheduler"].step()
+    with pytest.raises(InputError, match=r"optim\.stem_lr=0"):
+        OptimConfig(stem_lr=0)
+
+
+def test_mixed_images_have_mixed_labels(few, recipe, tmp_path):
+    mixed = replace(recipe, augment=replace(recipe.augment, mixup=0.2, cutmix=1.0), epochs=1)
+    first, again = (train(mixed, tmp_path / name, progress=False, splits=few) for name in "ab")
+    plain = train(replace(recipe, epochs=1), tmp_path / "plain", progress=False, splits=few)
+    weights = [load_file(folder / "model.safetensors")["fc.weight"] for folder in (first, again, plain)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    mix = mixing(AugmentConfig(mixup=0.4), 3)
+    _, labels = mix(torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0]))
+    assert labels.shape == (4, 3)
+    torch.testing.assert_close(labels.sum(1), torch.ones(4))
+    with pytest.raises(InputError, match="mix the labels"):
+        replace(mixed, loss=LossConfig(jsd=1.0), augment=replace(mixed.augment, policy="prime"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -156,6 +156,13 @@ def views(images: Tensor, index: Tensor, recipe: Recipe, epoch: int) -> Tensor:
         return apply_policy(images, index, config, seed, epoch)
     drawn = [apply_policy(images, index, config, seed, epoch, view) for view in (0, 1)]
     return torch.cat([images, *drawn])
+
+
+def mixing(config: AugmentConfig, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
+    """Return what mixes a batch with itself, by torch's default generator, or None."""
+    kinds = ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix))
+    chosen = [kind(alpha=alpha, num_classes=classes) for kind, alpha in kinds if alpha]
+    return v2.RandomChoice(chosen) if chosen else None
 
 
 def check_augment(config: AugmentConfig, splits: DataSplits) -> None:

@@ -111,6 +111,7 @@ class Classifier(L.LightningModule):
         loss: what is added to the cross-entropy.
         teacher: (N, 3, H, W) uint8 images to the logits to distil from, where the loss has it.
         compile: the network by torch.compile.
+        mix: mixes a batch, (n, 3, H, W) as the network takes it and labels, with itself: MixUp, CutMix.
     """
 
     def __init__(
@@ -124,8 +125,10 @@ class Classifier(L.LightningModule):
         loss: LossConfig | None = None,
         teacher: Callable[[Tensor], Tensor] | None = None,
         compile: bool = False,
+        mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         super().__init__()
+        self.mix = mix
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(memory_format=self.layout)
         if compile:
@@ -143,7 +146,11 @@ class Classifier(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
         images, labels = batch
-        outputs = self(images)
+        if self.mix is None:
+            outputs = self(images)
+        else:
+            mixed, labels = self.mix(self.preprocessing(images), labels)
+            outputs = self.model(mixed.contiguous(memory_format=self.layout))
         logits, *aside = (outputs,) if isinstance(outputs, Tensor) else outputs
         loss = self._loss(logits, images, labels)
         # GoogLeNet and Inception train side heads too, at this weight (Szegedy et al., CVPR 2015, section 5).
@@ -197,7 +204,12 @@ class Classifier(L.LightningModule):
         config, warmup = self.optim, self.optim.warmup
         if warmup * self.steps == 1:  # a rise of no step, by which the schedule would divide
             warmup *= 1 - 1e-9
-        groups = parameter_groups(self.model, config.weight_decay, stem_weight_decay=config.stem_weight_decay)
+        groups = parameter_groups(
+            self.model,
+            config.weight_decay,
+            stem_weight_decay=config.stem_weight_decay,
+            stem_lr=config.stem_lr,
+        )
         optimizer: torch.optim.Optimizer
         if config.algorithm == "adamw":
             optimizer = torch.optim.AdamW(groups, lr=config.initial_lr, betas=(config.momentum, 0.999))
@@ -207,7 +219,7 @@ class Classifier(L.LightningModule):
             )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
-            max_lr=config.max_lr,
+            max_lr=[config.max_lr * group.get("lr_scale", 1.0) for group in groups],
             total_steps=self.steps,
             pct_start=warmup,
             div_factor=config.max_lr / config.initial_lr,

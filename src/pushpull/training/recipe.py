@@ -29,6 +29,9 @@ class AugmentConfig:
         flip: mirror half of the images, left to right.
         policy: none, autoaugment, randaugment, trivialaugment, augmix (torchvision's, of all operations),
             augmix9 (its authors', of nine), prime, or a registered one; drawn for each image.
+        mixup: parameter of the beta distribution that two images of a batch are mixed by (Zhang et al., ICLR
+            2018; torchvision's MixUp); 0 for none. Not together with loss.jsd or a teacher.
+        cutmix: likewise, for a rectangle of the other image (Yun et al., ICCV 2019); with both, one is drawn.
         scale: whose settings the policy has, cifar or imagenet; null takes cifar's for images of up to 64 px.
 
     Raises:
@@ -40,10 +43,15 @@ class AugmentConfig:
     padding: int = 4
     flip: bool = True
     policy: str = "none"
+    mixup: float = 0.0
+    cutmix: float = 0.0
     scale: Literal["cifar", "imagenet"] | None = None
 
     def __post_init__(self) -> None:
         AUGMENTATIONS.find(self.policy, "augment.policy")
+        for name in ("mixup", "cutmix"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"augment.{name}={getattr(self, name)} must be 0 or more, such as 0.2")
         for name in ("resize", "crop"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= _MOST_SIDE_PX:
@@ -77,6 +85,7 @@ class OptimConfig:
         label_smoothing: of the cross-entropy, in [0, 1).
         clip_norm: largest norm of the gradient; null for no limit.
         stem_weight_decay: of the first layer's parameters; null for that of the others.
+        stem_lr: factor of the first layer's learning rates, above 0.
         ema: decay of an exponential average of the weights over the steps, in [0, 1), such as 0.999; it is
             what is validated and kept. null for none.
         gate_share: share of the steps, in [0, 1], after which a stem with `model.start: preserve` is a unit.
@@ -96,10 +105,13 @@ class OptimConfig:
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     stem_weight_decay: float | None = None
+    stem_lr: float = 1.0
     ema: float | None = None
     gate_share: float = 0.5
 
     def __post_init__(self) -> None:
+        if not 0 < self.stem_lr < math.inf:
+            raise InputError(f"optim.stem_lr={self.stem_lr} must be above 0; 1 is the rate of the others")
         choice("optim.algorithm", self.algorithm, ("sgd", "adamw"))
         if self.ema is not None and not 0 <= self.ema < 1:
             raise InputError(f"optim.ema={self.ema} must be below 1 and not negative, such as 0.999, or null")
@@ -222,6 +234,11 @@ class Recipe:
             raise InputError(
                 "loss.jsd compares an image with augmented views, but augment.policy is none; "
                 "give one, such as prime or augmix9"
+            )
+        if (self.augment.mixup or self.augment.cutmix) and (self.loss.jsd or self.loss.teacher):
+            raise InputError(
+                "augment.mixup and cutmix mix the labels, which loss.jsd and loss.teacher do not take; give "
+                "one of the two"
             )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must be in 0..{2**32 - 1}")

@@ -63,7 +63,7 @@ from pushpull.training.folder import (
     with_full_paths,
 )
 from pushpull.training.launched import launch, process_group, with_launched
-from pushpull.training.loaders import ImageData, check_augment
+from pushpull.training.loaders import ImageData, check_augment, mixing
 from pushpull.training.module import Classifier, check_network, load_teacher
 from pushpull.training.recipe import PRECISIONS, Recipe
 
@@ -276,6 +276,7 @@ def _prepared(
         loss=recipe.loss,
         teacher=teacher,
         compile=recipe.compile,
+        mix=mixing(recipe.augment, len(splits.classes)),
     )
     return recipe, module, data, trainer
 

@@ -28,7 +28,7 @@ def alpha_names(model: nn.Module) -> set[str]:
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, *, stem_weight_decay: float | None = None
+    model: nn.Module, weight_decay: float, *, stem_weight_decay: float | None = None, stem_lr: float = 1.0
 ) -> list[dict[str, Any]]:
     """Return the parameters in groups for an optimizer: decayed ones, and inhibition strengths, not decayed.
 
@@ -40,12 +40,15 @@ def parameter_groups(
         weight_decay: for all other parameters, finite and >= 0.
         stem_weight_decay: for the first layer's: those of the first convolution in `model.conv1`, or
             without one there, of the first registered in `model`; None: as for the others.
+        stem_lr: factor of the first layer's learning rate, above 0; other than 1 it stands in the group as
+            `lr_scale`, timm's name, for whoever makes the optimizer and its schedule.
 
     Returns:
         One to three dictionaries with `params` and `weight_decay`, in the order of `named_parameters()`.
 
     Raises:
-        InputError: a negative or infinite weight decay, or a model with nothing to train.
+        InputError: a negative or infinite weight decay, a rate's factor that is not above 0, or a model with
+            nothing to train.
 
     >>> model = nn.Sequential(PushPullConv2d(3, 8, 3, trainable_alpha=True), nn.ReLU())
     >>> [(len(group["params"]), group["weight_decay"]) for group in parameter_groups(model, 0.01)]
@@ -54,14 +57,20 @@ def parameter_groups(
     for decay in (weight_decay, stem_weight_decay or 0.0):
         if not math.isfinite(decay) or decay < 0:
             raise InputError(f"weight_decay={decay!r} must be a finite number of at least 0")
+    if not 0 < stem_lr < math.inf:
+        raise InputError(f"stem_lr={stem_lr!r} must be a finite number above 0")
     alphas = alpha_names(model)
-    stem = set() if stem_weight_decay is None else _stem_names(model) - alphas
+    apart = stem_weight_decay is not None or stem_lr != 1
+    stem = _stem_names(model) - alphas if apart else set()
+    stem_decay = weight_decay if stem_weight_decay is None else stem_weight_decay
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     others = trained.keys() - alphas - stem
     groups: list[dict[str, Any]] = [
         {"params": [p for name, p in trained.items() if name in names], "weight_decay": decay}
-        for names, decay in ((others, weight_decay), (stem, stem_weight_decay), (alphas, 0.0))
+        for names, decay in ((others, weight_decay), (stem, stem_decay), (alphas, 0.0))
     ]
+    if stem_lr != 1:
+        groups[1]["lr_scale"] = stem_lr
     groups = [group for group in groups if group["params"]]
     if not groups:
         raise InputError("the model has no parameter that requires a gradient; unfreeze what is to train")
