@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pushpull.augment import augment_batch
 from pushpull.data import DataConfig, DataSplits, ImageSplit, Preprocessing, eval_batches, load_data
 from pushpull.data.images import AS_IS
-from pushpull.errors import InputError, choice
+from pushpull.errors import InputError, choice, one_line
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import limited
@@ -30,15 +30,17 @@ from pushpull.evaluation.runner import evaluate
 from pushpull.files import folder_lock, read_json, writable_folder, write_json
 from pushpull.files.names import WEIGHTS
 from pushpull.models.config import ModelConfig
+from pushpull.models.heads import heads, keep_rows
 from pushpull.models.loading import load_weights, save_weights
 from pushpull.models.network import Network, assumed_preprocessing, load_network
-from pushpull.models.stems import replace_by_stem
+from pushpull.models.stems import replace_by_stem, set_strength
+from pushpull.training.callbacks import BadLossError
 from pushpull.training.module import as_teacher
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe
 from pushpull.training.run import train
-from pushpull.training.weighing import Point, only_outputs, validation_images, weighed
+from pushpull.training.weighing import Point, validation_images, weighed
 from pushpull.unit.gate import finish_gate, gates, set_gate
-from pushpull.unit.layers import Inhibited
+from pushpull.unit.layers import Inhibited, PushPullConv2d
 
 PLAN, BEFORE, AFTER, TRAINING, POINTS = "harden.json", "before", "after", "training", "points.json"
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
@@ -54,14 +56,14 @@ class HardenOptions:
     Args:
         stem: the first layer that its first convolution becomes: pp3, pp5, pp3_balanced, ... ; plain: none,
             only the training.
-        alpha: inhibition strength; null for the stem's own.
+        alpha: inhibition strength of the new stem; null for its own.
         policy: augmentation: prime, augmix9, or another.
         jsd: weight of the consistency loss between an image and two augmented views; 0 for none (a step then
             costs a third).
         teacher_weight: share, in [0, 1), of the distillation from the network as it came, on clean images.
         epochs: passes over the training images.
-        budget: time for everything, such as 30m or 2h: fits epochs, test images and, where need be, image
-            size and training images.
+        budget: time for everything, such as 30m or 2h: fits epochs, test images and, where need be, training
+            images.
         algorithm: sgd or adamw.
         max_lr: learning rate at the peak.
         weight_decay: of the weights.
@@ -167,7 +169,8 @@ class Hardened:
         first, second = (family_errors(results.errors()) for results in (came, now))
         change = {name: second[name] - first[name] for name in first}
         for what, sign in (("Better", -1), ("Worse", 1)):
-            named = [f"{name} by {100 * abs(by):.1f} points" for name, by in change.items() if sign * by > 0]
+            moved = [(name, 100 * sign * by) for name, by in change.items()]
+            named = [f"{name} by {points:.1f} points" for name, points in moved if points >= 0.05]
             lines.append(f"{what}: {', '.join(named) or 'nothing'}.")
         lines.append(
             f"Kept: {self.share:.0%} of the way from the network as it came to the trained one; "
@@ -211,24 +214,26 @@ def harden(
     splits = data if isinstance(data, DataSplits) else load_data(data)
     for part in ("train", "validation", "test"):
         splits.required(part)
-    network = _fitting(model, splits, options)
+    network, cut = _fitting(model, splits, options)
+    came = _converted(network, options)
+    _check_trainable(came, network, splits, options)
     writable_folder(folder)
     with folder_lock(folder):
         options, splits = _planned(options, network, splits, folder)
         measured = _evaluation(options, splits, progress)
         before = evaluate(network, splits, measured, output=str(folder / BEFORE), name=network.name)
-        came = _converted(network, options)
-        seen = validation_images(splits, str(options.scale), most=_VALIDATED, seed=options.seed)
-        trained = _trained(came, network, splits, seen, options, folder, progress)
-        best, points, kept = _chosen(came, trained, network, splits, seen, options, folder)
-        if (opened := gates(best)) is not None and bool((opened == 1).all()):
-            finish_gate(best)
-        stem = network.stem if options.stem == "plain" else options.stem
-        hardened = replace(network, model=best.eval(), stem=stem, source=str(folder / WEIGHTS))
+        if not ((folder / POINTS).is_file() and (folder / WEIGHTS).is_file()):
+            seen = validation_images(splits, str(options.scale), most=_VALIDATED, seed=options.seed)
+            trained = _trained(came, network, splits, seen, options, folder, progress)
+            _save(
+                _weighed(came, trained, network, splits, seen, options, folder), network, options, cut, folder
+            )
+        best, points, share = _kept(came, folder)
+        stem = options.stem if _is_new(network, options) else network.stem
+        hardened = replace(network, model=best, stem=stem, source=str(folder / WEIGHTS))
         hardened = replace(hardened, label=f"{network.label or network.name}, hardened")
-        _save(hardened, folder)
         after = evaluate(hardened, splits, measured, output=str(folder / AFTER), name=network.name)
-    return Hardened(hardened, before, after, points, kept.share, folder, time.perf_counter() - began)
+    return Hardened(hardened, before, after, points, share, folder, time.perf_counter() - began)
 
 
 def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOptions:
@@ -238,47 +243,100 @@ def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOp
     return replace(options or HardenOptions(), **changes)
 
 
-def _fitting(model: Any, splits: DataSplits, options: HardenOptions) -> Network:
-    """Return the network with one output for each class of the data, and what it expects of images."""
+def _fitting(model: Any, splits: DataSplits, options: HardenOptions) -> tuple[Network, list[str]]:
+    """Return the network with one output for each class of the data, and what it expects of images.
+
+    Beside it the names of the layers that were cut to these classes.
+    """
     side = max(splits.image_size or (224,))
     network = load_network(model, classes=splits.classes, side_px=side)
     own = network.preprocessing or assumed_preprocessing(network.model)[0]
     own = own if options.size is None else replace(own, size=(options.size, options.size))
-    network = replace(network, model=copy.deepcopy(network.model).cpu().eval(), preprocessing=own)
-    outputs = Outputs(splits.classes, network.classes)
-    image = torch.zeros(2, 3, *(splits.image_size or (224, 224)), dtype=torch.uint8)
+    try:
+        copied = copy.deepcopy(network.model).cpu().eval()
+    except Exception as error:  # old weight_norm, handles of other libraries
+        raise InputError(
+            f"{network.name} cannot be copied ({one_line(error)}); take off what stands in the way, such as "
+            "torch.nn.utils.remove_weight_norm"
+        ) from error
+    network = replace(network, model=copied, preprocessing=own)
+    shape = (2, 3, *(splits.image_size or (224, 224)))
+    image = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
-            logits = network.model(own(image))
+            logits = copied(own(image))
     except Exception as error:
         raise InputError(
-            f"{network.name} does not take images of {tuple(own(image).shape[1:])} ({error}); give --size"
+            f"{network.name} does not take images of {tuple(own(image).shape[1:])} in fp32 "
+            f"({one_line(error)}); give the size that it takes (--size), or its weights as fp32"
         ) from error
+    outputs = Outputs(splits.classes, network.classes)
     outputs.take(logits, 2, len(splits.classes) - 1)
-    positions = outputs.positions
-    if positions is not None and positions != list(range(logits.shape[1])):
-        cut = only_outputs(network.model, positions).eval()
-        with torch.no_grad():
-            if not torch.allclose(cut(own(image)), logits[:, positions], rtol=1e-4, atol=1e-5):
-                raise InputError(f"the last linear layer of {network.name} does not give its outputs")
-        network = replace(network, model=cut)
-    return replace(network, classes=list(splits.classes))
+    rows, cut = outputs.positions, list[str]()
+    if rows is not None and rows != list(range(logits.shape[1])):
+        network, cut = _cut(network, rows, logits, own(image))
+    return replace(network, classes=list(splits.classes)), cut
+
+
+def _cut(network: Network, rows: list[int], logits: Tensor, image: Tensor) -> tuple[Network, list[str]]:
+    """Return the network with these of its outputs only, and the layers that were cut.
+
+    These are all with so many outputs, side heads among them, or the last one, where others are hidden.
+    """
+    found = heads(network.model, logits.shape[1])
+    for names in (found, found[-1:]):
+        model = copy.deepcopy(network.model)
+        keep_rows(model, names, rows)
+        try:
+            with torch.no_grad():
+                fits = torch.allclose(model(image), logits[:, rows], rtol=1e-4, atol=1e-5)
+        except RuntimeError:  # shapes
+            continue
+        if fits:
+            return replace(network, model=model), names
+    raise InputError(
+        f"{network.name} has {logits.shape[1]} outputs, and no last layer that could be cut to the data's "
+        f"{len(rows)} classes in their order; give a network with just these outputs"
+    )
+
+
+def _is_new(network: Network, options: HardenOptions) -> bool:
+    """Whether the network gets a stem: one that has a push-pull layer already keeps that."""
+    return options.stem != "plain" and not any(isinstance(m, Inhibited) for m in network.model.modules())
 
 
 def _converted(network: Network, options: HardenOptions) -> nn.Module:
-    """Return a copy with the stem, its gate at 0; one that has a push-pull layer already keeps that."""
+    """Return a copy with the stem, its gate at 0."""
     model = copy.deepcopy(network.model)
-    if options.stem == "plain" or any(isinstance(unit, Inhibited) for unit in model.modules()):
+    if not _is_new(network, options):
+        if options.alpha is not None:
+            raise InputError(
+                f"alpha={options.alpha} is for a new push-pull stem, and none is made: leave it out"
+            )
         return model
     try:
         replace_by_stem(model, options.stem, network.name)
+        if not any(isinstance(unit, PushPullConv2d) for unit in model.modules()):
+            raise InputError(f"stem={options.stem} has no gate to open step by step; give one such as pp3")
         set_gate(model, 0)
     except InputError as error:
         raise InputError(f"{error}; or give stem=plain (--stem plain): the training alone") from error
-    for unit in model.modules():
-        if options.alpha is not None and isinstance(unit, Inhibited):
-            unit.set_strength(options.alpha)
+    if options.alpha is not None:
+        set_strength(model, options.alpha)
     return model
+
+
+def _check_trainable(came: nn.Module, network: Network, splits: DataSplits, options: HardenOptions) -> None:
+    """Raise where the training would be refused, before anything is measured."""
+    recipe, images = _recipe(network, splits, options), len(splits.required("train"))
+    if recipe.batch_size > images:
+        raise InputError(
+            f"batch_size={recipe.batch_size} is more than the {images} training images; give a smaller one"
+        )
+    if not any(parameter.requires_grad for parameter in came.parameters()):
+        raise InputError(
+            f"no parameter of {network.name} trains: give it requires_grad (model.requires_grad_())"
+        )
 
 
 def _planned(
@@ -326,13 +384,15 @@ def _plan(options: HardenOptions, network: Network, splits: DataSplits) -> dict[
         return plan
     forward, step = _costs(options, network, splits)
     tested = int(options.budget_s * _EVALUATED_SHARE / (2 * 76 * forward))
-    plan["limit"] = max(min(tested, options.limit or test_images, test_images), min(50, test_images))
+    most = min(options.limit or test_images, test_images)
+    plan["limit"] = min(max(tested, 50), most)
     validated = 2 * min(len(splits.required("validation")), _VALIDATED)
     left = options.budget_s - 2 * 76 * forward * plan["limit"] - 6 * validated * forward
     epoch = train_images * step + validated * forward
     plan["epochs"] = max(1, min(options.epochs, int(left / epoch)))
     if left < epoch:  # not even one: fewer images
-        plan["images"] = max(2 * options.batch_size, int(train_images * max(left, 0) / epoch))
+        fitting = int(train_images * max(left, 0) / epoch)
+        plan["images"] = min(max(2 * options.batch_size, fitting), train_images)
     print(
         f"budget {options.budget}: {plan['epochs']} epochs of {plan['images']} images, "
         f"{plan['limit']} test images",
@@ -343,38 +403,43 @@ def _plan(options: HardenOptions, network: Network, splits: DataSplits) -> dict[
 
 def _costs(options: HardenOptions, network: Network, splits: DataSplits) -> tuple[float, float]:
     """Return seconds for an evaluated image, corruption included, and for a training image, all views."""
-    count = min(16, options.batch_size)
-    batch = next(iter(eval_batches(splits.required("train"), splits.framing, batch_size=count)))
+    batch = next(iter(eval_batches(splits.required("train"), splits.framing, batch_size=16)))
+    count = len(batch.labels)
     model, prepare = copy.deepcopy(network.model), network.preprocessing or Preprocessing()
     device = EvaluationOptions(device=options.device).chosen_device(model)
-    model.to(device)
 
     def forward() -> Tensor:
         return model(prepare(batch.images.to(device)))
 
-    def backward() -> None:
-        forward().float().logsumexp(1).mean().backward()
+    def backward() -> Tensor:
+        loss = forward().logsumexp(1).mean()
+        loss.backward()
+        return loss
 
-    def augmented() -> None:
-        if options.policy != "none":
-            augment_batch(batch.images, options.policy, index=batch.index, seed=0, epoch=0)
+    def augmented() -> Tensor:
+        if options.policy == "none":
+            return batch.images
+        images = batch.images.to(device)
+        return augment_batch(images, options.policy, index=batch.index, seed=0, epoch=0)
 
-    with lent_to_evaluation(model, device), torch.no_grad():
-        clean = _seconds(forward) / count
-    learning, policy = _seconds(backward) / count, _seconds(augmented) / count
+    with lent_to_evaluation(model, device):
+        learning, policy = _seconds(backward) / count, _seconds(augmented) / count
+        with torch.no_grad():
+            clean = _seconds(forward) / count
     corrupting = 5e-8 * batch.images[0].numel()  # about what the fifteen cost per value: docs/speed.md
     views = 3 if options.jsd else 1
     teacher = clean if options.teacher_weight else 0
     return clean + corrupting, views * learning + (2 if options.jsd else 1) * policy + teacher
 
 
-def _seconds(run: Callable[[], Any]) -> float:
+def _seconds(run: Callable[[], Tensor]) -> float:
     """Return the shortest time of three calls after one, which may compile."""
-    run()
-    times = []
+    device, times = run().device, []
     for _ in range(3):
         began = time.perf_counter()
         run()
+        if device.type == "cuda":  # it works on after the call has come back
+            torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
     return min(times)
 
@@ -405,17 +470,13 @@ def _trained(
     teacher = None
     if options.teacher_weight:
         assert network.preprocessing is not None
-        teacher = as_teacher(copy.deepcopy(network.model), network.preprocessing)
+        teacher = as_teacher(network.model, network.preprocessing)
     place = folder / TRAINING
-    train(
-        recipe,
-        place,
-        resume="auto",
-        progress=progress,
-        splits=watched,
-        network=student,
-        teacher=teacher,
-    )
+    how: dict[str, Any] = {"resume": "auto", "progress": progress, "splits": watched}
+    try:
+        train(recipe, place, network=student, teacher=teacher, **how)
+    except BadLossError as error:
+        raise InputError(f"{error.problem}; give a lower max_lr (--max_lr) and another output") from error
     trained = copy.deepcopy(came)
     return load_weights(trained, place / WEIGHTS).eval()
 
@@ -423,9 +484,12 @@ def _trained(
 def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Recipe:
     side = min(splits.image_size or (224, 224))
     resident = splits.framing == AS_IS
-    gated = options.stem != "plain" and not any(isinstance(m, Inhibited) for m in network.model.modules())
+    if _is_new(network, options):
+        model = ModelConfig(network.name, options.stem, alpha=options.alpha, start="preserve")
+    else:
+        model = ModelConfig(network.name, network.stem or "plain")
     return Recipe(
-        model=ModelConfig(network.name, options.stem, start="preserve" if gated else "unit"),
+        model=model,
         data=splits.config,
         preprocessing=network.preprocessing,
         augment=AugmentConfig(
@@ -457,7 +521,7 @@ def _accelerator(device: str) -> Any:
     return choice("device", device.partition(":")[0], ("auto", "cpu", "cuda", "mps"))
 
 
-def _chosen(
+def _weighed(
     came: nn.Module,
     trained: nn.Module,
     network: Network,
@@ -465,8 +529,8 @@ def _chosen(
     validation: ImageSplit,
     options: HardenOptions,
     folder: Path,
-) -> tuple[nn.Module, list[Point], Point]:
-    """Return what `weighed` returns; the points are written."""
+) -> nn.Module:
+    """Return the network that `weighed` keeps; the points are written."""
     assert network.preprocessing is not None
     batches = eval_batches(splits.required("train"), splits.framing, batch_size=64)
     clean = [batch for batch, _ in zip(batches, range(_RESTATED), strict=False)]
@@ -476,18 +540,35 @@ def _chosen(
     )
     rows = [point._asdict() for point in points]
     write_json(folder / POINTS, {"points": rows, "share": kept.share, "clean_loss": options.clean_loss})
-    return best, points, kept
+    return best
 
 
-def _save(network: Network, folder: Path) -> None:
+def _save(best: nn.Module, network: Network, options: HardenOptions, cut: list[str], folder: Path) -> None:
     """Write the weights with all that is needed to load them again."""
+    if set(gates(best)) == {1.0}:
+        finish_gate(best)
+    new = _is_new(network, options)
+    fixed = [
+        unit.alpha for unit in best.modules() if isinstance(unit, Inhibited) and not unit.trainable_alpha
+    ]
     preprocessing = network.preprocessing
     metadata = {
         "model": network.name,
-        "stem": network.stem or "plain",
+        "stem": (options.stem if new else network.stem) or "plain",
         "input_style": str(network.input_style or "imagenet"),
-        "alpha": "null",
+        "alpha": json.dumps(fixed[0] if fixed else None),
         "classes": json.dumps(network.classes),
         "preprocessing": json.dumps(preprocessing.to_dict() if preprocessing else None),
     }
-    save_weights(network.model, folder / WEIGHTS, metadata)
+    save_weights(best, folder / WEIGHTS, metadata | ({"cut": json.dumps(cut)} if cut else {}))
+
+
+def _kept(came: nn.Module, folder: Path) -> tuple[nn.Module, list[Point], float]:
+    """Return the network of the file, all points, and the share of the one that was kept."""
+    noted = read_json(folder / POINTS)
+    points = [Point(**point) for point in noted["points"]]
+    model = copy.deepcopy(came)
+    if gates(model):  # the file's gate comes back, where it has one
+        set_gate(model, 1)
+        finish_gate(model)
+    return load_weights(model, folder / WEIGHTS).eval(), points, noted["share"]
