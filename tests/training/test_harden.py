@@ -223,6 +223,18 @@ def test_the_file_says_the_stem_and_strength_that_the_network_has(few, tmp_path)
         harden(network, few, QUICK, output=tmp_path / "b", progress=False, alpha=0.5)
 
 
+def test_images_that_are_no_squares_are_trained_on_whole(few, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Flatten(), nn.Linear(4 * 16 * 12, 10))
+    parts = {}
+    for part in ("train", "validation", "test"):
+        split = getattr(few, part).resident()
+        images = split.images[..., :24].clone()
+        parts[part] = ImageSplit.from_tensors(images, split.labels, few.classes, name=part)
+    data = replace(few, config=DataConfig("photographs"), **parts)
+    assert harden(model, data, QUICK, output=tmp_path, progress=False, epochs=1).after.complete
+
+
 def test_what_is_done_is_not_weighed_again(done, few, own, monkeypatch):
     monkeypatch.setattr("pushpull.training.harden.weighed", None)
     monkeypatch.setattr("pushpull.training.harden.train", None)

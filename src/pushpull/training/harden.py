@@ -33,7 +33,7 @@ from pushpull.models.config import ModelConfig
 from pushpull.models.heads import heads, keep_rows
 from pushpull.models.loading import load_weights, save_weights
 from pushpull.models.network import Network, assumed_preprocessing, load_network
-from pushpull.models.stems import replace_by_stem, set_strength
+from pushpull.models.stems import fixed_strength, replace_by_stem, set_strength
 from pushpull.training.callbacks import BadLossError
 from pushpull.training.module import as_teacher
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe
@@ -482,8 +482,9 @@ def _trained(
 
 
 def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Recipe:
-    side = min(splits.image_size or (224, 224))
-    resident = splits.framing == AS_IS
+    sides = splits.image_size or (224, 224)
+    resident, side = splits.framing == AS_IS, min(sides)
+    whole = resident and side < max(sides)  # a square crop is not what such a network may take
     if _is_new(network, options):
         model = ModelConfig(network.name, options.stem, alpha=options.alpha, start="preserve")
     else:
@@ -494,8 +495,8 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
         preprocessing=network.preprocessing,
         augment=AugmentConfig(
             resize=None if resident else splits.framing.resize,
-            crop=side,
-            padding=side // 8 if resident else 0,
+            crop=None if whole else side,
+            padding=side // 8 if resident and not whole else 0,
             policy=options.policy,
         ),
         optim=OptimConfig(
@@ -548,15 +549,12 @@ def _save(best: nn.Module, network: Network, options: HardenOptions, cut: list[s
     if set(gates(best)) == {1.0}:
         finish_gate(best)
     new = _is_new(network, options)
-    fixed = [
-        unit.alpha for unit in best.modules() if isinstance(unit, Inhibited) and not unit.trainable_alpha
-    ]
     preprocessing = network.preprocessing
     metadata = {
         "model": network.name,
         "stem": (options.stem if new else network.stem) or "plain",
         "input_style": str(network.input_style or "imagenet"),
-        "alpha": json.dumps(fixed[0] if fixed else None),
+        "alpha": json.dumps(fixed_strength(best)),
         "classes": json.dumps(network.classes),
         "preprocessing": json.dumps(preprocessing.to_dict() if preprocessing else None),
     }
