@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from pushpull import create_model, load_network
+from pushpull.data import Framing, Preprocessing
+from pushpull.export.card import Card
+from pushpull.export.exporting import ExportOptions, export_model
 from pushpull.unit.layers import PushPullConv2d
 from support import assert_near, random_tensor
 

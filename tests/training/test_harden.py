@@ -13,7 +13,9 @@ from pushpull import InputError, PushPullConv2d, create_model, harden, load_netw
 from pushpull.data import Batch, DataConfig, ImageSplit, Preprocessing, load_data
 from pushpull.evaluation import Results
 from pushpull.models.network import Network
-from pushpull.training.harden import HardenOptions, _fitting, _plan
+from pushpull.training.budget import planned
+from pushpull.training.fitting import fitted
+from pushpull.training.harden import HardenOptions
 from pushpull.training.weighing import Point, between, chosen, restate_norms
 from pushpull.unit.gate import gates
 
@@ -204,7 +206,7 @@ def test_where_a_hidden_layer_looks_like_a_head_the_last_one_is_cut(few):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10), nn.ReLU(), nn.Linear(10, 10))
     order = few.classes[::-1]
-    network, cut = _fitting(Network(model, "mine", classes=order), few, QUICK)
+    network, cut = fitted(Network(model, "mine", classes=order), few, QUICK)
     images = torch.rand(2, 3, 32, 32)
     assert cut == ["3"]
     assert torch.equal(network.model(images), model(images).flip(1))
@@ -231,7 +233,7 @@ def test_images_that_are_no_squares_are_trained_on_whole(few, tmp_path):
         split = getattr(few, part).resident()
         images = split.images[..., :24].clone()
         parts[part] = ImageSplit.from_tensors(images, split.labels, few.classes, name=part)
-    data = replace(few, config=DataConfig("photographs"), **parts)
+    data = replace(few, image_size=(32, 24), config=DataConfig("photographs"), **parts)
     assert harden(model, data, QUICK, output=tmp_path, progress=False, epochs=1).after.complete
 
 
@@ -279,9 +281,9 @@ def test_a_budget_fits_epochs_and_images(few, own, tmp_path, capsys):
     assert 1 <= plan["epochs"] < 50
     assert result.before.data["images"] == plan["limit"]
     assert "budget 3s:" in capsys.readouterr().err
-    hours = _plan(replace(QUICK, budget="9h", limit=7), load_network(own), few)
+    hours = planned(replace(QUICK, budget="9h", limit=7), load_network(own), few)
     assert (hours["epochs"], hours["limit"], hours["images"]) == (2, 7, 60)
-    none = _plan(replace(QUICK, budget="0.001s", limit=7, batch_size=50), load_network(own), few)
+    none = planned(replace(QUICK, budget="0.001s", limit=7, batch_size=50), load_network(own), few)
     assert (none["epochs"], none["limit"], none["images"]) == (1, 7, 60)
 
 

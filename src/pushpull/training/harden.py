@@ -4,130 +4,43 @@ from __future__ import annotations
 
 import copy
 import json
-import math
-import re
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pushpull.augment import augment_batch
-from pushpull.data import DataConfig, DataSplits, ImageSplit, Preprocessing, eval_batches, load_data
+from pushpull.data import DataConfig, DataSplits, ImageSplit, eval_batches, load_data
 from pushpull.data.images import AS_IS
-from pushpull.errors import InputError, choice, one_line
-from pushpull.evaluation.classes import Outputs
+from pushpull.errors import InputError, choice
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.metrics import family_errors, mean_corruption_error
-from pushpull.evaluation.options import SCALE_BY_SIZE, EvaluationOptions, lent_to_evaluation
+from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate
 from pushpull.files import folder_lock, read_json, writable_folder, write_json
 from pushpull.files.names import WEIGHTS
 from pushpull.models.config import ModelConfig
-from pushpull.models.heads import heads, keep_rows
 from pushpull.models.loading import load_weights, save_weights
-from pushpull.models.network import Network, assumed_preprocessing, load_network
+from pushpull.models.network import Network
 from pushpull.models.stems import fixed_strength, replace_by_stem, set_strength
+from pushpull.training.budget import planned
 from pushpull.training.callbacks import BadLossError
+from pushpull.training.fitting import fitted
+from pushpull.training.hardenoptions import HardenOptions
 from pushpull.training.module import as_teacher
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe
 from pushpull.training.run import train
-from pushpull.training.weighing import Point, validation_images, weighed
+from pushpull.training.weighing import VALIDATED, Point, validation_images, weighed
 from pushpull.unit.gate import finish_gate, gates, set_gate
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 
+__all__ = ["HardenOptions", "Hardened", "harden"]
+
 PLAN, BEFORE, AFTER, TRAINING, POINTS = "harden.json", "before", "after", "training", "points.json"
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
-_VALIDATED = 1000  # clean validation images, and as many corrupted
 _RESTATED = 8  # batches of training images for the batch norms
-_EVALUATED_SHARE = 0.4  # of a budget
-
-
-@dataclass(frozen=True)
-class HardenOptions:
-    """How a network is made more robust.
-
-    Args:
-        stem: the first layer that its first convolution becomes: pp3, pp5, pp3_balanced, ... ; plain: none,
-            only the training.
-        alpha: inhibition strength of the new stem; null for its own.
-        policy: augmentation: prime, augmix9, or another.
-        jsd: weight of the consistency loss between an image and two augmented views; 0 for none (a step then
-            costs a third).
-        teacher_weight: share, in [0, 1), of the distillation from the network as it came, on clean images.
-        epochs: passes over the training images.
-        budget: time for everything, such as 30m or 2h: fits epochs, test images and, where need be, training
-            images.
-        algorithm: sgd or adamw.
-        max_lr: learning rate at the peak.
-        weight_decay: of the weights.
-        ema: decay of the average of the weights that is kept; null for none.
-        batch_size: images a step.
-        clean_loss: how many points of percent the clean error may rise, on validation images.
-        size: side in pixels that the network gets its images in; null: what it brings, else as they are.
-        scale: the corruptions' constants; null: those of the nearest image size.
-        limit: evaluate at most so many test images.
-        seed: of the training.
-        precision: of the training: fp32 or bf16.
-        workers: processes that decode images which do not fit in memory.
-        device: cpu, cuda, ... or auto.
-
-    Raises:
-        InputError: a value out of range.
-
-    >>> HardenOptions(budget="1.5h").budget_s
-    5400.0
-    """
-
-    stem: str = "pp3"
-    alpha: float | None = None
-    policy: str = "prime"
-    jsd: float = 12.0
-    teacher_weight: float = 0.5
-    epochs: int = 5
-    budget: str | None = None
-    algorithm: Literal["sgd", "adamw"] = "sgd"
-    max_lr: float = 0.01
-    weight_decay: float = 1e-5
-    ema: float | None = 0.99
-    batch_size: int = 64
-    clean_loss: float = 0.5
-    size: int | None = None
-    scale: Literal["cifar", "tiny", "imagenet"] | None = None
-    limit: int | None = None
-    seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    workers: int = 2
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.teacher_weight < 1:
-            raise InputError(f"teacher_weight={self.teacher_weight} must be 0 or more and below 1")
-        if not 0 <= self.clean_loss <= 100:
-            raise InputError(f"clean_loss={self.clean_loss} must be from 0 to 100 points of percent")
-        if self.size is not None and self.size < 1:
-            raise InputError(f"size={self.size} must be a positive number of pixels")
-        if not 0 < self.max_lr < math.inf:
-            raise InputError(f"max_lr={self.max_lr} must be positive")
-        if self.policy == "none" and self.jsd:
-            raise InputError("policy=none has no views to be consistent with; give jsd=0 too, or a policy")
-        assert self.budget_s is None or self.budget_s > 0
-
-    @property
-    def budget_s(self) -> float | None:
-        """The budget in seconds."""
-        if self.budget is None:
-            return None
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(self.budget).strip())
-        if match is None or float(match[1]) <= 0:
-            raise InputError(f"budget={self.budget!r} is no time; give such as 90s, 30m or 2h")
-        return float(match[1]) * _UNITS_S[match[2]]
 
 
 @dataclass(frozen=True)
@@ -214,7 +127,7 @@ def harden(
     splits = data if isinstance(data, DataSplits) else load_data(data)
     for part in ("train", "validation", "test"):
         splits.required(part)
-    network, cut = _fitting(model, splits, options)
+    network, cut = fitted(model, splits, options)
     came = _converted(network, options)
     _check_trainable(came, network, splits, options)
     writable_folder(folder)
@@ -223,7 +136,7 @@ def harden(
         measured = _evaluation(options, splits, progress)
         before = evaluate(network, splits, measured, output=str(folder / BEFORE), name=network.name)
         if not ((folder / POINTS).is_file() and (folder / WEIGHTS).is_file()):
-            seen = validation_images(splits, str(options.scale), most=_VALIDATED, seed=options.seed)
+            seen = validation_images(splits, str(options.scale), most=VALIDATED, seed=options.seed)
             trained = _trained(came, network, splits, seen, options, folder, progress)
             _save(
                 _weighed(came, trained, network, splits, seen, options, folder), network, options, cut, folder
@@ -241,63 +154,6 @@ def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOp
     for name in changes:
         choice("option of harden", name, names)
     return replace(options or HardenOptions(), **changes)
-
-
-def _fitting(model: Any, splits: DataSplits, options: HardenOptions) -> tuple[Network, list[str]]:
-    """Return the network with one output for each class of the data, and what it expects of images.
-
-    Beside it the names of the layers that were cut to these classes.
-    """
-    side = max(splits.image_size or (224,))
-    network = load_network(model, classes=splits.classes, side_px=side)
-    own = network.preprocessing or assumed_preprocessing(network.model)[0]
-    own = own if options.size is None else replace(own, size=(options.size, options.size))
-    try:
-        copied = copy.deepcopy(network.model).cpu().eval()
-    except Exception as error:  # old weight_norm, handles of other libraries
-        raise InputError(
-            f"{network.name} cannot be copied ({one_line(error)}); take off what stands in the way, such as "
-            "torch.nn.utils.remove_weight_norm"
-        ) from error
-    network = replace(network, model=copied, preprocessing=own)
-    shape = (2, 3, *(splits.image_size or (224, 224)))
-    image = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.no_grad():
-            logits = copied(own(image))
-    except Exception as error:
-        raise InputError(
-            f"{network.name} does not take images of {tuple(own(image).shape[1:])} in fp32 "
-            f"({one_line(error)}); give the size that it takes (--size), or its weights as fp32"
-        ) from error
-    outputs = Outputs(splits.classes, network.classes)
-    outputs.take(logits, 2, len(splits.classes) - 1)
-    rows, cut = outputs.positions, list[str]()
-    if rows is not None and rows != list(range(logits.shape[1])):
-        network, cut = _cut(network, rows, logits, own(image))
-    return replace(network, classes=list(splits.classes)), cut
-
-
-def _cut(network: Network, rows: list[int], logits: Tensor, image: Tensor) -> tuple[Network, list[str]]:
-    """Return the network with these of its outputs only, and the layers that were cut.
-
-    These are all with so many outputs, side heads among them, or the last one, where others are hidden.
-    """
-    found = heads(network.model, logits.shape[1])
-    for names in (found, found[-1:]):
-        model = copy.deepcopy(network.model)
-        keep_rows(model, names, rows)
-        try:
-            with torch.no_grad():
-                fits = torch.allclose(model(image), logits[:, rows], rtol=1e-4, atol=1e-5)
-        except RuntimeError:  # shapes
-            continue
-        if fits:
-            return replace(network, model=model), names
-    raise InputError(
-        f"{network.name} has {logits.shape[1]} outputs, and no last layer that could be cut to the data's "
-        f"{len(rows)} classes in their order; give a network with just these outputs"
-    )
 
 
 def _is_new(network: Network, options: HardenOptions) -> bool:
@@ -362,86 +218,11 @@ def _planned(
                 "begun with, or another output"
             )
     else:
-        plan = asked | {"plan": _plan(options, network, splits)}
+        plan = asked | {"plan": planned(options, network, splits)}
         write_json(path, plan)
     chosen = dict(plan["plan"])
     part = limited(splits.required("train"), "the training split", chosen.pop("images"))
     return replace(options, budget=None, **chosen), replace(splits, train=part)
-
-
-def _plan(options: HardenOptions, network: Network, splits: DataSplits) -> dict[str, Any]:
-    """Return scale, epochs, size, test and training images: as asked, or what a budget allows."""
-    sides = splits.image_size or (224, 224)
-    nearest = min(SCALE_BY_SIZE, key=lambda side: abs(math.log(side / min(sides))))
-    train_images, test_images = len(splits.required("train")), len(splits.required("test"))
-    plan: dict[str, Any] = {
-        "scale": options.scale or SCALE_BY_SIZE[nearest],
-        "epochs": options.epochs,
-        "limit": options.limit,
-        "images": train_images,
-    }
-    if options.budget_s is None:
-        return plan
-    forward, step = _costs(options, network, splits)
-    tested = int(options.budget_s * _EVALUATED_SHARE / (2 * 76 * forward))
-    most = min(options.limit or test_images, test_images)
-    plan["limit"] = min(max(tested, 50), most)
-    validated = 2 * min(len(splits.required("validation")), _VALIDATED)
-    left = options.budget_s - 2 * 76 * forward * plan["limit"] - 6 * validated * forward
-    epoch = train_images * step + validated * forward
-    plan["epochs"] = max(1, min(options.epochs, int(left / epoch)))
-    if left < epoch:  # not even one: fewer images
-        fitting = int(train_images * max(left, 0) / epoch)
-        plan["images"] = min(max(2 * options.batch_size, fitting), train_images)
-    print(
-        f"budget {options.budget}: {plan['epochs']} epochs of {plan['images']} images, "
-        f"{plan['limit']} test images",
-        file=sys.stderr,
-    )
-    return plan
-
-
-def _costs(options: HardenOptions, network: Network, splits: DataSplits) -> tuple[float, float]:
-    """Return seconds for an evaluated image, corruption included, and for a training image, all views."""
-    batch = next(iter(eval_batches(splits.required("train"), splits.framing, batch_size=16)))
-    count = len(batch.labels)
-    model, prepare = copy.deepcopy(network.model), network.preprocessing or Preprocessing()
-    device = EvaluationOptions(device=options.device).chosen_device(model)
-
-    def forward() -> Tensor:
-        return model(prepare(batch.images.to(device)))
-
-    def backward() -> Tensor:
-        loss = forward().logsumexp(1).mean()
-        loss.backward()
-        return loss
-
-    def augmented() -> Tensor:
-        if options.policy == "none":
-            return batch.images
-        images = batch.images.to(device)
-        return augment_batch(images, options.policy, index=batch.index, seed=0, epoch=0)
-
-    with lent_to_evaluation(model, device):
-        learning, policy = _seconds(backward) / count, _seconds(augmented) / count
-        with torch.no_grad():
-            clean = _seconds(forward) / count
-    corrupting = 5e-8 * batch.images[0].numel()  # about what the fifteen cost per value: docs/speed.md
-    views = 3 if options.jsd else 1
-    teacher = clean if options.teacher_weight else 0
-    return clean + corrupting, views * learning + (2 if options.jsd else 1) * policy + teacher
-
-
-def _seconds(run: Callable[[], Tensor]) -> float:
-    """Return the shortest time of three calls after one, which may compile."""
-    device, times = run().device, []
-    for _ in range(3):
-        began = time.perf_counter()
-        run()
-        if device.type == "cuda":  # it works on after the call has come back
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - began)
-    return min(times)
 
 
 def _evaluation(options: HardenOptions, splits: DataSplits, progress: bool) -> EvaluationOptions:

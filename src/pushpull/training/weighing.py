@@ -17,6 +17,7 @@ from pushpull.data.published import SEVERITIES
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.options import lent_to_evaluation
 
+VALIDATED = 1000  # clean validation images, and as many corrupted
 _BATCH = 128
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
