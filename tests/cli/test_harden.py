@@ -62,6 +62,7 @@ def test_an_own_network_is_hardened_reported_and_exported(tmp_path, capsys):
         (["{mine}", "--budget", "soon"], "is no time"),
         (["{mine}", "--data", "nowhere/at/all"], "nowhere/at/all"),
         (["{mine}", "--stem", "pp4"], "pp4"),
+        (["{mine}", "--export", "safetensors"], "is of a network that has a name"),
     ],
 )
 def test_mistakes_are_one_line(words, message, tmp_path, capsys):

@@ -1,9 +1,10 @@
 import pytest
 import torch
 from timm.data import ImageNetInfo
+from torchvision.models import ResNet18_Weights
 
 from pushpull.data.images import ImageSplit
-from pushpull.data.subsets import class_numbers, only_classes, read_class_list, stratified
+from pushpull.data.subsets import class_numbers, matched_classes, only_classes, read_class_list, stratified
 from pushpull.errors import InputError, MissingFileError
 
 
@@ -122,3 +123,11 @@ def test_unknown_names_say_what_is_near():
 def test_one_class_by_two_names():
     with pytest.raises(InputError, match="n00000001 and n00000001_cat name the same class"):
         class_numbers(["n00000001", "n00000001_cat"], ["n00000001_cat", "n00000002_dog"])
+
+
+def test_the_thousand_names_of_torchvision_are_imagenets_and_one_of_two_classes_says_none():
+    names, wnids = list(ResNet18_Weights.IMAGENET1K_V1.meta["categories"]), ImageNetInfo().label_names()
+    order = list(range(1000))
+    assert matched_classes(names, wnids) == matched_classes(wnids, names) == order
+    assert matched_classes(names[::-1], wnids) == order[::-1]
+    assert matched_classes(["tench", "crane", "cardigan", "Crane-bird"], wnids) == [0, None, None, 134]

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from pushpull import create_model, load_network
+from pushpull.data import Framing, Preprocessing
+from pushpull.export.card import Card
+from pushpull.export.exporting import ExportOptions, export_model
 from pushpull.unit.layers import PushPullConv2d
 from support import assert_near, random_tensor
 
@@ -71,3 +75,13 @@ def test_onnx_with_open_sizes(options: dict[str, Any]) -> None:
     for size in SIZES:
         (got,) = session.run(None, {"x": images(size).numpy()})
         assert_near(torch.from_numpy(got), unit(images(size)))
+
+
+def test_weights_keep_a_strength_that_is_not_the_stems_own(tmp_path) -> None:
+    model = create_model("resnet8", stem="pp3", input_style="cifar", num_classes=2, alpha=0.25).eval()
+    card = Card("resnet8", "pp3", "mine", ["a", "b"], Preprocessing(), Framing(), (32, 32), "cifar")
+    export_model(model, tmp_path / "model.safetensors", card, ExportOptions("safetensors"))
+    again = load_network(tmp_path / "model.safetensors").model.eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert again.conv1.alpha == 0.25
+    assert torch.equal(again(images), model(images))

@@ -1,6 +1,7 @@
 """A network comes and leaves more robust: the whole of it, on digits, in seconds."""
 
 import copy
+import inspect
 import json
 from dataclasses import replace
 
@@ -8,11 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from pushpull import InputError, PushPullConv2d, harden, load_network
+from pushpull import InputError, PushPullConv2d, create_model, harden, load_network
 from pushpull.data import Batch, DataConfig, ImageSplit, Preprocessing, load_data
 from pushpull.evaluation import Results
+from pushpull.models.network import Network
+from pushpull.training.budget import planned
+from pushpull.training.fitting import fitted
 from pushpull.training.harden import HardenOptions
-from pushpull.training.weighing import Point, between, chosen, only_outputs, restate_norms
+from pushpull.training.weighing import Point, between, chosen, restate_norms
 from pushpull.unit.gate import gates
 
 OWN = """
@@ -121,7 +125,7 @@ def test_between_mixes_weights_statistics_and_gate_but_no_counters():
         model[1].running_mean.fill_(value)
     second[1].num_batches_tracked += 7
     mixed = between(first, second, 0.25)
-    assert float(gates(mixed)) == 0.25
+    assert gates(mixed) == [0.25]
     assert mixed[0].weight[0, 0, 0, 0].item() == mixed[1].running_mean[0].item() == 1.5
     assert int(mixed[1].num_batches_tracked) == 7
 
@@ -155,10 +159,119 @@ def test_a_network_of_imagenet_keeps_the_rows_of_the_datas_classes(few, tmp_path
     torch.testing.assert_close(result.network.model(images), model(images)[:, rows], rtol=1e-3, atol=1e-3)
 
 
-def test_outputs_that_no_linear_layer_gives_are_picked():
-    model = nn.Sequential(nn.Conv2d(3, 20, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    images = torch.rand(2, 3, 4, 4)
-    assert torch.equal(only_outputs(model, [3, 1])(images), model(images)[:, [3, 1]])
+class _Heads(nn.Module):
+    """Two heads whose mean counts, a convolution as a third, and a layer that only looks like a head."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2)
+        self.one, self.two = (nn.Linear(8, classes) for _ in range(2))
+        self.three = nn.Conv2d(8, classes, 1)
+        self.squeeze = nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = self.conv(x).relu()
+        third = self.three(x).mean((2, 3))
+        x = self.squeeze(x.mean((2, 3)))
+        return (self.one(x) + self.two(x) + third) / 3
+
+
+def test_all_heads_are_cut_to_the_datas_classes_and_so_is_the_users_own_network_when_it_is_loaded(
+    few, tmp_path
+):
+    (tmp_path / "wide.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        + inspect.getsource(_Heads)
+        + "\ndef build():\n    torch.manual_seed(0)\n    return _Heads(1000)\n"
+    )
+    own, names = f"{tmp_path / 'wide.py'}:build", ["tench", "English springer", "church"]
+    parts = {}
+    for part in ("train", "validation", "test"):
+        split = getattr(few, part)
+        keep = (split.labels < 3).nonzero()[:, 0]
+        images = split.subset(keep).resident().images
+        parts[part] = ImageSplit.from_tensors(images, split.labels[keep], names, name=part)
+    data = replace(few, classes=names, config=DataConfig("photographs"), **parts)
+    options = replace(QUICK, batch_size=8, alpha=0.5, clean_loss=100)
+    result = harden(own, data, options, output=tmp_path / "out", progress=False, epochs=1)
+    images = torch.rand(2, 3, 32, 32)
+    again = load_network(own, weights=str(tmp_path / "out" / "model.safetensors")).model.eval()
+    assert again.one.weight.shape == again.two.weight.shape == (3, 8)
+    assert (again.three.out_channels, again.squeeze.out_features) == (3, 8)
+    assert again.conv.alpha == 0.5
+    assert torch.equal(again(images), result.network.model(images))
+
+
+def test_where_a_hidden_layer_looks_like_a_head_the_last_one_is_cut(few):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10), nn.ReLU(), nn.Linear(10, 10))
+    order = few.classes[::-1]
+    network, cut = fitted(Network(model, "mine", classes=order), few, QUICK)
+    images = torch.rand(2, 3, 32, 32)
+    assert cut == ["3"]
+    assert torch.equal(network.model(images), model(images).flip(1))
+
+
+def test_the_file_says_the_stem_and_strength_that_the_network_has(few, tmp_path):
+    model = create_model("resnet8", stem="pp5", input_style="cifar", num_classes=10, alpha=0.25)
+    network = Network(model, "resnet8", stem="pp5", input_style="cifar")
+    result = harden(network, few, QUICK, output=tmp_path, progress=False, epochs=1, clean_loss=100)
+    assert result.after.model["stem"] == "pp5"
+    again = load_network(tmp_path / "model.safetensors").model.eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert (again.conv1.avg_kernel_size, again.conv1.alpha) == (5, 0.25)
+    assert torch.equal(again(images), result.network.model(images))
+    with pytest.raises(InputError, match=r"alpha=0\.5 is for a new push-pull stem"):
+        harden(network, few, QUICK, output=tmp_path / "b", progress=False, alpha=0.5)
+
+
+def test_images_that_are_no_squares_are_trained_on_whole(few, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Flatten(), nn.Linear(4 * 16 * 12, 10))
+    parts = {}
+    for part in ("train", "validation", "test"):
+        split = getattr(few, part).resident()
+        images = split.images[..., :24].clone()
+        parts[part] = ImageSplit.from_tensors(images, split.labels, few.classes, name=part)
+    data = replace(few, image_size=(32, 24), config=DataConfig("photographs"), **parts)
+    assert harden(model, data, QUICK, output=tmp_path, progress=False, epochs=1).after.complete
+
+
+def test_what_is_done_is_not_weighed_again(done, few, own, monkeypatch):
+    monkeypatch.setattr("pushpull.training.harden.weighed", None)
+    monkeypatch.setattr("pushpull.training.harden.train", None)
+    again = harden(own, few, QUICK, output=done.folder, progress=False, clean_loss=100)
+    assert (again.points, again.share) == (done.points, done.share)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "message"),
+    [
+        (nn.Conv2d(3, 4, 8, 8), {}, "a patch embedding"),
+        (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "batch_size": 61}, "batch_size=61 is more than the 60"),
+        (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "epochs": 0}, "epochs=0 must be at least 1"),
+        (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "alpha": 1}, "leave it out"),
+        (nn.Conv2d(3, 4, 8, 8).requires_grad_(False), {"stem": "plain"}, "no parameter of .* trains"),
+        (nn.Conv2d(3, 4, 9, 8, 1), {"stem": "strisciuglio"}, "has no gate to open"),
+        (nn.Conv2d(3, 4, 8, 8).half(), {}, r"in fp32 \(RuntimeError.*its weights as fp32"),
+        (nn.utils.weight_norm(nn.Conv2d(3, 4, 8, 8)), {}, "cannot be copied .*remove_weight_norm"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_what_cannot_be_trained_is_refused_before_anything_is_measured(
+    model, changes, message, few, tmp_path
+):
+    head = nn.Linear(64, 10).requires_grad_(model.bias.requires_grad)
+    whole = nn.Sequential(model, nn.Flatten(), head)
+    with pytest.raises(InputError, match=message) as error:
+        harden(whole, few, QUICK, output=tmp_path / "out", progress=False, **changes)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_diverges_says_what_harden_can_do(few, own, tmp_path):
+    with pytest.raises(InputError, match=r"training loss is nan in epoch 1; give a lower max_lr"):
+        harden(own, few, QUICK, output=tmp_path, progress=False, max_lr=1e30)
 
 
 def test_a_budget_fits_epochs_and_images(few, own, tmp_path, capsys):
@@ -168,6 +281,10 @@ def test_a_budget_fits_epochs_and_images(few, own, tmp_path, capsys):
     assert 1 <= plan["epochs"] < 50
     assert result.before.data["images"] == plan["limit"]
     assert "budget 3s:" in capsys.readouterr().err
+    hours = planned(replace(QUICK, budget="9h", limit=7), load_network(own), few)
+    assert (hours["epochs"], hours["limit"], hours["images"]) == (2, 7, 60)
+    none = planned(replace(QUICK, budget="0.001s", limit=7, batch_size=50), load_network(own), few)
+    assert (none["epochs"], none["limit"], none["images"]) == (1, 7, 60)
 
 
 @pytest.mark.parametrize(

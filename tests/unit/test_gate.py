@@ -10,6 +10,7 @@ from tests.support import assert_near, random_tensor
 from torch import nn
 
 from pushpull import InputError, PushPullConv2d, finish_gate, fuse_stem, gate_at, replace_first_conv, set_gate
+from pushpull.unit.gate import gates
 
 X = random_tensor(2, 3, 13, 14)
 OPTIONS = [
@@ -153,6 +154,19 @@ def test_a_plain_loop_moves_it_to_1() -> None:
         optimizer.step()
     assert seen == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
     assert [gate_at(step, 4, 0) for step in (0, 1)] == [1, 1]
+
+
+@pytest.mark.parametrize(("steps", "share"), [(1, 0.5), (2, 0.5), (4, 1), (100, 0.999), (1, 1)])
+def test_the_last_step_has_it_at_1(steps: int, share: float) -> None:
+    assert gate_at(steps - 1, steps, share) == 1
+    assert steps == 1 or gate_at(0, steps, share) == 0
+
+
+def test_gates_of_other_types_and_places_are_read_together() -> None:
+    model = nn.Sequential(unit_of({}, torch.float32), unit_of({}, torch.bfloat16), unit_of({}))
+    for unit, gate in zip(model[:2], (0.25, 0.5), strict=True):
+        set_gate(unit, gate)
+    assert gates(model) == [0.25, 0.5]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pushpull.data import DataConfig, DataSplits, Preprocessing, load_data
+from pushpull.errors import InputError
 from pushpull.export.card import Card
 from pushpull.export.exporting import ExportOptions, export_model
 from pushpull.export.formats import SUFFIXES, check_onnx_installed
@@ -52,6 +53,11 @@ def harden_command(
     spec = NetworkSpec(model, weights, model_name, stem_of_weights)
     if export == "onnx":
         check_onnx_installed()
+    if export == "safetensors" and spec.is_object:
+        raise InputError(
+            f"export=safetensors is of a network that has a name, not of {model}: leave --export out, the "
+            f"output's {WEIGHTS} has the weights"
+        )
     name = Path(model).stem if Path(model).exists() else re.sub(r"[^\w.]+", "-", model).strip("-")
     folder = Path(output or f"runs/harden-{name}")
     if data is None and spec.is_run:

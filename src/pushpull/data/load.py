@@ -179,7 +179,7 @@ class DataSplits:
             parts = ((name, getattr(self, name)) for name in SPLITS)
             there = [f"{name} ({len(part)} images)" for name, part in parts if part is not None]
             remedy = {
-                "validation": "give validation_fraction > 0",
+                "validation": "give validation_fraction > 0, and classes of two training images or more",
                 "train": "give data with a train/ folder or split",
             }
             raise InputError(

@@ -122,7 +122,9 @@ def matched_classes(wanted: Sequence[str], classes: Sequence[str]) -> list[int |
 
 def _as_wnids(names: list[str]) -> list[str]:
     """Return the wnids of classes that have ImageNet's readable names, or that are a thousand without."""
-    known = _readable_names()
+    exact, known = _readable_names()
+    if exact.keys() == set(names):
+        return [exact[name] for name in names]
     found = [known.get(_plain(name)) for name in names]
     if not any(found):
         return imagenet_wnids(len(names)) or names
@@ -134,17 +136,22 @@ def _plain(name: str) -> str:
 
 
 @cache
-def _readable_names() -> dict[str, str]:
-    """Return ImageNet-1k's wnids by torchvision's names and WordNet's; a name of two classes says none."""
+def _readable_names() -> tuple[dict[str, str], dict[str, str]]:
+    """Return ImageNet-1k's wnids by torchvision's names, and by these and WordNet's in any spelling.
+
+    Of the latter a name of two classes says none: "crane" alone may be a bird, which torchvision calls "crane
+    bird", and "cardigan" a dog.
+    """
     from timm.data import ImageNetInfo
     from torchvision.models import ResNet18_Weights
 
     info, named = ImageNetInfo(), dict[str, set[str]]()
     categories = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
-    for wnid, category in zip(info.label_names(), categories, strict=True):
+    exact = dict(zip(categories, info.label_names(), strict=True))
+    for category, wnid in exact.items():
         for name in (category, *info.label_name_to_description(wnid).split(",")):
             named.setdefault(_plain(name), set()).add(wnid)
-    return {name: wnids.pop() for name, wnids in named.items() if len(wnids) == 1}
+    return exact, {name: wnids.pop() for name, wnids in named.items() if len(wnids) == 1}
 
 
 def imagenet_wnids(count: int) -> list[str] | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pushpull.errors import InputError
+from pushpull.errors import InputError, one_line
 
 
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
@@ -38,6 +38,9 @@ def adapted_norms(
         images: (n, 3, H, W), what the network takes.
         prior: N >= 0; 0 replaces the statistics.
 
+    Raises:
+        InputError: too few images for a variance.
+
     Source: Schneider et al., "Improving robustness against common corruptions by covariate shift adaptation",
         NeurIPS 2020, equation 3.
     """
@@ -47,8 +50,11 @@ def adapted_norms(
         for norm in norms:
             norm.momentum = len(images) / (prior + len(images))
             norm.train()
-        with torch.no_grad():
-            call(images)
+        try:
+            with torch.no_grad():
+                call(images)
+        except ValueError as error:  # one value of a channel has no variance
+            raise InputError(f"adapt=bn: {one_line(error)}; give more images (--adapt_images)") from error
         for norm in norms:
             norm.eval()
         yield

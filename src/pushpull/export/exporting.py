@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from pushpull.export.card import INPUT, Card
 from pushpull.export.formats import FORMATS, LOADERS, Normalised, Runner, without_gradients
 from pushpull.files import atomic_path
 from pushpull.models.loading import save_weights
+from pushpull.models.stems import fixed_strength
 
 TOLERANCE = 1e-5
 # A dimension of one is a constant to the tracer.
@@ -127,7 +129,8 @@ def _logits(network: Normalised, batch: Tensor) -> Tensor:
 def _write(normalised: Normalised, path: Path, card: Card, options: ExportOptions) -> None:
     said = card.metadata(graph=options.format != "safetensors")
     if options.format == "safetensors":
-        return save_weights(normalised.model, path, said)
+        strength = json.dumps(fixed_strength(normalised.model))
+        return save_weights(normalised.model, path, said | {"alpha": strength})
     program = traced(normalised, card.size, batch_size=options.batch_size, dynamic_size=options.dynamic_size)
     if options.format == "onnx":
         return formats.write_onnx(program, path, said, options.opset)

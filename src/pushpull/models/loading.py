@@ -239,6 +239,7 @@ def _is_strength(value: Any) -> bool:
 # What a file of weights may say of its network: whether it is that, and what it should be.
 _NOTES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (_are_names, "a list of names"),
+    "cut": (_are_names, "a list of layers"),
     "preprocessing": (lambda value: value is None or isinstance(value, dict), "mean, std and size, or null"),
     "alpha": (_is_strength, "a finite number of at least 0, or null"),
 }

@@ -20,8 +20,9 @@ from pushpull.files.plugins import named_object
 from pushpull.files.yaml import from_dict, read_yaml
 from pushpull.models.config import ModelConfig
 from pushpull.models.factory import MODELS, create_model, default_input_style
+from pushpull.models.heads import keep_rows
 from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_notes
-from pushpull.models.stems import STEMS, replace_by_stem
+from pushpull.models.stems import STEMS, replace_by_stem, set_strength
 from pushpull.unit.gate import set_gate
 from pushpull.unit.layers import Inhibited
 
@@ -198,11 +199,7 @@ class NetworkSpec:
             )
         name, notes = self.spec.rpartition(":")[2], _notes(self.weights)
         if self.weights is not None:
-            # Weights that `pushpull harden` wrote are of the network with a stem: without it they would fit.
-            if notes.get("stem", "plain") != "plain" and not any(
-                isinstance(m, Inhibited) for m in found.modules()
-            ):
-                replace_by_stem(found, notes["stem"], name)
+            self._as_hardened(found, name, notes)
             load_weights(found, self.weights)
         return Network(
             found,
@@ -213,6 +210,18 @@ class NetworkSpec:
             classes=notes.get("classes"),
             preprocessing=_noted_preprocessing(notes, self.weights),
         )
+
+    def _as_hardened(self, found: nn.Module, name: str, notes: Mapping[str, Any]) -> None:
+        """Give the network, in place, what weights of `pushpull harden` have: the stem, fewer outputs."""
+        stem = notes.get("stem", "plain")
+        if stem != "plain" and not any(isinstance(unit, Inhibited) for unit in found.modules()):
+            replace_by_stem(found, stem, name)
+            if notes.get("alpha") is not None:
+                set_strength(found, notes["alpha"])
+        try:
+            keep_rows(found, notes.get("cut", ()), range(len(notes.get("classes", ()))))
+        except (AttributeError, IndexError) as error:
+            raise InputError(f"{self.weights} is not of the network that {self.spec} builds") from error
 
 
 def _notes(file: str | None) -> dict[str, Any]:

@@ -121,6 +121,12 @@ def set_strength(model: nn.Module, alpha: float) -> None:
         unit.set_strength(alpha)
 
 
+def fixed_strength(model: nn.Module) -> float | None:
+    """Return the inhibition strength of a network's units where it is fixed: no state dict holds it."""
+    units = [unit for unit in model.modules() if isinstance(unit, Inhibited) and not unit.trainable_alpha]
+    return float(units[0].alpha) if units else None
+
+
 def _no_layer(name: str, found: object) -> InputError:
     return InputError(
         f"stem {name!r} returned a {type(found).__name__}; it must return the first layer, an nn.Module"

@@ -50,8 +50,12 @@ class GateSchedule(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Set the gate of this step."""
-        steps = int(trainer.estimated_stepping_batches)
-        set_gate(pl_module, gate_at(trainer.global_step, steps, self.share))
+        steps = trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise InputError(
+                "GateSchedule must know how long the training is: give the Trainer max_epochs or max_steps"
+            )
+        set_gate(pl_module, gate_at(trainer.global_step, int(steps), self.share))
 
 
 class KeepBest(L.Callback):
@@ -82,8 +86,7 @@ class KeepBest(L.Callback):
         error = float(trainer.callback_metrics.get("validation_error", math.nan))
         if error >= self.best_error:
             return
-        opened = gates(pl_module)
-        moving = opened is not None and bool((opened < 1).any())
+        moving = any(gate < 1 for gate in gates(pl_module))
         self.best_epoch = trainer.current_epoch
         self.best_error = error if not (moving or math.isnan(error)) else self.best_error
         if trainer.is_global_zero:
@@ -279,6 +282,19 @@ class Epochs(L.Callback):
             write_json(self.path, {"done": done, "of": trainer.max_epochs})
 
 
+class BadLossError(InputError):
+    """The loss, or a weight, is no number any more.
+
+    Args:
+        problem: what, and when.
+        remedy: what to do where the training is a command of its own.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
+
+
 class StopAtBadLoss(L.Callback):
     """Stop at the first epoch whose loss is not a number: what follows would be wasted.
 
@@ -304,11 +320,12 @@ class StopAtBadLoss(L.Callback):
     def _error(self, trainer: L.Trainer, problem: str) -> InputError:
         folder, where = trainer.default_root_dir, f"the {problem} in epoch {trainer.current_epoch + 1}"
         if not Path(folder, LAST).is_file():
-            return InputError(f"{where}; lower optim.max_lr or set optim.clip_norm")
+            return BadLossError(where, "lower optim.max_lr or set optim.clip_norm")
         command = ["pushpull", "train", "--config", str(Path(folder, RECIPE)), "--output", folder, "--resume"]
-        return InputError(
-            f"{where}; lower optim.max_lr or set optim.clip_norm, from the checkpoint before: "
-            f"{shlex.join(command)} --optim.max_lr LOWER"
+        return BadLossError(
+            where,
+            "lower optim.max_lr or set optim.clip_norm, from the checkpoint before: "
+            f"{shlex.join(command)} --optim.max_lr LOWER",
         )
 
 

@@ -4,128 +4,43 @@ from __future__ import annotations
 
 import copy
 import json
-import math
-import re
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pushpull.augment import augment_batch
-from pushpull.data import DataConfig, DataSplits, ImageSplit, Preprocessing, eval_batches, load_data
+from pushpull.data import DataConfig, DataSplits, ImageSplit, eval_batches, load_data
 from pushpull.data.images import AS_IS
 from pushpull.errors import InputError, choice
-from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.metrics import family_errors, mean_corruption_error
-from pushpull.evaluation.options import SCALE_BY_SIZE, EvaluationOptions, lent_to_evaluation
+from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate
 from pushpull.files import folder_lock, read_json, writable_folder, write_json
 from pushpull.files.names import WEIGHTS
 from pushpull.models.config import ModelConfig
 from pushpull.models.loading import load_weights, save_weights
-from pushpull.models.network import Network, assumed_preprocessing, load_network
-from pushpull.models.stems import replace_by_stem
+from pushpull.models.network import Network
+from pushpull.models.stems import fixed_strength, replace_by_stem, set_strength
+from pushpull.training.budget import planned
+from pushpull.training.callbacks import BadLossError
+from pushpull.training.fitting import fitted
+from pushpull.training.hardenoptions import HardenOptions
 from pushpull.training.module import as_teacher
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe
 from pushpull.training.run import train
-from pushpull.training.weighing import Point, only_outputs, validation_images, weighed
+from pushpull.training.weighing import VALIDATED, Point, validation_images, weighed
 from pushpull.unit.gate import finish_gate, gates, set_gate
-from pushpull.unit.layers import Inhibited
+from pushpull.unit.layers import Inhibited, PushPullConv2d
+
+__all__ = ["HardenOptions", "Hardened", "harden"]
 
 PLAN, BEFORE, AFTER, TRAINING, POINTS = "harden.json", "before", "after", "training", "points.json"
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
-_VALIDATED = 1000  # clean validation images, and as many corrupted
 _RESTATED = 8  # batches of training images for the batch norms
-_EVALUATED_SHARE = 0.4  # of a budget
-
-
-@dataclass(frozen=True)
-class HardenOptions:
-    """How a network is made more robust.
-
-    Args:
-        stem: the first layer that its first convolution becomes: pp3, pp5, pp3_balanced, ... ; plain: none,
-            only the training.
-        alpha: inhibition strength; null for the stem's own.
-        policy: augmentation: prime, augmix9, or another.
-        jsd: weight of the consistency loss between an image and two augmented views; 0 for none (a step then
-            costs a third).
-        teacher_weight: share, in [0, 1), of the distillation from the network as it came, on clean images.
-        epochs: passes over the training images.
-        budget: time for everything, such as 30m or 2h: fits epochs, test images and, where need be, image
-            size and training images.
-        algorithm: sgd or adamw.
-        max_lr: learning rate at the peak.
-        weight_decay: of the weights.
-        ema: decay of the average of the weights that is kept; null for none.
-        batch_size: images a step.
-        clean_loss: how many points of percent the clean error may rise, on validation images.
-        size: side in pixels that the network gets its images in; null: what it brings, else as they are.
-        scale: the corruptions' constants; null: those of the nearest image size.
-        limit: evaluate at most so many test images.
-        seed: of the training.
-        precision: of the training: fp32 or bf16.
-        workers: processes that decode images which do not fit in memory.
-        device: cpu, cuda, ... or auto.
-
-    Raises:
-        InputError: a value out of range.
-
-    >>> HardenOptions(budget="1.5h").budget_s
-    5400.0
-    """
-
-    stem: str = "pp3"
-    alpha: float | None = None
-    policy: str = "prime"
-    jsd: float = 12.0
-    teacher_weight: float = 0.5
-    epochs: int = 5
-    budget: str | None = None
-    algorithm: Literal["sgd", "adamw"] = "sgd"
-    max_lr: float = 0.01
-    weight_decay: float = 1e-5
-    ema: float | None = 0.99
-    batch_size: int = 64
-    clean_loss: float = 0.5
-    size: int | None = None
-    scale: Literal["cifar", "tiny", "imagenet"] | None = None
-    limit: int | None = None
-    seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    workers: int = 2
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.teacher_weight < 1:
-            raise InputError(f"teacher_weight={self.teacher_weight} must be 0 or more and below 1")
-        if not 0 <= self.clean_loss <= 100:
-            raise InputError(f"clean_loss={self.clean_loss} must be from 0 to 100 points of percent")
-        if self.size is not None and self.size < 1:
-            raise InputError(f"size={self.size} must be a positive number of pixels")
-        if not 0 < self.max_lr < math.inf:
-            raise InputError(f"max_lr={self.max_lr} must be positive")
-        if self.policy == "none" and self.jsd:
-            raise InputError("policy=none has no views to be consistent with; give jsd=0 too, or a policy")
-        assert self.budget_s is None or self.budget_s > 0
-
-    @property
-    def budget_s(self) -> float | None:
-        """The budget in seconds."""
-        if self.budget is None:
-            return None
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(self.budget).strip())
-        if match is None or float(match[1]) <= 0:
-            raise InputError(f"budget={self.budget!r} is no time; give such as 90s, 30m or 2h")
-        return float(match[1]) * _UNITS_S[match[2]]
 
 
 @dataclass(frozen=True)
@@ -167,7 +82,8 @@ class Hardened:
         first, second = (family_errors(results.errors()) for results in (came, now))
         change = {name: second[name] - first[name] for name in first}
         for what, sign in (("Better", -1), ("Worse", 1)):
-            named = [f"{name} by {100 * abs(by):.1f} points" for name, by in change.items() if sign * by > 0]
+            moved = [(name, 100 * sign * by) for name, by in change.items()]
+            named = [f"{name} by {points:.1f} points" for name, points in moved if points >= 0.05]
             lines.append(f"{what}: {', '.join(named) or 'nothing'}.")
         lines.append(
             f"Kept: {self.share:.0%} of the way from the network as it came to the trained one; "
@@ -211,24 +127,26 @@ def harden(
     splits = data if isinstance(data, DataSplits) else load_data(data)
     for part in ("train", "validation", "test"):
         splits.required(part)
-    network = _fitting(model, splits, options)
+    network, cut = fitted(model, splits, options)
+    came = _converted(network, options)
+    _check_trainable(came, network, splits, options)
     writable_folder(folder)
     with folder_lock(folder):
         options, splits = _planned(options, network, splits, folder)
         measured = _evaluation(options, splits, progress)
         before = evaluate(network, splits, measured, output=str(folder / BEFORE), name=network.name)
-        came = _converted(network, options)
-        seen = validation_images(splits, str(options.scale), most=_VALIDATED, seed=options.seed)
-        trained = _trained(came, network, splits, seen, options, folder, progress)
-        best, points, kept = _chosen(came, trained, network, splits, seen, options, folder)
-        if (opened := gates(best)) is not None and bool((opened == 1).all()):
-            finish_gate(best)
-        stem = network.stem if options.stem == "plain" else options.stem
-        hardened = replace(network, model=best.eval(), stem=stem, source=str(folder / WEIGHTS))
+        if not ((folder / POINTS).is_file() and (folder / WEIGHTS).is_file()):
+            seen = validation_images(splits, str(options.scale), most=VALIDATED, seed=options.seed)
+            trained = _trained(came, network, splits, seen, options, folder, progress)
+            _save(
+                _weighed(came, trained, network, splits, seen, options, folder), network, options, cut, folder
+            )
+        best, points, share = _kept(came, folder)
+        stem = options.stem if _is_new(network, options) else network.stem
+        hardened = replace(network, model=best, stem=stem, source=str(folder / WEIGHTS))
         hardened = replace(hardened, label=f"{network.label or network.name}, hardened")
-        _save(hardened, folder)
         after = evaluate(hardened, splits, measured, output=str(folder / AFTER), name=network.name)
-    return Hardened(hardened, before, after, points, kept.share, folder, time.perf_counter() - began)
+    return Hardened(hardened, before, after, points, share, folder, time.perf_counter() - began)
 
 
 def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOptions:
@@ -238,47 +156,43 @@ def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOp
     return replace(options or HardenOptions(), **changes)
 
 
-def _fitting(model: Any, splits: DataSplits, options: HardenOptions) -> Network:
-    """Return the network with one output for each class of the data, and what it expects of images."""
-    side = max(splits.image_size or (224,))
-    network = load_network(model, classes=splits.classes, side_px=side)
-    own = network.preprocessing or assumed_preprocessing(network.model)[0]
-    own = own if options.size is None else replace(own, size=(options.size, options.size))
-    network = replace(network, model=copy.deepcopy(network.model).cpu().eval(), preprocessing=own)
-    outputs = Outputs(splits.classes, network.classes)
-    image = torch.zeros(2, 3, *(splits.image_size or (224, 224)), dtype=torch.uint8)
-    try:
-        with torch.no_grad():
-            logits = network.model(own(image))
-    except Exception as error:
-        raise InputError(
-            f"{network.name} does not take images of {tuple(own(image).shape[1:])} ({error}); give --size"
-        ) from error
-    outputs.take(logits, 2, len(splits.classes) - 1)
-    positions = outputs.positions
-    if positions is not None and positions != list(range(logits.shape[1])):
-        cut = only_outputs(network.model, positions).eval()
-        with torch.no_grad():
-            if not torch.allclose(cut(own(image)), logits[:, positions], rtol=1e-4, atol=1e-5):
-                raise InputError(f"the last linear layer of {network.name} does not give its outputs")
-        network = replace(network, model=cut)
-    return replace(network, classes=list(splits.classes))
+def _is_new(network: Network, options: HardenOptions) -> bool:
+    """Whether the network gets a stem: one that has a push-pull layer already keeps that."""
+    return options.stem != "plain" and not any(isinstance(m, Inhibited) for m in network.model.modules())
 
 
 def _converted(network: Network, options: HardenOptions) -> nn.Module:
-    """Return a copy with the stem, its gate at 0; one that has a push-pull layer already keeps that."""
+    """Return a copy with the stem, its gate at 0."""
     model = copy.deepcopy(network.model)
-    if options.stem == "plain" or any(isinstance(unit, Inhibited) for unit in model.modules()):
+    if not _is_new(network, options):
+        if options.alpha is not None:
+            raise InputError(
+                f"alpha={options.alpha} is for a new push-pull stem, and none is made: leave it out"
+            )
         return model
     try:
         replace_by_stem(model, options.stem, network.name)
+        if not any(isinstance(unit, PushPullConv2d) for unit in model.modules()):
+            raise InputError(f"stem={options.stem} has no gate to open step by step; give one such as pp3")
         set_gate(model, 0)
     except InputError as error:
         raise InputError(f"{error}; or give stem=plain (--stem plain): the training alone") from error
-    for unit in model.modules():
-        if options.alpha is not None and isinstance(unit, Inhibited):
-            unit.set_strength(options.alpha)
+    if options.alpha is not None:
+        set_strength(model, options.alpha)
     return model
+
+
+def _check_trainable(came: nn.Module, network: Network, splits: DataSplits, options: HardenOptions) -> None:
+    """Raise where the training would be refused, before anything is measured."""
+    recipe, images = _recipe(network, splits, options), len(splits.required("train"))
+    if recipe.batch_size > images:
+        raise InputError(
+            f"batch_size={recipe.batch_size} is more than the {images} training images; give a smaller one"
+        )
+    if not any(parameter.requires_grad for parameter in came.parameters()):
+        raise InputError(
+            f"no parameter of {network.name} trains: give it requires_grad (model.requires_grad_())"
+        )
 
 
 def _planned(
@@ -304,79 +218,11 @@ def _planned(
                 "begun with, or another output"
             )
     else:
-        plan = asked | {"plan": _plan(options, network, splits)}
+        plan = asked | {"plan": planned(options, network, splits)}
         write_json(path, plan)
     chosen = dict(plan["plan"])
     part = limited(splits.required("train"), "the training split", chosen.pop("images"))
     return replace(options, budget=None, **chosen), replace(splits, train=part)
-
-
-def _plan(options: HardenOptions, network: Network, splits: DataSplits) -> dict[str, Any]:
-    """Return scale, epochs, size, test and training images: as asked, or what a budget allows."""
-    sides = splits.image_size or (224, 224)
-    nearest = min(SCALE_BY_SIZE, key=lambda side: abs(math.log(side / min(sides))))
-    train_images, test_images = len(splits.required("train")), len(splits.required("test"))
-    plan: dict[str, Any] = {
-        "scale": options.scale or SCALE_BY_SIZE[nearest],
-        "epochs": options.epochs,
-        "limit": options.limit,
-        "images": train_images,
-    }
-    if options.budget_s is None:
-        return plan
-    forward, step = _costs(options, network, splits)
-    tested = int(options.budget_s * _EVALUATED_SHARE / (2 * 76 * forward))
-    plan["limit"] = max(min(tested, options.limit or test_images, test_images), min(50, test_images))
-    validated = 2 * min(len(splits.required("validation")), _VALIDATED)
-    left = options.budget_s - 2 * 76 * forward * plan["limit"] - 6 * validated * forward
-    epoch = train_images * step + validated * forward
-    plan["epochs"] = max(1, min(options.epochs, int(left / epoch)))
-    if left < epoch:  # not even one: fewer images
-        plan["images"] = max(2 * options.batch_size, int(train_images * max(left, 0) / epoch))
-    print(
-        f"budget {options.budget}: {plan['epochs']} epochs of {plan['images']} images, "
-        f"{plan['limit']} test images",
-        file=sys.stderr,
-    )
-    return plan
-
-
-def _costs(options: HardenOptions, network: Network, splits: DataSplits) -> tuple[float, float]:
-    """Return seconds for an evaluated image, corruption included, and for a training image, all views."""
-    count = min(16, options.batch_size)
-    batch = next(iter(eval_batches(splits.required("train"), splits.framing, batch_size=count)))
-    model, prepare = copy.deepcopy(network.model), network.preprocessing or Preprocessing()
-    device = EvaluationOptions(device=options.device).chosen_device(model)
-    model.to(device)
-
-    def forward() -> Tensor:
-        return model(prepare(batch.images.to(device)))
-
-    def backward() -> None:
-        forward().float().logsumexp(1).mean().backward()
-
-    def augmented() -> None:
-        if options.policy != "none":
-            augment_batch(batch.images, options.policy, index=batch.index, seed=0, epoch=0)
-
-    with lent_to_evaluation(model, device), torch.no_grad():
-        clean = _seconds(forward) / count
-    learning, policy = _seconds(backward) / count, _seconds(augmented) / count
-    corrupting = 5e-8 * batch.images[0].numel()  # about what the fifteen cost per value: docs/speed.md
-    views = 3 if options.jsd else 1
-    teacher = clean if options.teacher_weight else 0
-    return clean + corrupting, views * learning + (2 if options.jsd else 1) * policy + teacher
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    """Return the shortest time of three calls after one, which may compile."""
-    run()
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return min(times)
 
 
 def _evaluation(options: HardenOptions, splits: DataSplits, progress: bool) -> EvaluationOptions:
@@ -405,33 +251,33 @@ def _trained(
     teacher = None
     if options.teacher_weight:
         assert network.preprocessing is not None
-        teacher = as_teacher(copy.deepcopy(network.model), network.preprocessing)
+        teacher = as_teacher(network.model, network.preprocessing)
     place = folder / TRAINING
-    train(
-        recipe,
-        place,
-        resume="auto",
-        progress=progress,
-        splits=watched,
-        network=student,
-        teacher=teacher,
-    )
+    how: dict[str, Any] = {"resume": "auto", "progress": progress, "splits": watched}
+    try:
+        train(recipe, place, network=student, teacher=teacher, **how)
+    except BadLossError as error:
+        raise InputError(f"{error.problem}; give a lower max_lr (--max_lr) and another output") from error
     trained = copy.deepcopy(came)
     return load_weights(trained, place / WEIGHTS).eval()
 
 
 def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Recipe:
-    side = min(splits.image_size or (224, 224))
-    resident = splits.framing == AS_IS
-    gated = options.stem != "plain" and not any(isinstance(m, Inhibited) for m in network.model.modules())
+    sides = splits.image_size or (224, 224)
+    resident, side = splits.framing == AS_IS, min(sides)
+    whole = resident and side < max(sides)  # a square crop is not what such a network may take
+    if _is_new(network, options):
+        model = ModelConfig(network.name, options.stem, alpha=options.alpha, start="preserve")
+    else:
+        model = ModelConfig(network.name, network.stem or "plain")
     return Recipe(
-        model=ModelConfig(network.name, options.stem, start="preserve" if gated else "unit"),
+        model=model,
         data=splits.config,
         preprocessing=network.preprocessing,
         augment=AugmentConfig(
             resize=None if resident else splits.framing.resize,
-            crop=side,
-            padding=side // 8 if resident else 0,
+            crop=None if whole else side,
+            padding=side // 8 if resident and not whole else 0,
             policy=options.policy,
         ),
         optim=OptimConfig(
@@ -457,7 +303,7 @@ def _accelerator(device: str) -> Any:
     return choice("device", device.partition(":")[0], ("auto", "cpu", "cuda", "mps"))
 
 
-def _chosen(
+def _weighed(
     came: nn.Module,
     trained: nn.Module,
     network: Network,
@@ -465,8 +311,8 @@ def _chosen(
     validation: ImageSplit,
     options: HardenOptions,
     folder: Path,
-) -> tuple[nn.Module, list[Point], Point]:
-    """Return what `weighed` returns; the points are written."""
+) -> nn.Module:
+    """Return the network that `weighed` keeps; the points are written."""
     assert network.preprocessing is not None
     batches = eval_batches(splits.required("train"), splits.framing, batch_size=64)
     clean = [batch for batch, _ in zip(batches, range(_RESTATED), strict=False)]
@@ -476,18 +322,32 @@ def _chosen(
     )
     rows = [point._asdict() for point in points]
     write_json(folder / POINTS, {"points": rows, "share": kept.share, "clean_loss": options.clean_loss})
-    return best, points, kept
+    return best
 
 
-def _save(network: Network, folder: Path) -> None:
+def _save(best: nn.Module, network: Network, options: HardenOptions, cut: list[str], folder: Path) -> None:
     """Write the weights with all that is needed to load them again."""
+    if set(gates(best)) == {1.0}:
+        finish_gate(best)
+    new = _is_new(network, options)
     preprocessing = network.preprocessing
     metadata = {
         "model": network.name,
-        "stem": network.stem or "plain",
+        "stem": (options.stem if new else network.stem) or "plain",
         "input_style": str(network.input_style or "imagenet"),
-        "alpha": "null",
+        "alpha": json.dumps(fixed_strength(best)),
         "classes": json.dumps(network.classes),
         "preprocessing": json.dumps(preprocessing.to_dict() if preprocessing else None),
     }
-    save_weights(network.model, folder / WEIGHTS, metadata)
+    save_weights(best, folder / WEIGHTS, metadata | ({"cut": json.dumps(cut)} if cut else {}))
+
+
+def _kept(came: nn.Module, folder: Path) -> tuple[nn.Module, list[Point], float]:
+    """Return the network of the file, all points, and the share of the one that was kept."""
+    noted = read_json(folder / POINTS)
+    points = [Point(**point) for point in noted["points"]]
+    model = copy.deepcopy(came)
+    if gates(model):  # the file's gate comes back, where it has one
+        set_gate(model, 1)
+        finish_gate(model)
+    return load_weights(model, folder / WEIGHTS).eval(), points, noted["share"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pushpull.corruptions import EXTRA_CORRUPTIONS, corrupt
@@ -17,6 +17,7 @@ from pushpull.data.published import SEVERITIES
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.options import lent_to_evaluation
 
+VALIDATED = 1000  # clean validation images, and as many corrupted
 _BATCH = 128
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -144,33 +145,3 @@ def weighed(
         if (now := chosen(points, clean_loss)) is points[-1]:
             best, kept = mixed, now
     return best, points, kept
-
-
-def only_outputs(model: nn.Module, positions: Sequence[int]) -> nn.Module:
-    """Return the network with only these of its outputs: rows of its last layer, else picked behind it."""
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    last = linear[-1] if linear else None
-    taken = torch.as_tensor(positions)
-    if last is None or len(positions) > last.out_features or max(positions) >= last.out_features:
-        return nn.Sequential(model, _Picked(taken))
-    cut = copy.deepcopy(model)
-    layer = [module for module in cut.modules() if isinstance(module, nn.Linear)][-1]
-    layer.weight = nn.Parameter(layer.weight.detach()[taken].clone())
-    if layer.bias is not None:
-        layer.bias = nn.Parameter(layer.bias.detach()[taken].clone())
-    layer.out_features = len(taken)
-    return cut
-
-
-class _Picked(nn.Module):
-    """Some of the logits."""
-
-    positions: Tensor
-
-    def __init__(self, positions: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("positions", positions, persistent=False)
-
-    def forward(self, logits: Tensor) -> Tensor:
-        """Return (n, positions) of (n, outputs)."""
-        return logits[:, self.positions]

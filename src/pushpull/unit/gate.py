@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import nn
 
 from pushpull.errors import InputError
@@ -51,10 +50,10 @@ def finish_gate(model: nn.Module) -> None:
         InputError: a gate that is not at 1, or a model without a unit; nothing has changed.
     """
     units = _units(model)
-    for unit in units:
-        if unit.gate is not None and float(unit.gate) != 1:
+    for gate in gates(model):
+        if gate != 1:
             raise InputError(
-                f"the gate is at {float(unit.gate):g}: without it the network would be another; train on "
+                f"the gate is at {gate:g}: without it the network would be another; train on "
                 "until it is at 1, or call pushpull.set_gate(model, 1)"
             )
     for unit in units:
@@ -66,7 +65,7 @@ def gate_at(step: int, steps: int, share: float = 0.5) -> float:
 
     Args:
         step: number of the step, from 0.
-        steps: of the whole training.
+        steps: of the whole training; the last one has the gate at 1 whatever the share.
         share: in [0, 1]; 0 opens the gate at once.
 
     Raises:
@@ -77,8 +76,8 @@ def gate_at(step: int, steps: int, share: float = 0.5) -> float:
     """
     if not is_number(share) or not 0 <= share <= 1:
         raise InputError(f"share={share!r} of the steps must be from 0 to 1")
-    rise = math.ceil(share * steps)
-    return min(1.0, step / rise) if rise else 1.0
+    rise = min(math.ceil(share * steps), steps - 1)
+    return min(1.0, step / rise) if rise > 0 else 1.0
 
 
 def _units(model: nn.Module) -> list[PushPullConv2d]:
@@ -91,8 +90,7 @@ def _units(model: nn.Module) -> list[PushPullConv2d]:
     return units
 
 
-def gates(model: nn.Module) -> torch.Tensor | None:
-    """Return the gates of a model's units as one tensor, or None where no unit has one."""
-    found = [unit.gate for unit in model.modules() if isinstance(unit, PushPullConv2d)]
-    there = [gate for gate in found if gate is not None]
-    return torch.stack(there) if there else None
+def gates(model: nn.Module) -> list[float]:
+    """Return the gates of those of a model's units that have one."""
+    units = [unit for unit in model.modules() if isinstance(unit, PushPullConv2d)]
+    return [float(unit.gate) for unit in units if unit.gate is not None]

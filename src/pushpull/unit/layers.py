@@ -204,7 +204,7 @@ class PushPullConv2d(Inhibited):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """A network that was saved half-way brings its gate; one at 1 needs none."""
         saved = state_dict.get(f"{prefix}gate") if self.gate is None else None
-        if saved is not None and float(saved) == 1:
+        if saved is not None and not saved.is_meta and float(saved) == 1:
             del state_dict[f"{prefix}gate"]
         elif saved is not None:
             self.gate = self.weight.detach().new_ones(())

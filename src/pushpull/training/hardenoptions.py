@@ -1,0 +1,93 @@
+"""What `harden` may be asked for."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from pushpull.errors import InputError
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclass(frozen=True)
+class HardenOptions:
+    """How a network is made more robust.
+
+    Args:
+        stem: the first layer that its first convolution becomes: pp3, pp5, pp3_balanced, ... ; plain: none,
+            only the training.
+        alpha: inhibition strength of the new stem; null for its own.
+        policy: augmentation: prime, augmix9, or another.
+        jsd: weight of the consistency loss between an image and two augmented views; 0 for none (a step then
+            costs a third).
+        teacher_weight: share, in [0, 1), of the distillation from the network as it came, on clean images.
+        epochs: passes over the training images.
+        budget: time for everything, such as 30m or 2h: fits epochs, test images and, where need be, training
+            images.
+        algorithm: sgd or adamw.
+        max_lr: learning rate at the peak.
+        weight_decay: of the weights.
+        ema: decay of the average of the weights that is kept; null for none.
+        batch_size: images a step.
+        clean_loss: how many points of percent the clean error may rise, on validation images.
+        size: side in pixels that the network gets its images in; null: what it brings, else as they are.
+        scale: the corruptions' constants; null: those of the nearest image size.
+        limit: evaluate at most so many test images.
+        seed: of the training.
+        precision: of the training: fp32 or bf16.
+        workers: processes that decode images which do not fit in memory.
+        device: cpu, cuda, ... or auto.
+
+    Raises:
+        InputError: a value out of range.
+
+    >>> HardenOptions(budget="1.5h").budget_s
+    5400.0
+    """
+
+    stem: str = "pp3"
+    alpha: float | None = None
+    policy: str = "prime"
+    jsd: float = 12.0
+    teacher_weight: float = 0.5
+    epochs: int = 5
+    budget: str | None = None
+    algorithm: Literal["sgd", "adamw"] = "sgd"
+    max_lr: float = 0.01
+    weight_decay: float = 1e-5
+    ema: float | None = 0.99
+    batch_size: int = 64
+    clean_loss: float = 0.5
+    size: int | None = None
+    scale: Literal["cifar", "tiny", "imagenet"] | None = None
+    limit: int | None = None
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    workers: int = 2
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.teacher_weight < 1:
+            raise InputError(f"teacher_weight={self.teacher_weight} must be 0 or more and below 1")
+        if not 0 <= self.clean_loss <= 100:
+            raise InputError(f"clean_loss={self.clean_loss} must be from 0 to 100 points of percent")
+        if self.size is not None and self.size < 1:
+            raise InputError(f"size={self.size} must be a positive number of pixels")
+        if not 0 < self.max_lr < math.inf:
+            raise InputError(f"max_lr={self.max_lr} must be positive")
+        if self.policy == "none" and self.jsd:
+            raise InputError("policy=none has no views to be consistent with; give jsd=0 too, or a policy")
+        assert self.budget_s is None or self.budget_s > 0
+
+    @property
+    def budget_s(self) -> float | None:
+        """The budget in seconds."""
+        if self.budget is None:
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(self.budget).strip())
+        if match is None or float(match[1]) <= 0:
+            raise InputError(f"budget={self.budget!r} is no time; give such as 90s, 30m or 2h")
+        return float(match[1]) * _UNITS_S[match[2]]
