@@ -19,7 +19,8 @@ from pushpull.evaluation.results import Results
 from pushpull.export.card import Card
 from pushpull.files.names import RESULTS
 from pushpull.models import default_input_style, model_preprocessing
-from pushpull.models.network import Network, NetworkSpec, assumed_preprocessing
+from pushpull.models.expected import assumed_preprocessing
+from pushpull.models.network import Network, NetworkSpec
 
 _CHECKED_IMAGES = 3
 _DEFAULT_SIDE_PX = 224

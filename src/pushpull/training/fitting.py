@@ -12,8 +12,9 @@ from torch import Tensor
 from pushpull.data import DataSplits
 from pushpull.errors import InputError, one_line
 from pushpull.evaluation.classes import Outputs
+from pushpull.models.expected import assumed_preprocessing
 from pushpull.models.heads import heads, keep_rows
-from pushpull.models.network import Network, assumed_preprocessing, load_network
+from pushpull.models.network import Network, load_network
 from pushpull.training.hardenoptions import HardenOptions
 
 
