@@ -151,8 +151,10 @@ def test_readable_names_of_imagenet_are_matched_never_taken_for_the_order_of_the
     logits = torch.arange(2000.0).reshape(2, 1000)
     few = ["golf ball", "English_springer", "TENCH"]
     assert Outputs(few).take(logits, 2, 2)[0].tolist() == [574.0, 217.0, 0.0]
-    unique = sorted({name for name in order if order.count(name) == 1})
-    filled = sorted([*unique, *(f"no such thing {number}" for number in range(1000 - len(unique)))])
+    by_name = sorted(order)
+    taken = Outputs(by_name).take(logits, 2, 999)[0]
+    assert taken.tolist() == [float(order.index(name)) for name in by_name]
+    filled = sorted(["no such thing", "nor this", *order[2:]])
     with pytest.raises(InputError, match=r"the data's classes in another order .* but no "):
         Outputs(filled).take(logits, 2, 999)
     numbered = [str(number) for number in range(1000)]
