@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from pushpull.data import Batch, Framing, Preprocessing
-from pushpull.errors import InputError, integer, one_line
+from pushpull.errors import InputError, Interrupted, integer, one_line, signal_of
 from pushpull.evaluation.adapt import adapted_norms, batch_norms
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.conditions import Conditions, Pair, check_skipped, open_conditions
 from pushpull.evaluation.continuing import continued, model_digest, package_versions
 from pushpull.evaluation.images import EvalData, EvalImages
 from pushpull.evaluation.options import EvaluationOptions, device_text, lent_to_evaluation
+from pushpull.evaluation.peers import meet, named_when_ended
 from pushpull.evaluation.prefetch import prepared
 from pushpull.evaluation.progress import Progress, progress_bar
 from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, on_all_ranks, rank, world_size
@@ -94,6 +95,7 @@ def evaluate(
     if options.adapt is not None:
         run.adapting = _adapting(network, options, data, framing, device, len(images.split))
     show = progress and not options.quiet and rank() == 0
+    meet()
     with ExitStack() as locked:
         if path is not None:
             file = path.with_name(LOCK if path.name == RESULTS else f".{path.name}.lock")
@@ -102,7 +104,11 @@ def evaluate(
         results = from_first_rank(
             lambda: fresh if path is None else continued(fresh, path, overwrite=options.overwrite)
         )
-        return run.complete(results, wanted, path, show=show, stop=stop)
+        try:
+            with named_when_ended():
+                return run.complete(results, wanted, path, show=show, stop=stop)
+        except KeyboardInterrupt as stopped:
+            raise run.interrupted(stopped, wanted, path) from None
 
 
 _OF_NETWORK = {"name": "name", "stem": "stem", "source": "source", "model_seed": "seed"}
@@ -163,9 +169,8 @@ def _adapting(
     batch_norms(network.model)
     if world_size() > 1:
         raise InputError(f"adapt=bn works in one process, not in {world_size()}; leave it out, or run one")
-    return open_conditions(replace(options, limit=min(options.adapt_images, images)), data, framing, device)[
-        2
-    ]
+    few = replace(options, limit=min(options.adapt_images, images))
+    return open_conditions(few, data, framing, device)[2]
 
 
 def writable_results_path(output: Path | str) -> Path:
@@ -198,6 +203,7 @@ class _Run:
         self.options, self.device, self.preprocessing, self.why = options, device, preprocessing, why
         self.outputs = Outputs(None if images.classes is None else images.split.classes, network.classes)
         self.highest_label = int(images.split.labels.max())
+        self.kept: Results | None = None  # what is in the file, of this evaluation
         self.adapting: Conditions | None = None
 
     def fresh_results(self) -> Results:
@@ -244,8 +250,10 @@ class _Run:
         def save(results: Results) -> Results:
             if path is not None:
                 from_first_rank(lambda: results.save(path))
+                self.kept = results
             return results
 
+        self.kept = None if self.options.overwrite else results
         missing = [pair for pair in wanted if results.condition(*pair) is None]
         count = len(self.images.split) // world_size()
         bar_of = progress_bar(len(missing), count) if show and missing else nullcontext()
@@ -258,6 +266,17 @@ class _Run:
                 data = {**results.data, **self._told_by(results, condition)}
                 results = save(replace(results.with_condition(*pair, condition), data=data))
         return save(replace(results, complete=True))
+
+    def interrupted(
+        self, stopped: KeyboardInterrupt, wanted: list[Pair], path: Path | None
+    ) -> KeyboardInterrupt:
+        """Return what says how far the evaluation is, where a file keeps it."""
+        if path is None:
+            return stopped
+        kept = self.kept
+        done = 0 if kept is None else sum(kept.condition(*pair) is not None for pair in wanted)
+        how_far = f"stopped; {done} of {len(wanted)} conditions are in {path}"
+        return Interrupted(how_far, signal_of(stopped), but="--overwrite" if done else None)
 
     def _told_by(self, results: Results, condition: Condition) -> Info:
         """Return what only reading the images and running the model has told of the data."""
