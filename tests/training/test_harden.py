@@ -16,7 +16,7 @@ from pushpull.models.network import Network
 from pushpull.training.budget import planned
 from pushpull.training.fitting import fitted
 from pushpull.training.harden import HardenOptions
-from pushpull.training.weighing import Point, between, chosen, restate_norms
+from pushpull.training.weighing import Point, between, chosen, mixed_batches, restate_norms
 from pushpull.unit.gate import gates
 
 OWN = """
@@ -314,3 +314,11 @@ def test_what_cannot_be_hardened_is_refused_with_the_remedy(few, tmp_path):
     with pytest.raises(InputError, match="did you mean 'epochs'"):
         harden(patches, few, QUICK, output=tmp_path / "c", progress=False, epoch=3)
     assert not (tmp_path / "c").exists()
+
+
+def test_statistics_are_taken_over_all_classes_though_the_data_is_in_their_order(few):
+    by_class = few.train.labels.argsort(stable=True)
+    ordered = replace(few, train=few.train.subset(by_class))
+    batches = mixed_batches(ordered, 0)
+    assert sum(len(batch.labels) for batch in batches) == len(few.train)
+    assert all(len(batch.labels.unique()) >= 8 for batch in batches)

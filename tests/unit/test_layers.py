@@ -120,7 +120,7 @@ def test_equals_two_convolutions_in_every_padding_mode(o: dict[str, Any], paddin
 def test_tf_same_has_timms_geometry(case: tuple[int, int, int, int]) -> None:
     conv2d_same = pytest.importorskip("timm.layers").Conv2dSame
     size, stride, kernel, dilation = case
-    conv = conv2d_same(2, 3, kernel, stride=stride, dilation=dilation, dtype=torch.float64)
+    conv = conv2d_same(2, 3, kernel, stride=stride, dilation=dilation).double()
     module = PushPullConv2d(
         2, 3, kernel, stride, "tf_same", dilation, dtype=torch.float64, alpha=0.0, avg_kernel_size=0
     )

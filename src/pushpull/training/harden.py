@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from pushpull.data import DataConfig, DataSplits, ImageSplit, eval_batches, load_data
+from pushpull.data import DataConfig, DataSplits, ImageSplit, load_data
 from pushpull.data.images import AS_IS
 from pushpull.errors import InputError, choice
 from pushpull.evaluation.continuing import model_digest
@@ -33,14 +33,13 @@ from pushpull.training.hardenoptions import HardenOptions
 from pushpull.training.module import as_teacher
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe
 from pushpull.training.run import train
-from pushpull.training.weighing import VALIDATED, Point, validation_images, weighed
+from pushpull.training.weighing import VALIDATED, Point, mixed_batches, validation_images, weighed
 from pushpull.unit.gate import finish_gate, gates, set_gate
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 
 __all__ = ["HardenOptions", "Hardened", "harden"]
 
 PLAN, BEFORE, AFTER, TRAINING, POINTS = "harden.json", "before", "after", "training", "points.json"
-_RESTATED = 8  # batches of training images for the batch norms
 
 
 @dataclass(frozen=True)
@@ -314,8 +313,7 @@ def _weighed(
 ) -> nn.Module:
     """Return the network that `weighed` keeps; the points are written."""
     assert network.preprocessing is not None
-    batches = eval_batches(splits.required("train"), splits.framing, batch_size=64)
-    clean = [batch for batch, _ in zip(batches, range(_RESTATED), strict=False)]
+    clean = mixed_batches(splits, options.seed)
     device = EvaluationOptions(device=options.device).chosen_device(came)
     best, points, kept = weighed(
         came, trained, network.preprocessing, validation, clean, device, options.clean_loss

@@ -19,6 +19,7 @@ from pushpull.evaluation.options import lent_to_evaluation
 
 VALIDATED = 1000  # clean validation images, and as many corrupted
 _BATCH = 128
+_RESTATED, _RESTATED_BATCH = 512, 64  # training images for the batch norms' statistics
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -52,6 +53,16 @@ def validation_images(splits: DataSplits, scale: str, *, most: int, seed: int) -
             images[at] = corrupt(images[at], name, severity, scale=scale, index=kept.index[at], seed=seed)
     both = torch.cat([kept.images, images])
     return ImageSplit.from_tensors(both, kept.labels.repeat(2), split.classes, name="validation, corrupted")
+
+
+def mixed_batches(splits: DataSplits, seed: int) -> list[Batch]:
+    """Return clean training images for `restate_norms`, the same share of every class, mixed in each batch.
+
+    Data is often in the order of its classes: the first batches would be of one.
+    """
+    part = limited(splits.required("train"), "the training split", _RESTATED)
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
+    return list(eval_batches(part.subset(order), splits.framing, _RESTATED_BATCH))
 
 
 def errors_on(
