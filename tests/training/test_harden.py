@@ -96,6 +96,10 @@ def test_nothing_is_lost_where_nothing_may_be_and_the_network_is_not_changed(few
     assert isinstance(model[0], nn.Conv2d)
     points = result.points
     assert points[[p.share for p in points].index(result.share)].clean_error <= points[0].clean_error
+    if result.share == 0:
+        assert type(result.network.model[0]) is nn.Conv2d, "as it came, without a closed gate"
+        images = torch.rand(2, 3, 32, 32)
+        assert torch.equal(result.network.model(images), model.eval()(images))
 
 
 def _trained_on(few):

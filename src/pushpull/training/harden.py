@@ -140,8 +140,8 @@ def harden(
             _save(
                 _weighed(came, trained, network, splits, seen, options, folder), network, options, cut, folder
             )
-        best, points, share = _kept(came, folder)
-        stem = options.stem if _is_new(network, options) else network.stem
+        best, points, share = _kept(came, network, folder)
+        stem = options.stem if share and _is_new(network, options) else network.stem
         hardened = replace(network, model=best, stem=stem, source=str(folder / WEIGHTS))
         hardened = replace(hardened, label=f"{network.label or network.name}, hardened")
         after = evaluate(hardened, splits, measured, output=str(folder / AFTER), name=network.name)
@@ -328,6 +328,8 @@ def _save(best: nn.Module, network: Network, options: HardenOptions, cut: list[s
     if set(gates(best)) == {1.0}:
         finish_gate(best)
     new = _is_new(network, options)
+    if set(gates(best)) == {0.0}:  # as it came, without the cost of a gate
+        best, new = network.model, False
     preprocessing = network.preprocessing
     metadata = {
         "model": network.name,
@@ -340,11 +342,11 @@ def _save(best: nn.Module, network: Network, options: HardenOptions, cut: list[s
     save_weights(best, folder / WEIGHTS, metadata | ({"cut": json.dumps(cut)} if cut else {}))
 
 
-def _kept(came: nn.Module, folder: Path) -> tuple[nn.Module, list[Point], float]:
+def _kept(came: nn.Module, network: Network, folder: Path) -> tuple[nn.Module, list[Point], float]:
     """Return the network of the file, all points, and the share of the one that was kept."""
     noted = read_json(folder / POINTS)
     points = [Point(**point) for point in noted["points"]]
-    model = copy.deepcopy(came)
+    model = copy.deepcopy(came if noted["share"] else network.model)
     if gates(model):  # the file's gate comes back, where it has one
         set_gate(model, 1)
         finish_gate(model)
