@@ -146,6 +146,7 @@ def test_norms_are_restated_over_the_images_and_nothing_else_moves():
 
 
 def test_a_network_of_imagenet_keeps_the_rows_of_the_datas_classes(few, tmp_path):
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(900, 1000)).eval()
     names = ["tench", "English springer", "church", "golf ball"]
     keep = (few.train.labels < 4).nonzero()[:, 0]
@@ -157,7 +158,8 @@ def test_a_network_of_imagenet_keeps_the_rows_of_the_datas_classes(few, tmp_path
         parts[part] = ImageSplit.from_tensors(images, split.labels[keep], names, name=part)
     data = replace(few, classes=names, config=DataConfig("photographs"), **parts)
     images = torch.rand(2, 3, 32, 32)
-    result = harden(model, data, QUICK, output=tmp_path, progress=False, epochs=1, clean_loss=0, max_lr=1e-6)
+    options = replace(QUICK, stem="plain", epochs=1, clean_loss=0, max_lr=1e-6)  # as good as no training
+    result = harden(model, data, options, output=tmp_path, progress=False)
     rows = [0, 217, 497, 574]
     assert result.network.model[-1].weight.shape == (4, 900)
     torch.testing.assert_close(result.network.model(images), model(images)[:, rows], rtol=1e-3, atol=1e-3)
@@ -202,7 +204,7 @@ def test_all_heads_are_cut_to_the_datas_classes_and_so_is_the_users_own_network_
     again = load_network(own, weights=str(tmp_path / "out" / "model.safetensors")).model.eval()
     assert again.one.weight.shape == again.two.weight.shape == (3, 8)
     assert (again.three.out_channels, again.squeeze.out_features) == (3, 8)
-    assert again.conv.alpha == 0.5
+    assert result.share == 0 or again.conv.alpha == 0.5
     assert torch.equal(again(images), result.network.model(images))
 
 
