@@ -63,7 +63,11 @@ def test_it_writes_all_that_is_promised_and_the_two_results_compare(done):
     assert done.before.preprocessing == done.after.preprocessing
     assert done.before.corruption["scale"] == "cifar"
     points = json.loads((done.folder / "points.json").read_text())
-    assert [point["share"] for point in points["points"]] == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    tried = [(point["share"], point["restated"]) for point in points["points"]]
+    assert tried == [
+        (0, False),
+        *((share, new) for share in (0.2, 0.4, 0.6, 0.8, 1.0) for new in (False, True)),
+    ]
     assert points["share"] == done.share
     text = "\n".join(done.sentences())
     for part in ("Clean accuracy:", "Mean corruption error (top-1, over 15", "Better:", "Worse:", "Kept:"):

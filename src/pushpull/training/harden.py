@@ -286,7 +286,7 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
             final_lr=options.max_lr / 1e4,
             warmup=0.1,
             weight_decay=options.weight_decay,
-            ema=options.ema,
+            ema=_ema(options, len(splits.required("train"))),
         ),
         loss=LossConfig(jsd=options.jsd, temperature=2.0, teacher_weight=options.teacher_weight or 0.5),
         epochs=options.epochs,
@@ -296,6 +296,12 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
         workers=options.workers,
         accelerator=_accelerator(options.device),
     )
+
+
+def _ema(options: HardenOptions, images: int) -> float | None:
+    """Return the decay of the average: over a tenth of the steps at most, not of the network before."""
+    window = images // options.batch_size * options.epochs / 10
+    return None if options.ema is None or window <= 1 else min(options.ema, 1 - 1 / window)
 
 
 def _accelerator(device: str) -> Any:
