@@ -149,18 +149,22 @@ def test_norms_are_restated_over_the_images_and_nothing_else_moves():
     assert (model[1].momentum, model[1].training, model.training) == (0.1, False, False)
 
 
+def _first_classes(few, names):
+    """Return the images of as many classes as there are names, under these."""
+    parts = {}
+    for part in ("train", "validation", "test"):
+        split = getattr(few, part)
+        keep = (split.labels < len(names)).nonzero()[:, 0]
+        images = split.subset(keep).resident().images
+        parts[part] = ImageSplit.from_tensors(images, split.labels[keep], names, name=part)
+    return replace(few, classes=names, config=DataConfig("photographs"), **parts)
+
+
 def test_a_network_of_imagenet_keeps_the_rows_of_the_datas_classes(few, tmp_path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(900, 1000)).eval()
     names = ["tench", "English springer", "church", "golf ball"]
-    keep = (few.train.labels < 4).nonzero()[:, 0]
-    parts = {}
-    for part in ("train", "validation", "test"):
-        split = getattr(few, part)
-        keep = (split.labels < 4).nonzero()[:, 0]
-        images = split.subset(keep).resident().images
-        parts[part] = ImageSplit.from_tensors(images, split.labels[keep], names, name=part)
-    data = replace(few, classes=names, config=DataConfig("photographs"), **parts)
+    data = _first_classes(few, names)
     images = torch.rand(2, 3, 32, 32)
     options = replace(QUICK, stem="plain", epochs=1, clean_loss=0, max_lr=1e-6)  # as good as no training
     result = harden(model, data, options, output=tmp_path, progress=False)
@@ -195,13 +199,7 @@ def test_all_heads_are_cut_to_the_datas_classes_and_so_is_the_users_own_network_
         + "\ndef build():\n    torch.manual_seed(0)\n    return _Heads(1000)\n"
     )
     own, names = f"{tmp_path / 'wide.py'}:build", ["tench", "English springer", "church"]
-    parts = {}
-    for part in ("train", "validation", "test"):
-        split = getattr(few, part)
-        keep = (split.labels < 3).nonzero()[:, 0]
-        images = split.subset(keep).resident().images
-        parts[part] = ImageSplit.from_tensors(images, split.labels[keep], names, name=part)
-    data = replace(few, classes=names, config=DataConfig("photographs"), **parts)
+    data = _first_classes(few, names)
     options = replace(QUICK, batch_size=8, alpha=0.5, clean_loss=100)
     result = harden(own, data, options, output=tmp_path / "out", progress=False, epochs=1)
     images = torch.rand(2, 3, 32, 32)

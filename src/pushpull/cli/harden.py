@@ -60,17 +60,13 @@ def harden_command(
         )
     name = Path(model).stem if Path(model).exists() else re.sub(r"[^\w.]+", "-", model).strip("-")
     folder = Path(output or f"runs/harden-{name}")
-    if data is None and spec.is_run:
-        network = spec.load()
-        assert network.data is not None
-        config = network.data
-    else:
-        config = DataConfig(data or "digits")
+    run = spec.load() if spec.is_run else None
+    config = run.data if run and run.data and data is None else DataConfig(data or "digits")
     config = replace(
         config, classes=classes or config.classes, label_column=label_column or config.label_column
     )
     splits = load_data(config)
-    network = spec.load(splits.classes, max(splits.image_size or (224,)))
+    network = run or spec.load(splits.classes, max(splits.image_size or (224,)))
     done = harden(network, splits, options, output=folder)
     comparison = compare(
         str(folder / BEFORE),

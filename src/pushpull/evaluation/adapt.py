@@ -13,9 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pushpull.errors import InputError, one_line
 
 
+def tracking_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the batch norms with running statistics."""
+    return [unit for unit in model.modules() if isinstance(unit, _BatchNorm) and unit.track_running_stats]
+
+
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     """Return the batch norms with running statistics; none is an `InputError`."""
-    norms = [unit for unit in model.modules() if isinstance(unit, _BatchNorm) and unit.track_running_stats]
+    norms = tracking_norms(model)
     if not norms:
         raise InputError(
             f"adapt=bn: the {type(model).__name__} has no batch norm with running statistics; leave adapt out"

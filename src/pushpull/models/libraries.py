@@ -14,6 +14,7 @@ from torch import hub, nn
 from torchvision import models
 
 from pushpull.errors import InputError, listed, one_line
+from pushpull.models.heads import is_head
 from pushpull.models.timm_entry import PREFIX
 
 _PATIENCE_S = 5.0  # for the hub's first answer
@@ -93,16 +94,13 @@ def replace_heads(model: nn.Module, classes: int, num_classes: int) -> None:
     found = False
     for parent in model.modules():
         for key, layer in parent.named_children():
-            if isinstance(layer, nn.Linear) and layer.out_features == classes:
-                setattr(parent, key, nn.Linear(layer.in_features, num_classes, layer.bias is not None))
-                found = True
-            elif isinstance(layer, nn.Conv2d) and (layer.out_channels, layer.kernel_size) == (
-                classes,
-                (1, 1),
-            ):
-                head = nn.Conv2d(layer.in_channels, num_classes, 1, bias=layer.bias is not None)
-                setattr(parent, key, head)
-                found = True
+            if not is_head(layer, classes):
+                continue
+            bias, found = layer.bias is not None, True
+            if isinstance(layer, nn.Conv2d):
+                setattr(parent, key, nn.Conv2d(layer.in_channels, num_classes, 1, bias=bias))
+            elif isinstance(layer, nn.Linear):
+                setattr(parent, key, nn.Linear(layer.in_features, num_classes, bias))
     if not found:
         raise InputError(f"no layer with {classes} outputs found to be replaced; give num_classes={classes}")
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from pushpull.corruptions import EXTRA_CORRUPTIONS, corrupt
 from pushpull.data import Batch, DataSplits, ImageSplit, Preprocessing, eval_batches
 from pushpull.data.images import AS_IS
 from pushpull.data.published import SEVERITIES
+from pushpull.evaluation.adapt import tracking_norms
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.options import lent_to_evaluation
 
@@ -21,6 +21,7 @@ VALIDATED = 1000  # clean validation images, and as many corrupted
 _BATCH = 128
 _RESTATED, _RESTATED_BATCH = 512, 64  # training images for the batch norms' statistics
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+PASSES = 2 * len(SHARES) - 1  # over the validation images: as it came, then each share twice
 
 
 class Point(NamedTuple):
@@ -107,7 +108,7 @@ def restate_norms(
 
     Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018.
     """
-    norms = [unit for unit in model.modules() if isinstance(unit, _BatchNorm) and unit.track_running_stats]
+    norms = tracking_norms(model)
     if not norms or not batches:
         return False
     with lent_to_evaluation(model, device), torch.no_grad():
