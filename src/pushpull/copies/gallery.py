@@ -94,15 +94,19 @@ def draw_gallery(
     tile, size = _sizes((height, width), names, len(levels) + 1, tile_px)
     scale = severity_scale(scale, (height, width), corrupted=True)
     seed = checked_seed(seed)
-    subtitle = f"{height}x{width} px, {scale} scale, seed {seed}"
-    subtitle += "" if jpeg_quality is None else f", stored as JPEG of quality {jpeg_quality}"
-    subtitle += f", frost: {Path(frost_texture_source()).name}" if "frost" in names else ""
     how: dict[str, Any] = {"scale": scale, "seed": seed, "index": [0], "jpeg_quality": jpeg_quality}
     rows = {
         name: [clean, *(corrupt(clean[None], name, level, **how)[0] for level in levels)] for name in names
     }
     heads = ["clean", *(f"severity {level}" for level in levels)]
-    return _drawn(rows, heads, subtitle, tile, size)
+    subtitle = f"{height}x{width} px, {scale} scale, seed {seed}"
+    return _drawn(rows, heads, subtitle + _more(names, jpeg_quality), tile, size)
+
+
+def _more(names: list[str], jpeg_quality: int | None) -> str:
+    """Return what else the subtitle says."""
+    stored = "" if jpeg_quality is None else f", stored as JPEG of quality {jpeg_quality}"
+    return stored + (f", frost: {Path(frost_texture_source()).name}" if "frost" in names else "")
 
 
 def write_gallery(

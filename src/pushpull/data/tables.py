@@ -187,6 +187,24 @@ def tables_to_raw(
     label, label_remark = _label_column(first, origin, label_column)
     known = known or class_names(first.features[label]) or _words(first, label)
     labels = {name: _labels(table, label, known, f"{origin} {name}") for name, table in tables.items()}
+    _check_columns(tables, origin, image, label, known)
+    top = max((int(values.max()) for values in labels.values() if len(values)), default=UNLABELLED)
+    classes = known or numbered(labels.values(), origin)
+    if top >= len(classes):
+        raise InputError(
+            f"{origin} has the label {top} but {len(classes)} class names; correct the labels or names"
+        )
+    splits = {}
+    for name, table in tables.items():
+        source = TableSource(table, image, f"{origin} {name}", root, (beside or {}).get(name))
+        splits[name] = ImageSplit(name, classes, labels[name], torch.arange(len(table)), source)
+    return RawData(classes, splits, [remark for remark in (image_remark, label_remark) if remark])
+
+
+def _check_columns(
+    tables: dict[str, Any], origin: str, image: str, label: str, known: list[str] | None
+) -> None:
+    """Raise where a split has no such image column, or other classes than the first split."""
     for name, table in tables.items():
         if image not in table.column_names:
             raise InputError(f"the {name} split of {origin} has no column {image!r} as the others have")
@@ -195,23 +213,6 @@ def tables_to_raw(
             raise InputError(
                 f"the {name} split of {origin} has other class names than the first; they must agree"
             )
-    top = max((int(values.max()) for values in labels.values() if len(values)), default=UNLABELLED)
-    classes = known or numbered(labels.values(), origin)
-    if top >= len(classes):
-        raise InputError(
-            f"{origin} has the label {top} but {len(classes)} class names; correct the labels or names"
-        )
-    splits = {
-        name: ImageSplit(
-            name,
-            classes,
-            labels[name],
-            torch.arange(len(table)),
-            TableSource(table, image, f"{origin} {name}", root, (beside or {}).get(name)),
-        )
-        for name, table in tables.items()
-    }
-    return RawData(classes, splits, [remark for remark in (image_remark, label_remark) if remark])
 
 
 def class_names(feature: Any) -> list[str] | None:

@@ -91,6 +91,24 @@ def check_held(path: Path | str) -> None:
             )
 
 
+def _acquire(lock: Any, path: Path, folder: Path | str) -> None:
+    """Take the lock, at once or not at all."""
+    from filelock import Timeout
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        holder = path.read_text(encoding="utf-8") if path.is_file() else ""
+        who = f" ({holder})" if holder else ""
+        raise InUseError(
+            f"another run writes into {folder}{who}; wait for it, or give another folder"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path.parent} cannot be locked ({reason}); give another folder") from error
+
+
 @contextmanager
 def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = False) -> Iterator[None]:
     """Hold `folder` against every other process; a process that ends, however it does, gives it back.
@@ -107,7 +125,7 @@ def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = F
         InUseError: another live process holds it; says which, and since when.
         InputError: the system does not let it be locked.
     """
-    from filelock import FileLock, Timeout  # a twentieth of a second
+    from filelock import FileLock  # a twentieth of a second
 
     path = _no_nul(file or Path(folder) / LOCK).absolute()
     if again and path in _HELD:
@@ -115,18 +133,7 @@ def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = F
         return
     lock = FileLock(path)
     made = [place for place in (path.parent, *path.parent.parents) if not place.exists()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        holder = path.read_text(encoding="utf-8") if path.is_file() else ""
-        who = f" ({holder})" if holder else ""
-        raise InUseError(
-            f"another run writes into {folder}{who}; wait for it, or give another folder"
-        ) from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path.parent} cannot be locked ({reason}); give another folder") from error
+    _acquire(lock, path, folder)
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         with suppress(OSError):  # no room for it: others will not know who holds it

@@ -286,6 +286,7 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
             final_lr=options.max_lr / 1e4,
             warmup=0.1,
             weight_decay=options.weight_decay,
+            freeze_norms=options.freeze_norms,
             ema=_ema(options, len(splits.required("train"))),
         ),
         loss=LossConfig(jsd=options.jsd, temperature=2.0, teacher_weight=options.teacher_weight or 0.5),

@@ -31,6 +31,7 @@ class HardenOptions:
         max_lr: learning rate at the peak.
         weight_decay: of the weights.
         ema: decay of the average of the weights that is kept; null for none.
+        freeze_norms: keep the running statistics of batch norms as they came.
         batch_size: images a step.
         clean_loss: how many points of percent the clean error may rise, on validation images.
         size: side in pixels that the network gets its images in; null: what it brings, else as they are.
@@ -59,6 +60,7 @@ class HardenOptions:
     max_lr: float = 0.01
     weight_decay: float = 1e-5
     ema: float | None = 0.99
+    freeze_norms: bool = True
     batch_size: int = 64
     clean_loss: float = 0.5
     size: int | None = None

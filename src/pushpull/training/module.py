@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric
 from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
 from pushpull.errors import InputError, one_line
+from pushpull.evaluation.adapt import tracking_norms
 from pushpull.models.network import load_run
 from pushpull.training.recipe import LossConfig, OptimConfig
 from pushpull.unit.optim import parameter_groups
@@ -138,6 +139,14 @@ class Classifier(L.LightningModule):
         # By default a mean leaves out what is no number, and training would go on unaware.
         self.train_loss, self.validation_error = MeanMetric(nan_strategy="disable"), MeanMetric()
         self.train_loss.persistent(True)  # a checkpoint in the middle of an epoch holds the mean so far
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Set the mode of all layers; batch norms with frozen statistics stay in evaluation mode."""
+        super().train(mode)
+        if self.optim.freeze_norms:
+            for norm in tracking_norms(self.model):
+                norm.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of (N, 3, H, W) uint8 images."""

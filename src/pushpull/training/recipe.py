@@ -88,6 +88,8 @@ class OptimConfig:
         stem_lr: factor of the first layer's learning rates, above 0.
         ema: decay of an exponential average of the weights over the steps, in [0, 1), such as 0.999; it is
             what is validated and kept. null for none.
+        freeze_norms: leave the running statistics of batch norms as they are and normalise by them, as in
+            evaluation: for a pretrained network and data of few classes or small batches.
         gate_share: share of the steps, in [0, 1], after which a stem with `model.start: preserve` is a unit.
 
     Raises:
@@ -107,6 +109,7 @@ class OptimConfig:
     stem_weight_decay: float | None = None
     stem_lr: float = 1.0
     ema: float | None = None
+    freeze_norms: bool = False
     gate_share: float = 0.5
 
     def __post_init__(self) -> None:
