@@ -39,6 +39,7 @@ from pushpull.unit.layers import Inhibited, PushPullConv2d
 
 __all__ = ["HardenOptions", "Hardened", "harden"]
 
+_SMALL_PX = 64  # black borders belong to small images; a pretrained network has never seen them
 PLAN, BEFORE, AFTER, TRAINING, POINTS = "harden.json", "before", "after", "training", "points.json"
 
 
@@ -276,7 +277,7 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
         augment=AugmentConfig(
             resize=None if resident else splits.framing.resize,
             crop=None if whole else side,
-            padding=side // 8 if resident and not whole else 0,
+            padding=side // 8 if resident and not whole and side <= _SMALL_PX else 0,
             policy=options.policy,
         ),
         optim=OptimConfig(

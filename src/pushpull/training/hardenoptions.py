@@ -28,10 +28,11 @@ class HardenOptions:
         budget: time for everything, such as 30m or 2h: fits epochs, test images and, where need be, training
             images.
         algorithm: sgd or adamw.
-        max_lr: learning rate at the peak.
+        max_lr: learning rate at the peak; for sgd on a pretrained network some thousandths at most.
         weight_decay: of the weights.
         ema: decay of the average of the weights that is kept; null for none.
-        freeze_norms: keep the running statistics of batch norms as they came.
+        freeze_norms: keep the running statistics of batch norms as they came: those of few classes or of
+            small batches are worse than what a pretrained network brings.
         batch_size: images a step.
         clean_loss: how many points of percent the clean error may rise, on validation images.
         size: side in pixels that the network gets its images in; null: what it brings, else as they are.
@@ -56,8 +57,8 @@ class HardenOptions:
     teacher_weight: float = 0.5
     epochs: int = 5
     budget: str | None = None
-    algorithm: Literal["sgd", "adamw"] = "sgd"
-    max_lr: float = 0.01
+    algorithm: Literal["sgd", "adamw"] = "adamw"
+    max_lr: float = 1e-4
     weight_decay: float = 1e-5
     ema: float | None = 0.99
     freeze_norms: bool = True

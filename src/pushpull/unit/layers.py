@@ -151,14 +151,25 @@ class PushPullConv2d(Inhibited):
         weight_eps: float | None = None,
     ) -> None:
         super().__init__()
-        _check_channels(in_channels=in_channels, out_channels=out_channels, groups=groups)
+        channels = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
+        for what, value in channels.items():
+            if not is_integer(value, 1):
+                raise InputError(f"{what}={value!r} must be a positive integer")
+            if is_integer(groups, 1) and value % groups:
+                raise InputError(f"{what}={value} must be divisible by groups={groups}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.stride, self.dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
-        self.padding = _padding(padding, self.stride)
-        self.padding_mode = choice("padding_mode", padding_mode, PADDING_MODES)
+        self.padding = (
+            _named(padding, self.stride) if isinstance(padding, str) else pair("padding", padding, 0)
+        )
+        if padding_mode not in PADDING_MODES:
+            choice("padding_mode", padding_mode, PADDING_MODES)
+        self.padding_mode = padding_mode
         self.avg_kernel_size, self.offset = check_pull(avg_kernel_size, offset)
-        self.weight_eps = _checked_eps(weight_eps)
+        if weight_eps is not None and not (is_number(weight_eps) and 0 < weight_eps < math.inf):
+            raise InputError(f"weight_eps={weight_eps!r} must be None or a positive number, such as 1e-6")
+        self.weight_eps = weight_eps
 
         placed: dict[str, Any] = {"device": device, "dtype": dtype}
         shape = (out_channels, in_channels // groups, *self.kernel_size)
@@ -323,23 +334,7 @@ def check_replaceable(unit: nn.Module, name: str) -> str:
     return kind
 
 
-def _checked_eps(weight_eps: float | None) -> float | None:
-    if weight_eps is not None and not (is_number(weight_eps) and 0 < weight_eps < math.inf):
-        raise InputError(f"weight_eps={weight_eps!r} must be None or a positive number, such as 1e-6")
-    return weight_eps
-
-
-def _check_channels(*, groups: int, **channels: int) -> None:
-    for what, value in {**channels, "groups": groups}.items():
-        if not is_integer(value, 1):
-            raise InputError(f"{what}={value!r} must be a positive integer")
-        if is_integer(groups, 1) and value % groups:
-            raise InputError(f"{what}={value} must be divisible by groups={groups}")
-
-
-def _padding(padding: IntOrPair | str, stride: tuple[int, int]) -> tuple[int, int] | str:
-    if not isinstance(padding, str):
-        return pair("padding", padding, 0)
+def _named(padding: str, stride: tuple[int, int]) -> str:
     if padding == "same" and stride != (1, 1):
         raise InputError(f"padding='same' needs stride 1, not {stride}; give a number, or 'tf_same'")
     return choice("padding", padding, ("same", "valid", "tf_same"))
