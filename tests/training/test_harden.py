@@ -92,10 +92,11 @@ def test_the_same_call_is_done_and_another_is_refused(done, few, own):
         harden(own, few, QUICK, output=done.folder, progress=False, epochs=3, clean_loss=100)
 
 
-def test_nothing_is_lost_where_nothing_may_be_and_the_network_is_not_changed(few, tmp_path):
+def test_nothing_is_lost_where_nothing_may_be_and_the_network_is_not_changed(few, tmp_path, capsys):
     model = _trained_on(few)
     before = copy.deepcopy(model.state_dict())
-    result = harden(model, few, QUICK, output=tmp_path, progress=False, epochs=1, max_lr=3.0, clean_loss=0)
+    result = harden(model, few, QUICK, output=tmp_path, epochs=1, algorithm="sgd", max_lr=3.0, clean_loss=0)
+    assert "points weighed" in capsys.readouterr().err
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert isinstance(model[0], nn.Conv2d)
     points = result.points

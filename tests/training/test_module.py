@@ -244,3 +244,15 @@ def test_mixed_images_have_mixed_labels(few, recipe, tmp_path):
     torch.testing.assert_close(labels.sum(1), torch.ones(4))
     with pytest.raises(InputError, match="mix the labels"):
         replace(mixed, loss=LossConfig(jsd=1.0), augment=replace(mixed.augment, policy="prime"))
+
+
+def test_frozen_norms_keep_their_statistics_and_normalise_by_them(few, recipe, tmp_path):
+    frozen = replace(recipe, epochs=1, optim=replace(recipe.optim, freeze_norms=True))
+    states = {}
+    for name, one in (("frozen", frozen), ("moved", replace(recipe, epochs=1))):
+        folder = train(one, tmp_path / name, progress=False, splits=few)
+        states[name] = load_file(folder / "model.safetensors")
+    mean = "bn1.running_mean"
+    assert torch.equal(states["frozen"][mean], torch.zeros_like(states["frozen"][mean]))
+    assert not torch.equal(states["moved"][mean], states["frozen"][mean])
+    assert not torch.equal(states["moved"]["bn1.weight"], states["frozen"]["bn1.weight"])  # these train

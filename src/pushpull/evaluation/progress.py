@@ -33,12 +33,13 @@ class Progress:
 
 
 @contextmanager
-def progress_bar(conditions: int, images: int) -> Iterator[Progress]:
+def progress_bar(conditions: int, images: int, what: str = "conditions") -> Iterator[Progress]:
     """Show conditions done, images per second and the time left on standard error.
 
     Args:
         conditions: how many there are to do.
         images: how many each has.
+        what: they are called.
     """
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -53,10 +54,10 @@ def progress_bar(conditions: int, images: int) -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[done]}/{task.fields[conditions]} conditions"),
+        TextColumn("{task.fields[done]}/{task.fields[conditions]} {task.fields[what]}"),
         Speed(),
         TimeRemainingColumn(),
     )
     with RichProgress(*columns, console=Console(stderr=True)) as rich:
-        rich.add_task("", total=conditions * images, done=0, conditions=conditions)
+        rich.add_task("", total=conditions * images, done=0, conditions=conditions, what=what)
         yield Progress(rich, images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.metrics import family_errors, mean_corruption_error
 from pushpull.evaluation.options import EvaluationOptions
+from pushpull.evaluation.progress import progress_bar
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate
 from pushpull.files import folder_lock, read_json, writable_folder, write_json
@@ -33,7 +35,7 @@ from pushpull.training.hardenoptions import HardenOptions
 from pushpull.training.module import as_teacher
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe
 from pushpull.training.run import train
-from pushpull.training.weighing import VALIDATED, Point, mixed_batches, validation_images, weighed
+from pushpull.training.weighing import PASSES, VALIDATED, Point, mixed_batches, validation_images, weighed
 from pushpull.unit.gate import finish_gate, gates, set_gate
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 
@@ -138,9 +140,8 @@ def harden(
         if not ((folder / POINTS).is_file() and (folder / WEIGHTS).is_file()):
             seen = validation_images(splits, str(options.scale), most=VALIDATED, seed=options.seed)
             trained = _trained(came, network, splits, seen, options, folder, progress)
-            _save(
-                _weighed(came, trained, network, splits, seen, options, folder), network, options, cut, folder
-            )
+            best = _weighed(came, trained, network, splits, seen, options, folder, progress)
+            _save(best, network, options, cut, folder)
         best, points, share = _kept(came, network, folder)
         stem = options.stem if share and _is_new(network, options) else network.stem
         hardened = replace(network, model=best, stem=stem, source=str(folder / WEIGHTS))
@@ -318,14 +319,17 @@ def _weighed(
     validation: ImageSplit,
     options: HardenOptions,
     folder: Path,
+    progress: bool,
 ) -> nn.Module:
     """Return the network that `weighed` keeps; the points are written."""
     assert network.preprocessing is not None
     clean = mixed_batches(splits, options.seed)
     device = EvaluationOptions(device=options.device).chosen_device(came)
-    best, points, kept = weighed(
-        came, trained, network.preprocessing, validation, clean, device, options.clean_loss
-    )
+    shown = progress_bar(PASSES, len(validation), "points weighed") if progress else nullcontext()
+    with shown as bar:
+        best, points, kept = weighed(
+            came, trained, network.preprocessing, validation, clean, device, options.clean_loss, bar
+        )
     rows = [point._asdict() for point in points]
     write_json(folder / POINTS, {"points": rows, "share": kept.share, "clean_loss": options.clean_loss})
     return best

@@ -140,13 +140,11 @@ class Classifier(L.LightningModule):
         self.train_loss, self.validation_error = MeanMetric(nan_strategy="disable"), MeanMetric()
         self.train_loss.persistent(True)  # a checkpoint in the middle of an epoch holds the mean so far
 
-    def train(self, mode: bool = True) -> Classifier:
-        """Set the mode of all layers; batch norms with frozen statistics stay in evaluation mode."""
-        super().train(mode)
+    def on_train_epoch_start(self) -> None:
+        """Hold batch norms that are to keep their statistics; Lightning keeps the mode of each layer."""
         if self.optim.freeze_norms:
             for norm in tracking_norms(self.model):
                 norm.eval()
-        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of (N, 3, H, W) uint8 images."""

@@ -16,6 +16,7 @@ from pushpull.data.published import SEVERITIES
 from pushpull.evaluation.adapt import tracking_norms
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.options import lent_to_evaluation
+from pushpull.evaluation.progress import Progress
 
 VALIDATED = 1000  # clean validation images, and as many corrupted
 _BATCH = 128
@@ -71,7 +72,11 @@ def mixed_batches(splits: DataSplits, seed: int) -> list[Batch]:
 
 
 def errors_on(
-    model: nn.Module, preprocessing: Preprocessing, split: ImageSplit, device: torch.device
+    model: nn.Module,
+    preprocessing: Preprocessing,
+    split: ImageSplit,
+    device: torch.device,
+    bar: Progress | None = None,
 ) -> tuple[float, float]:
     """Return the error on the first half of the images, the clean ones, and on the second."""
     wrong = []
@@ -79,6 +84,10 @@ def errors_on(
         for batch in eval_batches(split, AS_IS, _BATCH):
             logits = model(preprocessing(batch.images.to(device)))
             wrong.append((logits.argmax(1).cpu() != batch.labels).float())
+            if bar:
+                bar.advance(len(batch.labels))
+    if bar:
+        bar.finish()
     clean, corrupted = torch.cat(wrong).chunk(2)
     return float(clean.mean()), float(corrupted.mean())
 
@@ -144,6 +153,7 @@ def weighed(
     clean: Sequence[Batch],
     device: torch.device,
     clean_loss: float,
+    bar: Progress | None = None,
 ) -> tuple[nn.Module, list[Point], Point]:
     """Return the network to keep, all points, and the one that was chosen.
 
@@ -155,15 +165,16 @@ def weighed(
         clean: batches of training images, for the batch norms' statistics.
         device: to compute on.
         clean_loss: how far the clean error may rise, in points of percent.
+        bar: counts the passes, `PASSES` at most.
     """
-    points = [Point(0.0, *errors_on(came, preprocessing, validation, device))]
+    points = [Point(0.0, *errors_on(came, preprocessing, validation, device, bar))]
     best, kept = came, points[0]
     for share in SHARES[1:]:
         mixed = between(came, trained, share)
         for restated in (False, True):  # new statistics are better or worse: few classes are not ImageNet
             if restated and not restate_norms(mixed := copy.deepcopy(mixed), preprocessing, clean, device):
                 continue
-            errors = errors_on(mixed, preprocessing, validation, device)
+            errors = errors_on(mixed, preprocessing, validation, device, bar)
             points.append(Point(share, *errors, restated))
             if (now := chosen(points, clean_loss)) is points[-1]:
                 best, kept = mixed, now
