@@ -151,6 +151,22 @@ def test_a_recipe_is_named_with_an_equals_sign_too():
         parse("train", train_command, ["--config=digit"])
 
 
+@pytest.mark.parametrize("words", [["--data", "photos"], ["--data=photos"], ["--data", "photos.parquet"]])
+def test_a_group_of_settings_takes_its_name(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.parquet").write_bytes(b"PAR1")
+    recipe = parse("train", train_command, [*words, "--model", "resnet14", "--data.fraction", "0.5"])[
+        "recipe"
+    ]
+    assert recipe.data.name == words[-1].removeprefix("--data=")
+    assert (recipe.data.fraction, recipe.model.name) == (0.5, "resnet14")
+
+
+def test_a_group_without_a_name_says_its_settings(capsys):
+    error = _error(capsys, "train", "--optim", "adamw")
+    assert "--optim adamw is no setting; give --optim.algorithm, --optim.initial_lr" in error
+
+
 def test_mistakes_are_one_line(capsys, tmp_path):
     assert "did you mean 'train'" in _error(capsys, "tran")
     assert "--epoch" in _error(capsys, "train", "--epoch", "3")

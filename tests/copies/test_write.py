@@ -317,7 +317,6 @@ def test_two_runs_at_once_are_refused(split, tmp_path):
         ({"corruptions": "fogg"}, "did you mean 'fog'"),
         ({"severities": (1, 6)}, r"severity=6 is outside 1\.\.5"),
         ({"format": "zip"}, "format='zip' is not one of parquet, folder, npy"),
-        ({"scale": None}, "16x20 are of none of the sizes"),
         ({"jpeg_quality": 0}, r"jpeg_quality=0 is outside 1\.\.100"),
         ({"workers": -1}, "workers=-1"),
         ({"shard_images": 0}, "shard_images=0 is below 1"),

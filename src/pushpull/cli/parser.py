@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pushpull.files.yaml import (
 )
 
 _PLUGINS = "Python files of your own, which register stems, corruptions, augmentations or data sources"
+_YAML = (".yaml", ".yml", ".json")
 _NO_DEFAULT = inspect.Parameter.empty
 
 
@@ -107,21 +109,44 @@ def _underscored(word: str) -> str:
 
 
 def _with_settings(words: Sequence[str], kind: Any) -> list[str]:
-    """Return the words with what a file holds in place of its name, where it stands for a group of settings.
+    """Return the words with what is meant where a value stands for a group of settings.
 
-    So `--model FILE` is read as --config is; jsonargparse would do it in its own way.
+    Of a YAML file what it holds: `--model FILE` is read as --config is; jsonargparse would do it in its own
+    way. Another word is the group's name, if it has one: `--data photos` is `--data.name photos`.
     """
     groups = {field.name for field in dataclasses.fields(kind)} - set(types_of(kind))
     done: list[str] = []
     for word in words:
-        option, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
-        group = (option or (done[-1] if done else "")).removeprefix("--")
-        if group in groups and Path(value).is_file():
-            settings = read_yaml(group, value)
-            check_values(kind, {group: settings}, value)
-            word = option + equals + yaml.safe_dump(settings, default_flow_style=True)
-        done.append(word)
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        before = "" if option else (done.pop() if done and done[-1].removeprefix("--") in groups else "")
+        group = (option or before).removeprefix("--")
+        if group in groups and (equals or before):
+            member, value = _settings(kind, group, value)
+            option, before = (f"{given}{member}" if given else "" for given in (option, before))
+            word = option + equals + value
+        done += [before, word] if before else [word]
     return done
+
+
+def _settings(kind: Any, group: str, value: str) -> tuple[str, str]:
+    """Return what is meant by a value that is given for a group: "" and YAML, or ".name" and a name.
+
+    Raises:
+        InputError: a word for a group that has no name.
+    """
+    named = f"{group}.name" in types_of(kind)
+    path = Path(value)
+    if path.is_file() and not (named and path.suffix not in _YAML):
+        settings = read_yaml(group, value)
+        check_values(kind, {group: settings}, value)
+        return "", yaml.safe_dump(settings, default_flow_style=True)
+    with suppress(yaml.YAMLError):
+        if isinstance(yaml.safe_load(value), dict | None):
+            return "", value
+    if named:
+        return ".name", value
+    members = [f"--{name}" for name in types_of(kind) if name.startswith(f"{group}.")]
+    raise InputError(f"--{group} {value} is no setting; give {', '.join(members)}, or a YAML file of them")
 
 
 def _misfit(words: Sequence[str], options: dict[str, Any], settings: dict[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from pushpull.corruptions import CORRUPTIONS, corrupt
+from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import DataSplits, load_data
 from pushpull.errors import InputError, Interrupted, say
 from pushpull.evaluation.results import SEVERITIES
@@ -59,6 +60,7 @@ def quickstart_command(
     source = replace(recipe.data, name=data or recipe.data.name, label=label or recipe.data.label)
     recipe = replace(recipe, data=source)
     splits = load_data(recipe.data)
+    frost_texture_source()  # here it may say what it lacks, not in the middle of the runs
     say(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}")
     with _this_command_goes_on():
         _train_and_evaluate(recipe, (BASELINE, stem), seeds, folder, splits, limit, overwrite)

@@ -1,0 +1,49 @@
+"""What a training shows: a line for each epoch that stays, and a bar whose clock runs, where there is a terminal."""
+
+import io
+import re
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from pushpull.training import train
+from pushpull.training.progress import TrainingProgress
+
+LINE = r"epoch {}/2  loss \d+\.\d{{3}}  validation error \d+\.\d%  \d+\.\d s"
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Standard error as a terminal of 80 columns."""
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    for name, value in {"COLUMNS": "80", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    return stream
+
+
+def test_in_a_terminal_the_history_of_epochs_stays_above_the_bar(recipe, few, tmp_path, terminal):
+    train(recipe, tmp_path / "run", splits=few)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    for epoch in (1, 2):
+        assert len(re.findall(f"^{LINE.format(epoch)}$", plain, re.MULTILINE)) == 1
+    assert "10/10" in plain
+    assert max(map(len, re.split(r"[\r\n]", plain))) <= 80
+
+
+def test_elsewhere_there_are_the_lines_alone(recipe, few, tmp_path, capsys):
+    train(recipe, tmp_path / "run", splits=few)
+    lines = capsys.readouterr().err.splitlines()
+    assert [bool(re.fullmatch(LINE.format(i + 1), line)) for i, line in enumerate(lines)] == [True, True]
+
+
+def test_the_clock_runs_before_the_first_step(terminal):
+    shown = TrainingProgress(bar=True)
+    shown.on_fit_start(SimpleNamespace(is_global_zero=True), None)
+    time.sleep(1.3)
+    shown.on_exception(None, None, None)
+    assert "preparing" in terminal.getvalue()
+    assert "0:00:01" in terminal.getvalue()
