@@ -103,6 +103,15 @@ def integer(what: str, value: object, remedy: str) -> int:
     raise InputError(f"{what}={value!r} is not an integer; {remedy}")
 
 
+def hyphened(text: str) -> str:
+    """Return text with options in the form that is shown, though they are taken with underscores too.
+
+    >>> hyphened("give --model_name NAME, or --data.my_field=a_b")
+    'give --model-name NAME, or --data.my-field=a_b'
+    """
+    return re.sub(r"(?<![\w./-])--[A-Za-z][\w.]*", lambda option: option[0].replace("_", "-"), text)
+
+
 def listed(names: Sequence[str], most: int) -> str:
     """Return names with commas between; of more than `most` the first, and how many more.
 

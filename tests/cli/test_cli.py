@@ -251,8 +251,8 @@ def test_mistakes_with_plugins_are_one_line(capsys, tmp_path):
 
 def test_another_mistake_is_not_blamed_on_an_option_before(capsys):
     error = _error(capsys, "evaluate", "--limit", "5", "run", "--overwrite", "--severties", "3")
-    assert "unrecognized arguments: --severties 3" in error
-    assert "--channels_last maybe is not true or false" in _error(capsys, "train", "--channels-last", "maybe")
+    assert "pushpull evaluate has no option --severties; did you mean --severities?" in error
+    assert "--channels-last maybe is not true or false" in _error(capsys, "train", "--channels-last", "maybe")
 
 
 def test_the_program_is_installed():

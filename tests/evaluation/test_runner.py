@@ -312,7 +312,7 @@ def test_top5_only_with_more_than_five_classes(split, corruptor):
         ({"limit": 2.5}, r"limit=2\.5 is not an integer"),
         ({"model_seed": "a"}, "model_seed='a' is not an integer"),
         ({"batch_size": 2.5}, r"batch_size=2\.5 is not an integer"),
-        ({"scale": "huge"}, "scale='huge' is not one of cifar, tiny, imagenet"),
+        ({"scale": "huge"}, "scale='huge' is not one of imagenet, cifar, tiny"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"workers": -1}, "workers=-1"),
         ({"device": "gpu"}, "device='gpu' cannot be used here"),

@@ -105,7 +105,7 @@ def test_a_network_is_exported_without_a_card(tmp_path) -> None:
     run = load_network(make_run(tmp_path / "run"))
     assert export_model(run, tmp_path / "run.pt2").same_class == 4
     card = read_card(load_program(tmp_path / "run.pt2").metadata, "run.pt2")
-    assert (card.classes, card.preprocessing.mean, card.size) == (CLASSES, PREPROCESSING.mean, (8, 8))
+    assert (card.classes, card.preprocessing.mean, card.size) == (CLASSES, PREPROCESSING.mean, (32, 32))
     images = torch.rand(2, 3, 24, 32)
     export_model(_own(), tmp_path / "own.pt2", images=images)
     loaded = load_program(tmp_path / "own.pt2")

@@ -1,4 +1,4 @@
-"""What a training shows: a line for each epoch that stays, and a bar whose clock runs, where there is a terminal."""
+"""What a training shows: a line for each epoch that stays; in a terminal a bar whose clock runs."""
 
 import io
 import re

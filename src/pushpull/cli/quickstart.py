@@ -50,6 +50,9 @@ def quickstart_command(
         seeds: one network of each kind is trained for each.
         limit: corrupt at most so many test images, the same share of every class.
         overwrite: start again, over what is in the output folder.
+
+    Example:
+        pushpull quickstart --seeds 0 --limit 100
     """
     start, folder = time.perf_counter(), Path(output)
     if stem == BASELINE or not seeds or len(set(seeds)) < len(seeds):

@@ -58,9 +58,9 @@ _UNASKED_SECONDS = 5.0  # what a run may wait for pictures that nobody asked for
 _LARGEST_BYTES = 4_000_000  # the largest photograph has 1.2 MB
 
 _NOTE = (
-    "pushpull: note: the benchmark's photographs of frost could not be fetched, so frost is drawn, and its figures "
-    f"are not those of published tables; to have them install {PACKAGE}, or set {ENVIRONMENT_VARIABLE} to their "
-    "folder (pushpull.corruptions.fetch_frost() says what failed)"
+    "pushpull: note: the benchmark's photographs of frost could not be fetched, so frost is drawn, and its "
+    f"figures are not those of published tables; to have them install {PACKAGE}, or set "
+    f"{ENVIRONMENT_VARIABLE} to their folder (pushpull.corruptions.fetch_frost() says what failed)"
 )
 
 _Arrived: TypeAlias = "queue.SimpleQueue[tuple[str, bytes | Exception]]"

@@ -88,6 +88,9 @@ def reproduce(
 
     Raises:
         InputError: a mistake in what was given; or runs failed, after the table of the others is written.
+
+    Example:
+        pushpull reproduce cifar10-small --minutes 30
     """
     if minutes is not None and not minutes > 0:
         raise InputError(f"minutes={minutes} must be above 0; leave it out for no limit")
