@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -6,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from pushpull.cli import COMMANDS, main
+from pushpull.cli import COMMANDS, command_function, main
 from pushpull.cli.parser import parse
 from pushpull.cli.train import train_command
 from pushpull.errors import InputError
@@ -37,6 +38,75 @@ def test_every_command_explains_itself(name, capsys):
     text = capsys.readouterr().out
     assert f"pushpull {name}" in text
     assert "--plugins FILE" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_in_plain_words_grouped_and_ends_with_an_example(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    text = capsys.readouterr().out
+    assert not re.search(r"type: |null\)|default: |Literal|\[\w+ \.\.\.\] \[--", text)
+    assert not re.search(r"--[\w.]*_", text)
+    assert re.search(rf"\nexample:\n  pushpull {name} .*\n$", text)
+    assert "\nhow it runs:\n" in text
+    if name not in ("quickstart", "completion"):
+        assert "\noutput:\n" in text or name == "corrupt"
+    example = text.rpartition("\n  ")[2].partition(" > ")[0]
+    parse(name, command_function(name), example.split()[2:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--data.validation-fraction", "0.2", "--batch-size=8"],
+        ["--data.validation_fraction=0.2", "--batch_size", "8"],
+    ],
+)
+def test_options_are_taken_with_hyphens_and_underscores(words):
+    recipe = parse("train", train_command, words)["recipe"]
+    assert (recipe.data.validation_fraction, recipe.batch_size) == (0.2, 8)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("evaluate", "pushpull evaluate needs MODEL; see pushpull evaluate --help"),
+        ("evaluate a b", "pushpull evaluate takes fewer words: b is too many"),
+        ("evaluate run --limit", "--limit needs a value"),
+        ("evaluate run --limt 3", "pushpull evaluate has no option --limt; did you mean --limit?"),
+        ("compare a", "pushpull compare needs RUNS"),
+        ("evaluate a.pth --weights b.pth --model_name x", "leave out --weights"),
+        ("evaluate timm:a --model_name x", "--model-name goes with a file of weights"),
+    ],
+)
+def test_mistakes_of_the_words_are_in_plain_words_too(line, said, capsys):
+    assert said in _error(capsys, *line.split())
+
+
+_BASH = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+$(complete -p pushpull | sed 's/.*-F \\([^ ]*\\).*/\\1/') pushpull "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+echo "${COMPREPLY[*]}"
+"""
+
+
+def test_the_shell_completes_commands_options_and_values(tmp_path, capsys):
+    assert main(["completion", "zsh"]) == 0
+    assert capsys.readouterr().out.startswith("#compdef pushpull")
+    assert main(["completion", "bash"]) == 0
+    script = tmp_path / "pushpull"
+    script.write_text(capsys.readouterr().out)
+    for words, found in (
+        ("eva", "evaluate"),
+        ("evaluate --jpeg", "--jpeg-quality"),
+        ("evaluate --corruptions fo", "fog"),
+        ("train --data.validation", "--data.validation-fraction"),
+        ("compare a b --format m", "markdown"),
+    ):
+        command = ["bash", "-c", _BASH, "bash", str(script), "pushpull", *words.split()]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [found]
 
 
 def test_help_of_train_explains_every_field(capsys):
@@ -139,7 +209,7 @@ def test_the_options_of_a_class_are_checked_and_explained(capsys):
         parse("choose", _choose, ["--help"])
     text = " ".join(capsys.readouterr().out.split())
     for words in (
-        "--batch_size BATCH_SIZE images in a step. (type: int, default: 7)",
+        "--batch-size N images in a step. Default: 7.",
         "--overwrite start again.",
     ):
         assert words in text

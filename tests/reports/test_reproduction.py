@@ -212,7 +212,7 @@ def test_a_dry_run_takes_two_steps_of_each_row_named(table, tmp_path, capsys):
     assert (results.data["images"], sum(map(len, results.corrupted.values()))) == (3, 75)
     assert "**dry run, not results**" in (tmp_path / "dry-run" / "table.md").read_text()
     said = capsys.readouterr().out
-    assert "The dry run works for baseline, blurpool." in said
+    assert "The dry run works for baseline, BlurPool." in said
     assert not set("*|│%") & set(said)  # neither Markdown nor errors
     svg = (tmp_path / "dry-run" / "table.svg").read_text()
     assert "bars" not in svg

@@ -6,17 +6,14 @@ import sys
 import time
 from types import SimpleNamespace
 
-import pytest
-
 from pushpull.training import train
 from pushpull.training.progress import TrainingProgress
 
 LINE = r"epoch {}/2  loss \d+\.\d{{3}}  validation error \d+\.\d%  \d+\.\d s"
 
 
-@pytest.fixture
 def terminal(monkeypatch):
-    """Standard error as a terminal of 80 columns."""
+    """Make standard error a terminal of 80 columns; not in a fixture, after which pytest sets its own."""
     stream = io.StringIO()
     stream.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", stream)
@@ -25,9 +22,10 @@ def terminal(monkeypatch):
     return stream
 
 
-def test_in_a_terminal_the_history_of_epochs_stays_above_the_bar(recipe, few, tmp_path, terminal):
+def test_in_a_terminal_the_history_of_epochs_stays_above_the_bar(recipe, few, tmp_path, monkeypatch):
+    shown = terminal(monkeypatch)
     train(recipe, tmp_path / "run", splits=few)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
     for epoch in (1, 2):
         assert len(re.findall(f"^{LINE.format(epoch)}$", plain, re.MULTILINE)) == 1
     assert "10/10" in plain
@@ -40,10 +38,10 @@ def test_elsewhere_there_are_the_lines_alone(recipe, few, tmp_path, capsys):
     assert [bool(re.fullmatch(LINE.format(i + 1), line)) for i, line in enumerate(lines)] == [True, True]
 
 
-def test_the_clock_runs_before_the_first_step(terminal):
-    shown = TrainingProgress(bar=True)
-    shown.on_fit_start(SimpleNamespace(is_global_zero=True), None)
+def test_the_clock_runs_before_the_first_step(monkeypatch):
+    shown, progress = terminal(monkeypatch), TrainingProgress(bar=True)
+    progress.on_fit_start(SimpleNamespace(is_global_zero=True), None)
     time.sleep(1.3)
-    shown.on_exception(None, None, None)
-    assert "preparing" in terminal.getvalue()
-    assert "0:00:01" in terminal.getvalue()
+    progress.on_exception(None, None, None)
+    assert "preparing" in shown.getvalue()
+    assert "0:00:01" in shown.getvalue()
