@@ -415,3 +415,12 @@ def test_half_written_files_of_an_earlier_sitting_are_removed(split, tmp_path, m
     killed(monkeypatch, 12, split, root, "folder", **FEW)
     (root / "contrast" / "1" / ".half.0123456789ab.png").write_bytes(b"half")
     assert copy(split, root, "folder", **FEW) == whole
+
+
+def test_without_a_scale_a_copy_has_the_nearest_and_says_so(split, tmp_path):
+    said = r"images of 16x20 px .* nearest size, scale=cifar \(32x32\)"
+    with pytest.warns(UserWarning, match=said):
+        record = write_corrupted(
+            split, tmp_path, **(QUICK | {"scale": None, "corruptions": "Gaussian Noise"})
+        )
+    assert (record["scale"], record["corruptions"]) == ("cifar", ["gaussian_noise"])

@@ -27,11 +27,10 @@ from pushpull.reports.markup import few
 from pushpull.reports.read_results import Entry
 from pushpull.reports.report_files import write_table
 from pushpull.reports.table_file import TableFile, TableRow, checked_seeds, packaged_table, read_table
-from pushpull.reports.table_runs import FOLDER, Clock, Run, measured, runs_of, seeds_in
+from pushpull.reports.table_runs import DRY_RUN, FOLDER, Clock, Run, measured, runs_of, seeds_in
 from pushpull.reports.terminal import print_tables
 from pushpull.training.callbacks import OutOfTime
 
-DRY_RUN = "dry run, not results"
 _DRY_STEPS, _DRY_BATCH, _DRY_TEST_IMAGES = 2, 8, 2
 
 
