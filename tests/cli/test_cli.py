@@ -114,7 +114,7 @@ def test_help_of_train_explains_every_field(capsys):
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     for words in (
-        "--optim.max_lr",
+        "--optim.max-lr",
         "learning rate at the peak",
         "--model.stem",
         "--data.fraction",
@@ -234,7 +234,7 @@ def test_a_group_of_settings_takes_its_name(words, tmp_path, monkeypatch):
 
 def test_a_group_without_a_name_says_its_settings(capsys):
     error = _error(capsys, "train", "--optim", "adamw")
-    assert "--optim adamw is no setting; give --optim.algorithm, --optim.initial_lr" in error
+    assert "--optim adamw is no setting; give --optim.algorithm, --optim.initial-lr" in error
 
 
 def test_mistakes_are_one_line(capsys, tmp_path):
@@ -266,12 +266,12 @@ def test_mistakes_are_one_line(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["corrupt", "--jpeg_quality", "85.5"], "--jpeg_quality 85.5 is not a whole number; see "),
+        (["corrupt", "--jpeg_quality", "85.5"], "--jpeg-quality 85.5 is not a whole number; see "),
         (["corrupt", "--limit", "1e9"], "--limit 1e9 is not a whole number; see "),
         (["corrupt", "--limit", "many"], "--limit many is not a whole number; see "),
         (["corrupt", "--seed", "x"], "--seed x is not a whole number; see "),
         (["corrupt", "--severities", "1", "b"], "--severities b is not a whole number; see "),
-        (["train", "--optim.max_lr", "high"], "--optim.max_lr high is not a number; see "),
+        (["train", "--optim.max_lr", "high"], "--optim.max-lr high is not a number; see "),
         (
             ["train", "--preprocessing.size=a"],
             "--preprocessing.size a is not a list of 2, each a whole number or",

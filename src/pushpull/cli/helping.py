@@ -59,7 +59,7 @@ class Help(DefaultHelpFormatter):
 class Parser(ArgumentParser):
     """A parser whose help shows options in one form, with hyphens, and a short line of usage."""
 
-    def format_help(self) -> str:
+    def format_help(self, *given: Any, **options: Any) -> str:
         """Return the help."""
         takes = []
         for action in self._actions:
@@ -67,7 +67,7 @@ class Parser(ArgumentParser):
                 word = action.dest.upper() + ("..." if action.nargs == "+" else "")
                 takes.append(f"[{word}]" if action.nargs == "?" else word)
         self.usage = " ".join([self.prog, *takes, "[options]"])
-        return hyphened(super().format_help())
+        return hyphened(super().format_help(*given, **options))
 
 
 def places(parser: Any, names: Iterable[str]) -> dict[str, Any]:
