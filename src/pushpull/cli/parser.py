@@ -184,15 +184,14 @@ def _settings(kind: Any, group: str, value: str) -> tuple[str, str]:
     Raises:
         InputError: a word for a group that has no name.
     """
-    named = f"{group}.name" in types_of(kind)
-    path = Path(value)
+    named, path = f"{group}.name" in types_of(kind), Path(value)
+    with suppress(yaml.YAMLError):
+        if isinstance(yaml.safe_load(value), dict | None):
+            return "", value
     if path.is_file() and not (named and path.suffix not in _YAML):
         settings = read_yaml(group, value)
         check_values(kind, {group: settings}, value)
         return "", yaml.safe_dump(settings, default_flow_style=True)
-    with suppress(yaml.YAMLError):
-        if isinstance(yaml.safe_load(value), dict | None):
-            return "", value
     if named:
         return ".name", value
     members = [f"--{name}" for name in types_of(kind) if name.startswith(f"{group}.")]

@@ -18,6 +18,7 @@ from pushpull.evaluation.results import SEVERITIES
 from pushpull.evaluation.runner import evaluate
 from pushpull.files.names import LAST
 from pushpull.models.network import load_run
+from pushpull.models.stems import STEMS
 from pushpull.reports import compare, write_report
 from pushpull.reports.terminal import print_comparison
 from pushpull.training import Recipe, read_recipe, train
@@ -59,6 +60,7 @@ def quickstart_command(
         raise InputError(
             f"stem={stem!r}, seeds={seeds}: give a push-pull stem and at least one seed, each once"
         )
+    STEMS.find(stem)  # before the baseline is trained
     recipe = read_recipe(packaged_recipe(config))
     source = replace(recipe.data, name=data or recipe.data.name, label=label or recipe.data.label)
     recipe = replace(recipe, data=source)
