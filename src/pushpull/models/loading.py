@@ -33,8 +33,10 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 _PAPER = {"push_conv.weight": "weight", "push_conv.bias": "bias", "pull_inhibition_strength": "alpha"}
 _SHOWN, _LONGEST = 3, 40
 # What pickles of tensors alone name too: the rebuilding of a tensor, its storage, the mapping.
-_OF_TENSORS = ("collections.", "torch._utils.", "torch.storage.", "torch.nn.parameter.")
-_OF_TENSORS += ("builtins.set", "__builtin__.set")
+_OF_TENSORS = (
+    *("collections.", "torch._utils.", "torch.storage.", "torch.nn.parameter."),
+    *("builtins.set", "__builtin__.set"),
+)
 _PICKLES = 5  # in such a file, before the numbers of the tensors
 
 
@@ -150,7 +152,7 @@ def _pickled_classes(path: Path) -> list[str]:
 
 def _classes_of_one(file: IO[bytes]) -> Iterator[str]:
     """Yield what one pickle names: a name is given whole, or put together of the last two texts."""
-    texts, memo, last = list[Any](), dict[int, Any](), None
+    texts, memo, last = list[Any](), dict[Any, Any](), None
     for code, value, _ in pickletools.genops(file):
         if code.name == "GLOBAL":
             yield str(value).replace(" ", ".")
