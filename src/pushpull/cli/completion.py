@@ -35,7 +35,7 @@ def completion_command(shell: Literal["bash", "zsh"]) -> None:
     print(shtab.complete(root, shell))
 
 
-def _add(child: argparse.ArgumentParser, action: Any, file: dict[str, str]) -> None:
+def _add(child: argparse.ArgumentParser, action: Any, file: Any) -> None:
     """Add what the shell needs to know of an option: its name, and its values or that they may be files."""
     help = hyphened(" ".join((action.help or "").split())).partition(". ")[0].replace("%", "%%")
     names = [hyphened(name) for name in action.option_strings] or [action.dest]
