@@ -1,4 +1,4 @@
-"""Sheets of augmented samples to look at: one row an augmentation, the clean image and some draws in it.
+"""Sheets of augmented samples to look at: one named row an augmentation, the clean image and some draws.
 
     python benchmarks/augment_sheets.py --output sheets                # the package's own picture
     python benchmarks/augment_sheets.py --images photographs/*.jpg --sizes 224 32 --output sheets
@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
@@ -26,6 +26,7 @@ from pushpull.files import atomic_path
 
 _GAP_PX = 3
 _SMALLEST_PX = 96  # smaller pictures are enlarged by whole pixels
+_LABEL_PX, _HEAD_PX = 196, 26  # left of the pictures and above them
 _ROWS = (*list(AUGMENTATIONS)[1:], *(f"prime: {name}" for name in PRIMITIVES))
 
 
@@ -40,11 +41,25 @@ def main(arguments: list[str] | None = None) -> None:
             stem = f"augment-{scale}-{size}-{name}"
             rows = [_row(image, row, scale, options.draws, options.seed) for row in _ROWS]
             end = "jpg" if options.jpeg else "png"
-            _write(options.output / f"{stem}.{end}", torch.cat(rows, dim=1))
+            _write(options.output / f"{stem}.{end}", _labelled(rows))
             for row, pictures in zip(_ROWS, rows, strict=True):
                 if options.each:
                     _write(options.output / f"{stem}-{row.replace(': ', '-')}.{end}", pictures)
-    print("rows, from above: " + ", ".join(_ROWS))
+
+
+def _labelled(rows: list[Tensor]) -> Tensor:
+    """Return the rows below each other, each with its name on the left, and what the columns are above."""
+    pictures = torch.cat(rows, dim=1)
+    height, width = pictures.shape[1] + _HEAD_PX, pictures.shape[2] + _LABEL_PX
+    sheet = Image.new("RGB", (width, height), "white")
+    sheet.paste(F.to_pil_image(pictures), (_LABEL_PX, _HEAD_PX))
+    draw, font, row_px = ImageDraw.Draw(sheet), ImageFont.load_default(16), rows[0].shape[1]
+    for number, name in enumerate(_ROWS):
+        middle = _HEAD_PX + number * row_px + row_px // 2
+        draw.text((_LABEL_PX - 10, middle), name, fill="black", font=font, anchor="rm")
+    for left, head in ((0, "as it is"), (row_px, "drawn")):
+        draw.text((_LABEL_PX + left, _HEAD_PX - 5), head, fill="black", font=font, anchor="ls")
+    return F.pil_to_tensor(sheet)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

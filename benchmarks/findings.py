@@ -107,9 +107,12 @@ def _cell(mean: float, half: float) -> str:
 
 
 def forest(rows: Sequence[Difference]) -> Figure:
-    """Draw one panel a figure, one line a row, a bar for the interval; left of 0 is better."""
+    """Draw one panel a figure, one line a row, a bar for the interval; left of 0 is better.
+
+    All panels have one scale: what is twice as long is twice as much, in whichever panel.
+    """
     figure = Figure(figsize=(12, 1.2 + 0.27 * len(rows)), layout="constrained")
-    panels = figure.subplots(1, len(FIGURES), sharey=True)
+    panels = figure.subplots(1, len(FIGURES), sharex=True, sharey=True)
     places, widths = range(len(rows))[::-1], half_widths(rows)
     for panel, (key, title) in zip(panels, FIGURES.items(), strict=True):
         for place, row, halves in zip(places, rows, widths, strict=True):

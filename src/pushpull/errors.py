@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import operator
+import re
 import signal
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 T = TypeVar("T")
@@ -101,6 +103,15 @@ def integer(what: str, value: object, remedy: str) -> int:
     raise InputError(f"{what}={value!r} is not an integer; {remedy}")
 
 
+def hyphened(text: str) -> str:
+    """Return text with options in the form that is shown, though they are taken with underscores too.
+
+    >>> hyphened("give --model_name NAME, or --data.my_field=a_b")
+    'give --model-name NAME, or --data.my-field=a_b'
+    """
+    return re.sub(r"(?<![\w./-])--[A-Za-z][\w.]*", lambda option: option[0].replace("_", "-"), text)
+
+
 def listed(names: Sequence[str], most: int) -> str:
     """Return names with commas between; of more than `most` the first, and how many more.
 
@@ -110,9 +121,16 @@ def listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def extra_command(extra: str) -> str:
+    """Return the command that installs an extra, such as "onnx", of a clone or of the installed package."""
+    clone = (Path(__file__).resolve().parents[2] / "pyproject.toml").is_file()
+    return f"pip install -e '.[{extra}]' in the clone" if clone else f"pip install 'pushpull-net[{extra}]'"
+
+
 def one_line(error: BaseException) -> str:
-    """Return the error's class and message in one line of at most 200 characters."""
-    text = printable(" ".join(f"{type(error).__name__}: {error}".split()))
+    """Return the error's class and message in one line of at most 200 characters, without colours."""
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", str(error))
+    text = printable(" ".join(f"{type(error).__name__}: {plain}".split()))
     return text if len(text) <= 200 else text[:197] + "..."
 
 

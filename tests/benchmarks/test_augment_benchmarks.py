@@ -65,9 +65,13 @@ def test_the_sheet_shows_every_augmentation(program, tmp_path, capsys, monkeypat
     Image.new("RGB", (40, 30), (90, 20, 200)).save(picture)
     sheets.main(["--sizes", "16", "--draws", "3", "--images", str(picture), "--output", str(tmp_path)])
     with Image.open(tmp_path / "augment-cifar-16-mine.png") as sheet:
-        assert sheet.size == (4 * 99, 9 * 99)
-        assert sheet.getpixel((5, 5)) == (90, 20, 200)
-    assert "autoaugment" in capsys.readouterr().out
+        left, top = sheets._LABEL_PX, sheets._HEAD_PX
+        assert sheet.size == (left + 4 * 99, top + 9 * 99)
+        assert sheet.getpixel((left + 5, top + 5)) == (90, 20, 200)
+        rows = [sheet.crop((0, top + 99 * row, left - 9, top + 99 * (row + 1))) for row in range(9)]
+        assert len({row.tobytes() for row in rows}) == 9  # each has its name
+        assert all(row.getpixel((0, 50)) == (255, 255, 255) for row in rows)  # and none is cut
+        assert sheet.crop((left, 0, left + 99, top)).getextrema()[0] == (0, 255)
 
 
 def test_the_batch_wide_reference_is_prime_in_kind():

@@ -49,6 +49,7 @@ def test_the_spread_is_pooled_over_rows_by_degrees_of_freedom(program, tmp_path,
     assert printed[2].startswith(f"| A | 3 | −2.0 ± {half:.1f} |")
     assert printed[4].startswith("| C − A | 1 | **+5.0 ± ")
     assert (tmp_path / "out" / "f.png").read_bytes()[1:4] == b"PNG"
+    assert len({panel.get_xlim() for panel in findings.forest(rows).axes}) == 1
 
 
 def test_an_interval_that_leaves_zero_out_is_bold(program):

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -6,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from pushpull.cli import COMMANDS, main
+from pushpull.cli import COMMANDS, command_function, main
 from pushpull.cli.parser import parse
 from pushpull.cli.train import train_command
 from pushpull.errors import InputError
@@ -39,12 +40,81 @@ def test_every_command_explains_itself(name, capsys):
     assert "--plugins FILE" in text
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_in_plain_words_grouped_and_ends_with_an_example(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    text = capsys.readouterr().out
+    assert not re.search(r"type: |null\)|default: |Literal|\[\w+ \.\.\.\] \[--", text)
+    assert not re.search(r"--[\w.]*_", text)
+    assert re.search(rf"\nexample:\n  pushpull {name} .*\n$", text)
+    assert "\nhow it runs:\n" in text
+    if name not in ("quickstart", "completion"):
+        assert "\noutput:\n" in text or name == "corrupt"
+    example = text.rpartition("\n  ")[2].partition(" > ")[0]
+    parse(name, command_function(name), example.split()[2:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--data.validation-fraction", "0.2", "--batch-size=8"],
+        ["--data.validation_fraction=0.2", "--batch_size", "8"],
+    ],
+)
+def test_options_are_taken_with_hyphens_and_underscores(words):
+    recipe = parse("train", train_command, words)["recipe"]
+    assert (recipe.data.validation_fraction, recipe.batch_size) == (0.2, 8)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("evaluate", "pushpull evaluate needs MODEL; see pushpull evaluate --help"),
+        ("evaluate a b", "pushpull evaluate takes fewer words: b is too many"),
+        ("evaluate run --limit", "--limit needs a value"),
+        ("evaluate run --limt 3", "pushpull evaluate has no option --limt; did you mean --limit?"),
+        ("compare a", "pushpull compare needs RUNS"),
+        ("evaluate a.pth --weights b.pth --model_name x", "leave out --weights"),
+        ("evaluate timm:a --model_name x", "--model-name goes with a file of weights"),
+    ],
+)
+def test_mistakes_of_the_words_are_in_plain_words_too(line, said, capsys):
+    assert said in _error(capsys, *line.split())
+
+
+_BASH = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+$(complete -p pushpull | sed 's/.*-F \\([^ ]*\\).*/\\1/') pushpull "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+echo "${COMPREPLY[*]}"
+"""
+
+
+def test_the_shell_completes_commands_options_and_values(tmp_path, capsys):
+    assert main(["completion", "zsh"]) == 0
+    assert capsys.readouterr().out.startswith("#compdef pushpull")
+    assert main(["completion", "bash"]) == 0
+    script = tmp_path / "pushpull"
+    script.write_text(capsys.readouterr().out)
+    for words, found in (
+        ("eva", "evaluate"),
+        ("evaluate --jpeg", "--jpeg-quality"),
+        ("evaluate --corruptions fo", "fog"),
+        ("train --data.validation", "--data.validation-fraction"),
+        ("compare a b --format m", "markdown"),
+    ):
+        command = ["bash", "-c", _BASH, "bash", str(script), "pushpull", *words.split()]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [found]
+
+
 def test_help_of_train_explains_every_field(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     for words in (
-        "--optim.max_lr",
+        "--optim.max-lr",
         "learning rate at the peak",
         "--model.stem",
         "--data.fraction",
@@ -139,7 +209,7 @@ def test_the_options_of_a_class_are_checked_and_explained(capsys):
         parse("choose", _choose, ["--help"])
     text = " ".join(capsys.readouterr().out.split())
     for words in (
-        "--batch_size BATCH_SIZE images in a step. (type: int, default: 7)",
+        "--batch-size N images in a step. Default: 7.",
         "--overwrite start again.",
     ):
         assert words in text
@@ -149,6 +219,22 @@ def test_a_recipe_is_named_with_an_equals_sign_too():
     assert parse("train", train_command, ["--config=digits"])["recipe"].data.name == "digits"
     with pytest.raises(InputError, match="did you mean 'digits'"):
         parse("train", train_command, ["--config=digit"])
+
+
+@pytest.mark.parametrize("words", [["--data", "photos"], ["--data=photos"], ["--data", "photos.parquet"]])
+def test_a_group_of_settings_takes_its_name(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.parquet").write_bytes(b"PAR1")
+    recipe = parse("train", train_command, [*words, "--model", "resnet14", "--data.fraction", "0.5"])[
+        "recipe"
+    ]
+    assert recipe.data.name == words[-1].removeprefix("--data=")
+    assert (recipe.data.fraction, recipe.model.name) == (0.5, "resnet14")
+
+
+def test_a_group_without_a_name_says_its_settings(capsys):
+    error = _error(capsys, "train", "--optim", "adamw")
+    assert "--optim adamw is no setting; give --optim.algorithm, --optim.initial-lr" in error
 
 
 def test_mistakes_are_one_line(capsys, tmp_path):
@@ -180,12 +266,12 @@ def test_mistakes_are_one_line(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["corrupt", "--jpeg_quality", "85.5"], "--jpeg_quality 85.5 is not a whole number; see "),
+        (["corrupt", "--jpeg_quality", "85.5"], "--jpeg-quality 85.5 is not a whole number; see "),
         (["corrupt", "--limit", "1e9"], "--limit 1e9 is not a whole number; see "),
         (["corrupt", "--limit", "many"], "--limit many is not a whole number; see "),
         (["corrupt", "--seed", "x"], "--seed x is not a whole number; see "),
         (["corrupt", "--severities", "1", "b"], "--severities b is not a whole number; see "),
-        (["train", "--optim.max_lr", "high"], "--optim.max_lr high is not a number; see "),
+        (["train", "--optim.max_lr", "high"], "--optim.max-lr high is not a number; see "),
         (
             ["train", "--preprocessing.size=a"],
             "--preprocessing.size a is not a list of 2, each a whole number or",
@@ -235,8 +321,8 @@ def test_mistakes_with_plugins_are_one_line(capsys, tmp_path):
 
 def test_another_mistake_is_not_blamed_on_an_option_before(capsys):
     error = _error(capsys, "evaluate", "--limit", "5", "run", "--overwrite", "--severties", "3")
-    assert "unrecognized arguments: --severties 3" in error
-    assert "--channels_last maybe is not true or false" in _error(capsys, "train", "--channels-last", "maybe")
+    assert "pushpull evaluate has no option --severties; did you mean --severities?" in error
+    assert "--channels-last maybe is not true or false" in _error(capsys, "train", "--channels-last", "maybe")
 
 
 def test_the_program_is_installed():

@@ -1,5 +1,7 @@
 """The gallery: every tile where it belongs, sizes, files, mistakes in one line."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 
 from pushpull.cli import main
 from pushpull.copies import draw_gallery, gallery, sample_image
-from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, corrupt
+from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, REGISTRY, corrupt, register_corruption
 
 
 def holds(sheet, tile):
@@ -85,8 +87,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         (["cat.png", "--tile", "20"], "tile=20 is below 40"),
         (["cat.png", "--tile", "100000"], "px, above 150 megapixels; give a smaller tile"),
         (["cat.png", "--resize", "999999", "--crop", "32"], "resize=999999 would make the image 999999 x"),
-        (["odd.png"], "50x40 are of none of the sizes"),
-        (["small.png", "--scale", "cifar"], "8x8 are too small"),
+        (["small.png"], "8x8 are too small"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, arguments, text):
@@ -109,3 +110,24 @@ def test_a_picture_that_fills_the_memory_is_refused_by_its_header(tmp_path, monk
     assert "12000 x 12000 px, above 89 megapixels" in error
     assert error.count("\n") == 1
     assert not [warning for warning in recwarn if "Bomb" in str(warning.category)]
+
+
+def test_a_photograph_of_any_size_has_the_nearest_scale_and_a_note(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (112, 80)).save("photo.png")
+    arguments = ["photo.png", "--corruptions", "Fog", "gaussian noise", "--severities", "1"]
+    said = r"^images of 80x112 px are corrupted with the constants of the nearest size, scale=tiny \(64x64\)"
+    with pytest.warns(UserWarning, match=said):
+        assert main(["corrupt", "--gallery", *arguments]) == 0
+    assert Path("photo-gallery.png").is_file()
+
+
+def test_a_corruption_of_ones_own_has_a_row_too():
+    if "test_gallery_dim" not in REGISTRY:
+        register_corruption("test_gallery_dim", severities=[0.9, 0.8, 0.7, 0.6, 0.5])(
+            lambda x, share: x * share
+        )
+    try:
+        assert draw_gallery(Image.new("RGB", (32, 32)), corruptions="test_gallery_dim", severities=1)
+    finally:
+        REGISTRY._things.pop("test_gallery_dim")

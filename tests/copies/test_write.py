@@ -317,7 +317,6 @@ def test_two_runs_at_once_are_refused(split, tmp_path):
         ({"corruptions": "fogg"}, "did you mean 'fog'"),
         ({"severities": (1, 6)}, r"severity=6 is outside 1\.\.5"),
         ({"format": "zip"}, "format='zip' is not one of parquet, folder, npy"),
-        ({"scale": None}, "16x20 are of none of the sizes"),
         ({"jpeg_quality": 0}, r"jpeg_quality=0 is outside 1\.\.100"),
         ({"workers": -1}, "workers=-1"),
         ({"shard_images": 0}, "shard_images=0 is below 1"),
@@ -416,3 +415,12 @@ def test_half_written_files_of_an_earlier_sitting_are_removed(split, tmp_path, m
     killed(monkeypatch, 12, split, root, "folder", **FEW)
     (root / "contrast" / "1" / ".half.0123456789ab.png").write_bytes(b"half")
     assert copy(split, root, "folder", **FEW) == whole
+
+
+def test_without_a_scale_a_copy_has_the_nearest_and_says_so(split, tmp_path):
+    said = r"images of 16x20 px .* nearest size, scale=cifar \(32x32\)"
+    with pytest.warns(UserWarning, match=said):
+        record = write_corrupted(
+            split, tmp_path, **(QUICK | {"scale": None, "corruptions": "Gaussian Noise"})
+        )
+    assert (record["scale"], record["corruptions"]) == ("cifar", ["gaussian_noise"])

@@ -1,6 +1,7 @@
 """The corruptions as torchvision v2 transforms: what goes in, what comes out, and on what it depends."""
 
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -417,3 +418,37 @@ def test_they_say_what_they_are():
 def test_an_unknown_name_of_the_package():
     with pytest.raises(AttributeError, match="has no attribute 'Corrupted'"):
         _ = pushpull.corruptions.Corrupted
+
+
+# --- Names and scales as people give them -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gaussian noise", "Gaussian-Noise", "GAUSSIAN_NOISE"])
+def test_names_in_any_spelling(name):
+    image = torch.full((1, 3, 32, 32), 90, dtype=torch.uint8)
+    expected = corrupt(image, "gaussian_noise", 2, index=[3])
+    assert torch.equal(corrupt(image, name, 2, index=[3]), expected)
+    assert torch.equal(Corrupt(name, 2)(image, index=[3]), expected)
+    assert Corrupt(name, 2).name == "gaussian_noise"
+    assert RandomCorruption([name, "Blur"]).corruptions[:2] == ("gaussian_noise", "defocus_blur")
+
+
+@pytest.mark.parametrize(
+    ("size", "scale"), [((80, 112), "tiny"), ((40, 40), "cifar"), ((200, 300), "imagenet")]
+)
+def test_without_a_scale_the_nearest_is_taken_and_said_once(size, scale):
+    pushpull.corruptions.engine._by_size.cache_clear()
+    image = torch.full((1, 3, *size), 90, dtype=torch.uint8)
+    expected = corrupt(image, "fog", 2, scale=scale, index=[3])
+    with pytest.warns(UserWarning, match=rf"{size[0]}x{size[1]} px .* nearest size, scale={scale}"):
+        assert torch.equal(corrupt(image, "fog", 2, scale=None, index=[3]), expected)
+    with warnings.catch_warnings(action="error"):
+        assert torch.equal(Corrupt("fog", 2, scale=None)(image, index=[3]), expected)
+
+
+def test_without_a_scale_images_of_a_known_size_need_no_note(recwarn):
+    image = torch.full((1, 3, 32, 32), 90, dtype=torch.uint8)
+    assert torch.equal(
+        corrupt(image, "fog", 2, scale=None, index=[3]), corrupt(image, "fog", 2, scale="cifar", index=[3])
+    )
+    assert not recwarn.list

@@ -4,12 +4,14 @@ import json
 
 import pytest
 import torch
+from timm import create_model
 from timm.data import ImageNetInfo
 from torch import nn
 from torchvision.models import ResNet18_Weights
 
 from data.made import image_folder
 from data.published import folder_set
+from pushpull.cli import main
 from pushpull.data import ImageSplit, Preprocessing, load_data
 from pushpull.errors import InputError
 from pushpull.evaluation import Results, evaluate
@@ -159,3 +161,19 @@ def test_readable_names_of_imagenet_are_matched_never_taken_for_the_order_of_the
         Outputs(filled).take(logits, 2, 999)
     numbered = [str(number) for number in range(1000)]
     assert torch.equal(Outputs(numbered).take(logits, 2, 999), logits)
+
+
+@pytest.mark.parametrize(
+    "names", [["tench", "English springer", "church"], [IMAGENET[0], "english_springer", "Church"]]
+)
+def test_a_weights_file_of_1000_classes_on_data_with_readable_names(names, tmp_path, capsys):
+    image_folder(tmp_path / "some", dict.fromkeys(names, 2), size=(32, 32))
+    torch.manual_seed(0)
+    torch.save(create_model("test_resnet", num_classes=1000).state_dict(), tmp_path / "w.pth")
+    arguments = ["--weights", str(tmp_path / "w.pth"), "--data", str(tmp_path / "some"), "--size", "32"]
+    assert (
+        main(["evaluate", "timm:test_resnet", *arguments, "--corruptions", "none", "--output", str(tmp_path)])
+        == 0
+    )
+    assert "logits of the data's 3 classes: subset of 1000" in capsys.readouterr().out
+    assert Results.load(tmp_path).data["classes"] == sorted(names)

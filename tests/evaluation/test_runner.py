@@ -312,7 +312,7 @@ def test_top5_only_with_more_than_five_classes(split, corruptor):
         ({"limit": 2.5}, r"limit=2\.5 is not an integer"),
         ({"model_seed": "a"}, "model_seed='a' is not an integer"),
         ({"batch_size": 2.5}, r"batch_size=2\.5 is not an integer"),
-        ({"scale": "huge"}, "scale='huge' is not one of cifar, tiny, imagenet"),
+        ({"scale": "huge"}, "scale='huge' is not one of imagenet, cifar, tiny"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"workers": -1}, "workers=-1"),
         ({"device": "gpu"}, "device='gpu' cannot be used here"),
@@ -360,7 +360,7 @@ def test_data_that_cannot_be_evaluated(network, split):
         run(network, split)
 
 
-def test_scale_follows_the_size_or_must_be_given(corruptor):
+def test_scale_follows_the_size_the_nearest_with_a_note(corruptor):
     def of(side, **options):
         images = torch.zeros(2, 3, side, side, dtype=torch.uint8)
         model = Fixed(lambda x: torch.zeros(len(x), 2))
@@ -368,9 +368,32 @@ def test_scale_follows_the_size_or_must_be_given(corruptor):
         return run(model, data, corruptions="fog", severities=1, **options).corruption["scale"]
 
     assert [of(32), of(64), of(224)] == ["cifar", "tiny", "imagenet"]
-    with pytest.raises(InputError, match=r"96x96 .* cifar \(32x32\), tiny \(64x64\), imagenet \(224x224\)"):
-        of(96)
+    said = r"images of 96x96 px are .* nearest size, scale=tiny \(64x64\); there are imagenet and cifar too"
+    with pytest.warns(UserWarning, match=said):
+        assert of(96) == "tiny"
+    with pytest.warns(UserWarning, match="of 150x150 px"):
+        assert of(150) == "imagenet"
     assert of(96, scale="imagenet") == "imagenet"
+
+
+@pytest.mark.parametrize("given", ["none", ["none"], "None", (), []])
+def test_none_is_the_clean_images_only_in_python_too(network, split, corruptor, given):
+    results = run(network, split, corruptions=given)
+    assert results.clean is not None
+    assert results.corrupted == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("Fog", ["fog"]),
+        ("gaussian noise, FOG", ["gaussian_noise", "fog"]),
+        (["Gaussian-Noise"], ["gaussian_noise"]),
+        ([" Extra "], ["speckle_noise", "gaussian_blur", "spatter", "saturate"]),
+    ],
+)
+def test_corruptions_are_known_in_any_spelling(network, split, corruptor, given, names):
+    assert list(run(network, split, corruptions=given, severities=1).corrupted) == names
 
 
 def test_clean_images_may_be_of_any_size(corruptor, tmp_path):

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from export.made import CLASSES, PREPROCESSING, make_run
 from pushpull import create_model, load_network
 from pushpull.data import Framing, Preprocessing
-from pushpull.export.card import Card
+from pushpull.errors import InputError
+from pushpull.export.card import Card, read_card
 from pushpull.export.exporting import ExportOptions, export_model
+from pushpull.export.formats import load_program
 from pushpull.unit.layers import PushPullConv2d
 from support import assert_near, random_tensor
 
@@ -85,3 +88,43 @@ def test_weights_keep_a_strength_that_is_not_the_stems_own(tmp_path) -> None:
     images = torch.rand(2, 3, 32, 32)
     assert again.conv1.alpha == 0.25
     assert torch.equal(again(images), model(images))
+
+
+def _own() -> torch.nn.Module:
+    torch.manual_seed(0)
+    layers = (
+        torch.nn.Conv2d(3, 4, 3, 2),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4, 5),
+    )
+    return torch.nn.Sequential(*layers)
+
+
+def test_a_network_is_exported_without_a_card(tmp_path) -> None:
+    run = load_network(make_run(tmp_path / "run"))
+    assert export_model(run, tmp_path / "run.pt2").same_class == 4
+    card = read_card(load_program(tmp_path / "run.pt2").metadata, "run.pt2")
+    assert (card.classes, card.preprocessing.mean, card.size) == (CLASSES, PREPROCESSING.mean, (32, 32))
+    images = torch.rand(2, 3, 24, 32)
+    export_model(_own(), tmp_path / "own.pt2", images=images)
+    loaded = load_program(tmp_path / "own.pt2")
+    card = read_card(loaded.metadata, "own.pt2")
+    assert (card.classes, card.size, card.texts["model"]) == (list("01234"), (24, 32), "Sequential")
+    assert_near(loaded.run(images), _own()(images))
+
+
+def test_a_network_of_an_unknown_size_needs_images_or_a_card(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"the size of the images is not known; give images .*, or a Card"):
+        export_model(_own(), tmp_path / "own.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("clone", [True, False])
+def test_what_is_said_without_onnx_fits_how_the_package_came(clone, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    if not clone:
+        monkeypatch.setattr("pushpull.errors.__file__", str(tmp_path / "site-packages/pushpull/errors.py"))
+    command = r"pip install -e '\.\[onnx\]' in the clone" if clone else r"pip install 'pushpull-net\[onnx\]'"
+    with pytest.raises(InputError, match=f"onnxruntime; {command}, or choose exported-program"):
+        ExportOptions("onnx")

@@ -1,5 +1,7 @@
 """Weights from files: all or nothing."""
 
+import pickle
+import warnings
 import zipfile
 from argparse import Namespace
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from pushpull import InputError
 from pushpull.errors import MissingFileError
 from pushpull.models import load_weights, resnet8
 from pushpull.models.loading import save_weights
+from pushpull.models.network import load_network
 
 State = dict[str, Tensor]
 
@@ -175,14 +178,33 @@ def test_a_plain_networks_weights_fit_its_twin_but_not_one_that_trains_alpha(tmp
         load_weights(network(1, "pp5_alpha"), path)
 
 
-def test_what_cannot_be_loaded_is_named_and_not_run(tmp_path: Path) -> None:
-    torch.save(network(0), tmp_path / "whole.pth")
-    with pytest.raises(
-        InputError, match=r"whole.pth holds objects of pushpull.models.*save the weights"
-    ) as caught:
-        load_weights(network(1), tmp_path / "whole.pth")
-    assert "\n" not in str(caught.value)
-    assert "\x1b" not in str(caught.value)
+@pytest.mark.parametrize("how", ["archive", "old", "pickle", "script"])
+@pytest.mark.parametrize("name", ["whole.pth", "whole.pkl"])
+def test_a_whole_network_in_a_file_is_named_and_not_run(how: str, name: str, tmp_path: Path) -> None:
+    path, model = tmp_path / name, network(0)
+    match how:
+        case "archive" | "old":
+            torch.save(model, path, _use_new_zipfile_serialization=how == "archive")
+        case "pickle":
+            path.write_bytes(pickle.dumps(model))
+        case "script":
+            with warnings.catch_warnings(action="ignore"):
+                torch.jit.save(torch.jit.script(torch.nn.Linear(2, 3)), path)
+    held = "TorchScript" if how == "script" else r"pushpull\.models"
+    remedy = r"save the state dict \(torch\.save\(model\.state_dict\(\), path\)\), or give FILE\.py:FUNCTION"
+    for read in (lambda: load_weights(model, path), lambda: load_network(str(path))):
+        with pytest.raises(InputError, match=rf"{name} holds objects of {held}.*{remedy}") as caught:
+            read()
+        assert not set("\n\x1b") & set(str(caught.value))
+        assert "x1b" not in str(caught.value)
+
+
+def test_a_damaged_file_of_weights_is_not_taken_for_a_whole_network(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(network(0).state_dict(), path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match="it may be damaged"):
+        load_weights(network(1), path)
 
 
 def as_in_the_paper(state: State, strength: Tensor) -> State:

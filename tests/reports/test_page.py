@@ -130,3 +130,13 @@ def test_samples_stand_side_by_side_in_the_usual_order(html):
 def test_other_samples_are_refused(images):
     with pytest.raises(InputError, match=r"samples\['fog'\] is .*give uint8 of shape \(5, 3, H, W\)"):
         list(sample_strips({"fog": images}))
+
+
+@pytest.mark.parametrize(("seeds", "promised"), [((0,), False), ((0, 1), True)])
+def test_captions_promise_a_spread_only_where_there_are_several_runs(results, seeds, promised):
+    runs = [
+        Entry.of([results(stem, seed, errors=0.3 + seed / 10) for seed in seeds]) for stem in ("plain", "pp3")
+    ]
+    text = made(compare(runs[0], runs[1:]))
+    assert ("bands are one standard deviation over seeds." in text) is promised
+    assert ("bars are one standard deviation over seeds." in text) is promised

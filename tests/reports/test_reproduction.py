@@ -211,6 +211,12 @@ def test_a_dry_run_takes_two_steps_of_each_row_named(table, tmp_path, capsys):
     assert results.data["note"] == "dry run, not results"
     assert (results.data["images"], sum(map(len, results.corrupted.values()))) == (3, 75)
     assert "**dry run, not results**" in (tmp_path / "dry-run" / "table.md").read_text()
+    said = capsys.readouterr().out
+    assert "The dry run works for baseline, BlurPool." in said
+    assert not set("*|│%") & set(said)  # neither Markdown nor errors
+    svg = (tmp_path / "dry-run" / "table.svg").read_text()
+    assert "bars" not in svg
+    assert "seed 0 per model" in svg
 
 
 def test_mistakes_stop_before_anything_is_trained(table, tmp_path):

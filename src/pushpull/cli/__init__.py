@@ -10,12 +10,12 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pushpull._version import __version__
-from pushpull.errors import InputError, Interrupted, choice, printable, say, signal_of
+from pushpull.errors import InputError, Interrupted, choice, hyphened, printable, say, signal_of
 
 # Command x is the function `x_command` of pushpull.cli.x.
 COMMANDS = {
@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "one checked file for other programs: ONNX",
     "reproduce": "a table of many runs, with seeds and intervals",
     "compare": "a table of runs against a baseline",
+    "completion": "a script for the tab key of bash or zsh",
 }
 
 
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _run(choice("command", words[0], COMMANDS), words[1:])
     except (InputError, OSError) as error:
         if not getattr(error, "silent", False):  # of several processes one says it
-            say(f"pushpull: error: {_in_one_line(str(error)) or type(error).__name__}", file=sys.stderr)
+            said = hyphened(_in_one_line(str(error))) or type(error).__name__
+            say(f"pushpull: error: {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         if all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK")):  # of several, the first
@@ -159,6 +161,12 @@ def _usage() -> str:
     )
 
 
+def command_function(name: str) -> Callable[..., Any]:
+    """Return the function of a command."""
+    found: Callable[..., Any] = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
+    return found
+
+
 def _run(name: str, arguments: list[str]) -> None:
     from pushpull.cli.parser import parse
 
@@ -166,7 +174,7 @@ def _run(name: str, arguments: list[str]) -> None:
         from pushpull.training.launched import refuse_several
 
         refuse_several(name)
-    command = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
+    command = command_function(name)
     # Lightning, which some commands import, sets a format of its own.
     warnings.formatwarning = _warning_line  # type: ignore[assignment]
     command(**parse(name, command, arguments))

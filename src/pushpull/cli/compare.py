@@ -34,6 +34,9 @@ def compare_command(
         format: What is printed: tables for the terminal, Markdown, LaTeX (for booktabs), CSV with one row per
             model, or JSON.
         adapted: Networks that were adapted to the test images (evaluate --adapt bn) may stand beside others.
+
+    Example:
+        pushpull compare runs/plain runs/pp3 --output report
     """
     words = ["pushpull", "compare", baseline, *runs]
     words += ["--output", output] if output else []

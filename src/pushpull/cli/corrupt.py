@@ -45,6 +45,9 @@ def corrupt_command(
 
     Raises:
         InputError: something that does not exist or does not fit, in one line.
+
+    Example:
+        pushpull corrupt photos copies/photos-c --corruptions fog frost --severities 1 3 5
     """
     framing = None if resize is None and crop is None else Framing(resize, crop)
     if gallery:

@@ -55,6 +55,9 @@ def evaluate_command(
 
     Raises:
         InputError: something that does not exist or does not fit, in one line.
+
+    Example:
+        pushpull evaluate runs/pp3 --corruptions noise blur --severities 3 --limit 500
     """
     spec = NetworkSpec(model, weights, model_name, stem, input_style)
     path = writable_results_path(options.output or (model if spec.is_run else f"runs/evaluate-{_name(spec)}"))

@@ -83,6 +83,9 @@ def export_command(
     Raises:
         InputError: something that does not exist or does not fit, or a file that differs from PyTorch, in one
             line; nothing is written then.
+
+    Example:
+        pushpull export runs/pp3 --format onnx --output pp3.onnx
     """
     options = ExportOptions(format, batch_size, dynamic_size, opset, tolerance)
     path = _free_path(model, format, output, overwrite)

@@ -49,6 +49,9 @@ def harden_command(
         label_column: The column of a table that has the labels.
         export: onnx, exported-program or safetensors: also write the model as such a file, checked.
         options: How the model is made more robust.
+
+    Example:
+        pushpull harden timm:resnet18.a1_in1k --data photos --budget 30m
     """
     spec = NetworkSpec(model, weights, model_name, stem_of_weights)
     if export == "onnx":

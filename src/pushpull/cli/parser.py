@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
+import re
 import typing
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,9 @@ from pushpull.files.yaml import (
     types_of,
 )
 
+_Types = dict[str, Any]
 _PLUGINS = "Python files of your own, which register stems, corruptions, augmentations or data sources"
+_YAML = (".yaml", ".yml", ".json")
 _NO_DEFAULT = inspect.Parameter.empty
 
 
@@ -40,20 +45,11 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     Raises:
         InputError: an unknown or malformed option, as one line.
     """
-    from jsonargparse import ArgumentError, ArgumentParser
+    from jsonargparse import ArgumentError
 
+    parser, own, fields, settings = command_parser(name, function)
     hints = typing.get_type_hints(function)
     recipe, options = hints.get("recipe"), hints.get("options")
-    parser = ArgumentParser(
-        prog=f"pushpull {name}",
-        description=(inspect.getdoc(function) or "").partition("\n")[0],
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    settings = _add_recipe(parser, recipe, function) if recipe else {}
-    own = _add_parameters(parser, function, hints)
-    fields = _add_fields(parser, options) if options else {}
-    parser.add_argument("--plugins", nargs="+", metavar="FILE", help=_PLUGINS)
     words = [_underscored(word) for word in arguments]
     for word in words:
         check_words("the value", word.partition("=")[2] if word.startswith("--") else word)
@@ -63,7 +59,7 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     except InputError:
         raise
     except (ArgumentError, *MALFORMED) as error:
-        problem = _misfit(words, own | fields, settings) or " ".join(str(error).split())
+        problem = _misfit(words, own | fields, settings) or _in_words(name, parser, words, error)
         raise InputError(f"{problem}; see pushpull {name} --help") from error
     values = built(parser, values)
     keywords = _given(values, own)
@@ -72,6 +68,56 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     if options:
         keywords["options"] = options(**_given(values, fields))
     return keywords
+
+
+def command_parser(name: str, function: Callable[..., Any]) -> tuple[Any, _Types, _Types, _Types]:
+    """Return a command's parser, and the types of its parameters, its options' fields and its settings."""
+    from pushpull.cli.helping import Help, Parser, example_of, places
+
+    hints, texts = typing.get_type_hints(function), _texts(function)
+    recipe, options = hints.get("recipe"), hints.get("options")
+    parser = Parser(
+        prog=f"pushpull {name}",
+        description=(inspect.getdoc(function) or "").partition("\n")[0],
+        epilog=example_of(function),
+        formatter_class=Help,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parameters = {key: value for key, value in inspect.signature(function).parameters.items() if key in hints}
+    own = {key: hints[key] for key in parameters if key not in ("recipe", "options")}
+    fields = _fields(options) if options else {}
+    of_fields = _texts(options) if options else {}
+    place = places(parser, [*own, *fields, "plugins"])
+    settings = _add_recipe(parser, recipe, function) if recipe else {}
+    starred = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
+    for key, hint in own.items():
+        default, kind = parameters[key].default, parameters[key].kind
+        positional = default is _NO_DEFAULT or (starred and kind is not inspect.Parameter.KEYWORD_ONLY)
+        where = parser if positional else place[key]
+        _add_option(where, key if positional else f"--{key}", hint, default, texts.get(key))
+    for key, (hint, default) in fields.items():
+        _add_option(place[key], f"--{key}", hint, default, of_fields.get(key))
+    place["plugins"].add_argument("--plugins", nargs="+", metavar="FILE", help=_PLUGINS)
+    return parser, own, {key: hint for key, (hint, _) in fields.items()}, settings
+
+
+def _in_words(name: str, parser: Any, words: Sequence[str], error: Exception) -> str:
+    """Return a mistake of the words themselves: an option that is not there, a value that is missing."""
+    known, command = parser._option_string_actions, f"pushpull {name}"
+    for word in words:
+        option = word.partition("=")[0]
+        if option.startswith("-") and option not in known and not re.match(r"-\.?\d", option):
+            near = difflib.get_close_matches(option, known, n=1)
+            return f"{command} has no option {option}" + (f"; did you mean {near[0]}?" if near else "")
+    text = " ".join(str(error).split())
+    if found := re.search(r"argument (--[\w.]+): expected", text):
+        return f"{found[1]} needs a value"
+    if found := re.search(r'"(\w+)" is required|are required: (\w+)', text):
+        return f"{command} needs {(found[1] or found[2]).upper()}"
+    if found := re.search(r"[Uu]nrecognized arguments: (.*)", text):
+        return f"{command} takes fewer words: {found[1]} is too many"
+    return text
 
 
 def _add_recipe(parser: Any, kind: Any, function: Callable[..., Any]) -> dict[str, Any]:
@@ -95,8 +141,14 @@ def _add_recipe(parser: Any, kind: Any, function: Callable[..., Any]) -> dict[st
             # Not the path: jsonargparse would read the file again, in its own way.
             super().__call__(parser, namespace, yaml.safe_dump(read), option_string)
 
-    parser.add_argument("--config", action=ConfigFile, help="a YAML file of these options; later ones win")
+    text = "A YAML file of these options, or the name of one that comes with the package; later ones win."
+    parser.add_argument("--config", action=ConfigFile, metavar="FILE", help=text)
     parser.add_class_arguments(kind)
+    for group in {name.partition(".")[0] for name in types_of(kind) if "." in name}:
+        action = parser._option_string_actions.get(f"--{group}")
+        if action is not None and "configuration file" in action.help:
+            named = "its name, or " if f"{group}.name" in types_of(kind) else ""
+            action.help, action.metavar = f"{named}a YAML file of these settings", "FILE"
     return types_of(kind)
 
 
@@ -107,21 +159,43 @@ def _underscored(word: str) -> str:
 
 
 def _with_settings(words: Sequence[str], kind: Any) -> list[str]:
-    """Return the words with what a file holds in place of its name, where it stands for a group of settings.
+    """Return the words with what is meant where a value stands for a group of settings.
 
-    So `--model FILE` is read as --config is; jsonargparse would do it in its own way.
+    Of a YAML file what it holds: `--model FILE` is read as --config is; jsonargparse would do it in its own
+    way. Another word is the group's name, if it has one: `--data photos` is `--data.name photos`.
     """
     groups = {field.name for field in dataclasses.fields(kind)} - set(types_of(kind))
     done: list[str] = []
     for word in words:
-        option, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
-        group = (option or (done[-1] if done else "")).removeprefix("--")
-        if group in groups and Path(value).is_file():
-            settings = read_yaml(group, value)
-            check_values(kind, {group: settings}, value)
-            word = option + equals + yaml.safe_dump(settings, default_flow_style=True)
-        done.append(word)
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        before = "" if option else (done.pop() if done and done[-1].removeprefix("--") in groups else "")
+        group = (option or before).removeprefix("--")
+        if group in groups and (equals or before):
+            member, value = _settings(kind, group, value)
+            option, before = (f"{given}{member}" if given else "" for given in (option, before))
+            word = option + equals + value
+        done += [before, word] if before else [word]
     return done
+
+
+def _settings(kind: Any, group: str, value: str) -> tuple[str, str]:
+    """Return what is meant by a value that is given for a group: "" and YAML, or ".name" and a name.
+
+    Raises:
+        InputError: a word for a group that has no name.
+    """
+    named, path = f"{group}.name" in types_of(kind), Path(value)
+    with suppress(yaml.YAMLError):
+        if isinstance(yaml.safe_load(value), dict | None):
+            return "", value
+    if path.is_file() and not (named and path.suffix not in _YAML):
+        settings = read_yaml(group, value)
+        check_values(kind, {group: settings}, value)
+        return "", yaml.safe_dump(settings, default_flow_style=True)
+    if named:
+        return ".name", value
+    members = [f"--{name}" for name in types_of(kind) if name.startswith(f"{group}.")]
+    raise InputError(f"--{group} {value} is no setting; give {', '.join(members)}, or a YAML file of them")
 
 
 def _misfit(words: Sequence[str], options: dict[str, Any], settings: dict[str, Any]) -> str | None:
@@ -150,29 +224,15 @@ def _given(values: Any, types: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _add_parameters(parser: Any, function: Callable[..., Any], hints: dict[str, Any]) -> dict[str, Any]:
-    """Add an option for each parameter of `function` but `recipe` and `options`; return their types."""
-    texts, parameters = _texts(function), inspect.signature(function).parameters
-    starred = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
-    types = {name: hints[name] for name in parameters if name not in ("recipe", "options")}
-    for name, hint in types.items():
-        default = parameters[name].default
-        positional = default is _NO_DEFAULT or (
-            starred and parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
-        )
-        _add_option(parser, name if positional else f"--{name}", hint, default, texts.get(name))
-    return types
-
-
-def _add_fields(parser: Any, kind: Any) -> dict[str, Any]:
-    """Add an option for each field of the dataclass `kind`, which all have defaults; return their types."""
-    texts, hints = _texts(kind), typing.get_type_hints(kind)
-    fields = [field for field in dataclasses.fields(kind) if field.init]
-    for field in fields:
+def _fields(kind: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the type and the default of each field of the dataclass `kind`, which all have defaults."""
+    hints, found = typing.get_type_hints(kind), {}
+    for field in dataclasses.fields(kind):
         make = field.default_factory
         default = field.default if make is dataclasses.MISSING else make()
-        _add_option(parser, f"--{field.name}", hints[field.name], default, texts.get(field.name))
-    return {field.name: hints[field.name] for field in fields}
+        if field.init:
+            found[field.name] = hints[field.name], default
+    return found
 
 
 def _texts(documented: Any) -> dict[str, str | None]:

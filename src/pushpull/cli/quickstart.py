@@ -11,12 +11,14 @@ from pathlib import Path
 import torch
 
 from pushpull.corruptions import CORRUPTIONS, corrupt
+from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import DataSplits, load_data
 from pushpull.errors import InputError, Interrupted, say
 from pushpull.evaluation.results import SEVERITIES
 from pushpull.evaluation.runner import evaluate
 from pushpull.files.names import LAST
 from pushpull.models.network import load_run
+from pushpull.models.stems import STEMS
 from pushpull.reports import compare, write_report
 from pushpull.reports.terminal import print_comparison
 from pushpull.training import Recipe, read_recipe, train
@@ -49,16 +51,21 @@ def quickstart_command(
         seeds: one network of each kind is trained for each.
         limit: corrupt at most so many test images, the same share of every class.
         overwrite: start again, over what is in the output folder.
+
+    Example:
+        pushpull quickstart --seeds 0 --limit 100
     """
     start, folder = time.perf_counter(), Path(output)
     if stem == BASELINE or not seeds or len(set(seeds)) < len(seeds):
         raise InputError(
             f"stem={stem!r}, seeds={seeds}: give a push-pull stem and at least one seed, each once"
         )
+    STEMS.find(stem)  # before the baseline is trained
     recipe = read_recipe(packaged_recipe(config))
     source = replace(recipe.data, name=data or recipe.data.name, label=label or recipe.data.label)
     recipe = replace(recipe, data=source)
     splits = load_data(recipe.data)
+    frost_texture_source()  # here it may say what it lacks, not in the middle of the runs
     say(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}")
     with _this_command_goes_on():
         _train_and_evaluate(recipe, (BASELINE, stem), seeds, folder, splits, limit, overwrite)

@@ -26,6 +26,9 @@ def train_command(
             you give some; auto: continue it if there is one to continue, else begin, and do nothing if it is
             finished, so that the same command can be given again.
         overwrite: delete the run that is in the output folder first.
+
+    Example:
+        pushpull train --config digits --model resnet20 --model.stem pp3 --output runs/pp3
     """
     place = user_path(recipe.data.name)
     data = (place.resolve() if place.is_dir() else place).name

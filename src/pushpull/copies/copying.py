@@ -48,7 +48,8 @@ class CopyOptions:
         corruptions: Names of corruptions, families (noise, blur, weather, digital), benchmark (the 15), extra
             (the 4 others) or all. By default benchmark; in a gallery all.
         severities: Some of 1 2 3 4 5. By default all.
-        scale: The corruptions' constants: imagenet, cifar or tiny. By default by the size of the images.
+        scale: The corruptions' constants: imagenet, cifar or tiny. By default by the size of the images, the
+            nearest.
         seed: Of the corruptions' random numbers.
         jpeg_quality: Store JPEG of this quality, 1 to 100 (4:2:0), in .npy files what it decodes to;
             ImageNet-C has 85. By default PNG, without loss.

@@ -36,6 +36,7 @@ _FAMILY_COLOURS = {
     "blur": (30, 118, 150),
     "weather": (44, 128, 92),
     "digital": (186, 96, 44),
+    "own": (96, 100, 108),  # the user's
 }
 _OWN = "sample"
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -73,13 +74,13 @@ def draw_gallery(
         image: RGB; None: `sample_image()`.
         corruptions: names of corruptions, families, "benchmark", "extra" or "all".
         severities: of 1..5.
-        scale: "imagenet", "cifar" or "tiny"; None: by the size of the framed image.
+        scale: "imagenet", "cifar" or "tiny"; None: by the size of the framed image, the nearest.
         seed, jpeg_quality: as for `corrupt`; the image has index 0.
         framing: None: Framing(256, 224) for an image with a side above 224 px, none for others.
         tile_px: height of an image on the picture; one that is smaller is enlarged by a whole factor.
 
     Raises:
-        InputError: an argument that is not as above, an image that is too small or needs a scale.
+        InputError: an argument that is not as above, an image that is too small.
     """
     listed = condition_list(corruptions, severities)[1:]
     if not listed:

@@ -7,6 +7,7 @@ clear line.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from pushpull.corruptions import grey
 from pushpull.corruptions.jpeg import jpeg_compression
-from pushpull.corruptions.registry import REGISTRY, Canvas, Corruption
+from pushpull.corruptions.registry import REGISTRY, Canvas, Corruption, scale_by_size, spelled
 from pushpull.errors import InputError, integer
 from pushpull.random import Draws, native
 from pushpull.random.native import tables_on_the_host
@@ -35,7 +36,7 @@ def corrupt(
     name: str,
     severity: int,
     *,
-    scale: str = "imagenet",
+    scale: str | None = "imagenet",
     seed: int = 0,
     index: Tensor | Sequence[int] | None = None,
     jpeg_quality: int | None = None,
@@ -48,8 +49,10 @@ def corrupt(
 
     Args:
         images: (N, 3, H, W) RGB, uint8 in 0..255 or floating point in [0, 1]; H, W >= 16, on any device.
-        name, severity: one of `CORRUPTIONS`, `EXTRA_CORRUPTIONS` or `register_corruption`; 1..5.
-        scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64).
+        name, severity: one of `CORRUPTIONS`, `EXTRA_CORRUPTIONS` or `register_corruption`, in any case, with
+            spaces or hyphens too; 1..5.
+        scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64). None: by the
+            size of the images, the nearest, as evaluations do; a note says so where they are of another size.
         seed: any integer, modulo 2^64; another seed is another drawing.
         index: (N,) integers, which images these are; None: new ones, which `torch.manual_seed` governs.
         jpeg_quality: 1..100: encode the result as JPEG (4:2:0) and decode it. 85 is what the files of the
@@ -65,7 +68,8 @@ def corrupt(
     >>> corrupt(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "fog", 3, scale="cifar", index=[0, 1]).shape
     torch.Size([2, 3, 32, 32])
     """
-    how, word = _checked(name, severity, scale, jpeg_quality, quantize), checked_seed(seed)
+    how = _checked(name, severity, _scale(scale, images), jpeg_quality, quantize)
+    word = checked_seed(seed)
     check_images(images)
     rows, canvas = identities(index, len(images), images.device), _canvas(images)
     return _in_parts(images, how, lambda part: _sample(how[0], word, rows[part], canvas))
@@ -76,7 +80,7 @@ def sample_corruption(
     severity: int,
     size: tuple[int, int],
     *,
-    scale: str = "imagenet",
+    scale: str | None = "imagenet",
     seed: int = 0,
     index: Tensor | Sequence[int],
     eight_bit: bool = True,
@@ -98,6 +102,7 @@ def sample_corruption(
     Raises:
         InputError: for an argument that is not as above.
     """
+    scale = _by_size(*checked_size(size)) if scale is None else scale
     level, word = checked_level(name, severity, scale), checked_seed(seed)
     if level.corruption.sample is None:
         raise InputError(f"{name} draws while it is applied: use corrupt, which does both")
@@ -115,7 +120,7 @@ def apply_corruption(
     severity: int,
     drawn: Any,
     *,
-    scale: str = "imagenet",
+    scale: str | None = "imagenet",
     jpeg_quality: int | None = None,
     quantize: bool = True,
 ) -> Tensor:
@@ -128,7 +133,7 @@ def apply_corruption(
     Raises:
         InputError: for an argument that is not as above.
     """
-    how = _checked(name, severity, scale, jpeg_quality, quantize)
+    how = _checked(name, severity, _scale(scale, images), jpeg_quality, quantize)
     check_images(images)
     _check_drawn(drawn, how[0], images)
     return _in_parts(images, how, lambda part: _taken(drawn, part))
@@ -253,13 +258,23 @@ def _checked(name: str, severity: int, scale: str, jpeg_quality: int | None, qua
     return level, checked_jpeg_quality(jpeg_quality, quantize=quantize), quantize
 
 
+_by_size = cache(scale_by_size)  # so that the note comes once for each size
+
+
+def _scale(scale: str | None, images: Tensor) -> str:
+    if scale is not None:
+        return scale
+    check_images(images)
+    return _by_size(*images.shape[2:])
+
+
 def _canvas(images: Tensor) -> Canvas:
     return Canvas(images.shape[2], images.shape[3], images.dtype == torch.uint8)
 
 
 def checked_level(name: str, severity: int, scale: str) -> Level:
     """Return the corruption of that name with the constants of its severity and scale, or raise."""
-    corruption = REGISTRY.find(name)
+    corruption = REGISTRY.find(spelled(name, REGISTRY))
     level = checked_severity(severity)
     return Level(corruption, level, corruption.params(level, scale))
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
@@ -14,7 +17,9 @@ from pushpull.errors import InputError, choice
 from pushpull.files.registry import Registry
 from pushpull.random import Draws
 
-SCALES = ("imagenet", "cifar", "tiny")
+SCALE_PX = {"imagenet": 224, "cifar": 32, "tiny": 64}
+"""The sets of constants, and the side in px of the images that each was made for."""
+SCALES = tuple(SCALE_PX)
 OWN = "own"  # the family of the user's corruptions, which enter no mean of the benchmark
 _LEVELS = 5
 
@@ -69,6 +74,47 @@ class Corruption:
                 f"{self.name} has no constants for scale={scale!r}, only for {', '.join(self.severities)}"
             )
         return self.severities[scale][severity - 1]
+
+
+def spelled(word: Any, known: Iterable[str]) -> Any:
+    """Return the name that a word means in any case, with spaces or hyphens; where it means none, the word.
+
+    >>> spelled("Gaussian noise", ["fog", "gaussian_noise"]), spelled("frog", ["fog"])
+    ('gaussian_noise', 'frog')
+    """
+    names = list(known)
+    if not isinstance(word, str) or word in names:
+        return word
+    plain = {_plain(name): name for name in reversed(names)}
+    return plain.get(_plain(word), word)
+
+
+def _plain(name: str) -> str:
+    return "_".join(re.split(r"[\s_-]+", name.strip().casefold()))
+
+
+def nearest_scale(height: int, width: int) -> str:
+    """Return the scale whose images are nearest in size, by the ratio of the sides of equal squares.
+
+    >>> nearest_scale(80, 112), nearest_scale(480, 640)
+    ('tiny', 'imagenet')
+    """
+    side = math.sqrt(height * width)
+    return min(SCALES, key=lambda scale: abs(math.log(SCALE_PX[scale] / side)))
+
+
+def scale_by_size(height: int, width: int) -> str:
+    """Return `nearest_scale`, with a note (a warning) where the constants are of images of another size."""
+    scale = nearest_scale(height, width)
+    side = SCALE_PX[scale]
+    if (height, width) != (side, side):
+        others = " and ".join(other for other in SCALES if other != scale)
+        warnings.warn(
+            f"images of {height}x{width} px are corrupted with the constants of the nearest size, "
+            f"scale={scale} ({side}x{side}); there are {others} too",
+            stacklevel=3,
+        )
+    return scale
 
 
 def constants(kind: Callable[..., Any], **scales: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import multiprocessing
 import os
 import queue
+import sys
 import threading
 import time
-import warnings
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -31,7 +32,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pushpull.corruptions.frost_procedural import draw_frost
-from pushpull.errors import InputError, MissingFileError, one_line
+from pushpull.errors import InputError, MissingFileError, one_line, say
 from pushpull.files import atomic_path, user_cache
 
 ENVIRONMENT_VARIABLE = "PUSHPULL_FROST_DIR"
@@ -55,6 +56,12 @@ SHA256 = {
 _OFFLINE = ("PUSHPULL_OFFLINE", "HF_HUB_OFFLINE")
 _UNASKED_SECONDS = 5.0  # what a run may wait for pictures that nobody asked for by name
 _LARGEST_BYTES = 4_000_000  # the largest photograph has 1.2 MB
+
+_NOTE = (
+    "pushpull: note: the benchmark's photographs of frost could not be fetched, so frost is drawn, and its "
+    f"figures are not those of published tables; to have them install {PACKAGE}, or set "
+    f"{ENVIRONMENT_VARIABLE} to their folder (pushpull.corruptions.fetch_frost() says what failed)"
+)
 
 _Arrived: TypeAlias = "queue.SimpleQueue[tuple[str, bytes | Exception]]"
 
@@ -214,15 +221,17 @@ def fetch_frost(timeout_seconds: float = 60.0) -> Path:
 
 @cache
 def fetch_unasked() -> None:
-    """Try `fetch_frost` once in this process, for 5 s at most; where it fails, warn and go on."""
+    """Try `fetch_frost` once in this process, for 5 s at most; where it fails, say so and go on.
+
+    A note on standard error, not a warning, which would come with a source line; of several processes one
+    says it.
+    """
     try:
         fetch_frost(_UNASKED_SECONDS)
-    except InputError as error:
-        warnings.warn(
-            f"frost is drawn with procedural textures: {error}; for the benchmark's photographs install the "
-            "package imagecorruptions, or set PUSHPULL_FROST_DIR to a folder that has them",
-            stacklevel=2,
-        )
+    except InputError:
+        first = all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
+        if first and multiprocessing.parent_process() is None:
+            say(_NOTE, file=sys.stderr)
 
 
 def offline_variable() -> str | None:

@@ -26,7 +26,7 @@ from torchvision.transforms.v2 import functional as F
 from pushpull.corruptions import engine
 from pushpull.corruptions.benchmark import GROUPS
 from pushpull.corruptions.engine import checked_level, checked_seed, corrupt
-from pushpull.corruptions.registry import REGISTRY
+from pushpull.corruptions.registry import REGISTRY, spelled
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data.decode import to_rgb
 from pushpull.errors import InputError, choice
@@ -99,7 +99,7 @@ class BatchTransform(v2.Transform):  # type: ignore[misc]
 class _Corrupting(BatchTransform):
     """What `Corrupt` and `RandomCorruption` have in common."""
 
-    def _set(self, scale: str, seed: int, jpeg_quality: int | None, names: Sequence[str]) -> None:
+    def _set(self, scale: str | None, seed: int, jpeg_quality: int | None, names: Sequence[str]) -> None:
         self.scale = scale
         self.seed = checked_seed(seed)
         self.jpeg_quality = engine.checked_jpeg_quality(jpeg_quality)
@@ -124,9 +124,10 @@ class Corrupt(_Corrupting):
     `CorruptedDataset`) the result is the same whatever the batch, worker or order.
 
     Args:
-        name: one of `CORRUPTIONS` or `EXTRA_CORRUPTIONS`.
+        name: one of `CORRUPTIONS` or `EXTRA_CORRUPTIONS`, in any case, with spaces or hyphens too.
         severity: 1..5.
-        scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64).
+        scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64); None: by the
+            size of each image, as for `corrupt`.
         seed: any integer; another seed is another drawing.
         jpeg_quality: 1..100: through JPEG afterwards; 85 is what the files of ImageNet-C went through.
 
@@ -141,14 +142,14 @@ class Corrupt(_Corrupting):
         name: str,
         severity: int,
         *,
-        scale: str = "imagenet",
+        scale: str | None = "imagenet",
         seed: int = 0,
         jpeg_quality: int | None = None,
     ) -> None:
         super().__init__()
-        self.name = name
-        self.severity = checked_level(name, severity, scale).severity
-        self._set(scale, seed, jpeg_quality, (name,))
+        level = checked_level(name, severity, scale or "imagenet")
+        self.name, self.severity = level.corruption.name, level.severity
+        self._set(scale, seed, jpeg_quality, (self.name,))
 
     def _batch(self, images: Tensor, index: Tensor) -> Tensor:
         return self._corrupted(images, self.name, self.severity, index)
@@ -186,7 +187,7 @@ class RandomCorruption(_Corrupting):
         severities: int | Iterable[int] = (1, 2, 3, 4, 5),
         *,
         p: float = 1.0,
-        scale: str = "imagenet",
+        scale: str | None = "imagenet",
         seed: int = 0,
         jpeg_quality: int | None = None,
     ) -> None:
@@ -194,7 +195,7 @@ class RandomCorruption(_Corrupting):
         self.corruptions = _checked_names(corruptions)
         self.severities = _checked_severities(severities)
         for name in self.corruptions:
-            checked_level(name, self.severities[0], scale)
+            checked_level(name, self.severities[0], scale or "imagenet")
         if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= p <= 1:
             raise InputError(f"p={p!r} is not a probability; give a number in 0..1")
         self.p: float = float(p)
@@ -276,7 +277,8 @@ def _checked_names(corruptions: str | Iterable[str]) -> tuple[str, ...]:
     for word in [corruptions] if isinstance(corruptions, str) else corruptions:
         words.extend(filter(None, map(str.strip, word.split(","))) if isinstance(word, str) else [word])
     allowed = (*GROUPS, *REGISTRY)
-    names = tuple(name for word in words for name in GROUPS.get(choice("corruption", word, allowed), (word,)))
+    words = [choice("corruption", spelled(word, allowed), allowed) for word in words]
+    names = tuple(name for word in words for name in GROUPS.get(word, (word,)))
     if not names:
         raise InputError(f"corruptions is empty; give at least one name, or one of {', '.join(GROUPS)}")
     order = [*GROUPS["all"], *REGISTRY]

@@ -105,16 +105,16 @@ def class_numbers(wanted: list[str], classes: list[str]) -> list[int]:
 def matched_classes(wanted: Sequence[str], classes: Sequence[str]) -> list[int | None]:
     """Return the position in `classes` of each wanted class, None where it has none.
 
-    Two names mean the same class if they are equal or begin with the same wnid. Where one side has wnids and
-    the other has none, ImageNet's readable names ("tench") are matched with them; 1000 names of which none is
+    Two names mean the same class if they are equal or begin with the same wnid. Where one side has wnids,
+    ImageNet's readable names ("tench") of the other are matched with them; 1000 names of which none is
     ImageNet's ("0", "1", ...) are taken to be in its order.
     """
     there, asked = (
         [match[0] if (match := _WNID.match(name)) else name for name in names] for names in (classes, wanted)
     )
-    if any(map(_WNID.fullmatch, asked)) and not any(map(_WNID.fullmatch, there)):
+    if any(map(_WNID.fullmatch, asked)) and not all(map(_WNID.fullmatch, there)):
         there = _as_wnids(there)
-    elif any(map(_WNID.fullmatch, there)) and not any(map(_WNID.fullmatch, asked)):
+    if any(map(_WNID.fullmatch, there)) and not all(map(_WNID.fullmatch, asked)):
         asked = _as_wnids(asked)
     places = {name: number for number, name in enumerate(there)}
     return [places.get(name) for name in asked]
@@ -126,7 +126,7 @@ def _as_wnids(names: list[str]) -> list[str]:
     if exact.keys() == set(names):
         return [exact[name] for name in names]
     found = [known.get(_plain(name)) for name in names]
-    if not any(found):
+    if not any(found) and not any(map(_WNID.fullmatch, names)):
         return imagenet_wnids(len(names)) or names
     return [wnid or name for wnid, name in zip(found, names, strict=True)]
 

@@ -19,12 +19,11 @@ from pushpull.corruptions.engine import (
     checked_seed,
     checked_severity,
 )
-from pushpull.corruptions.registry import REGISTRY
+from pushpull.corruptions.registry import REGISTRY, SCALE_PX, SCALES, scale_by_size, spelled
 from pushpull.data import Preprocessing
 from pushpull.data.published import SEVERITIES
 from pushpull.errors import InputError, choice, integer
 
-SCALE_BY_SIZE = {32: "cifar", 64: "tiny", 224: "imagenet"}
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -39,7 +38,8 @@ class EvaluationOptions:
             (the 4 others), all, or none. By default benchmark; of a set on disk what of it is there, or all
             that is there if nothing of it is.
         severities: Some of 1 2 3 4 5. By default all.
-        scale: The corruptions' constants: imagenet, cifar or tiny. By default by the size of the images.
+        scale: The corruptions' constants: imagenet, cifar or tiny. By default by the size of the images, the
+            nearest.
         seed: Of the corruptions' random numbers.
         jpeg_quality: 1 to 100: corrupted images go through JPEG of this quality, as those of ImageNet-C went
             (85). By default they do not.
@@ -234,9 +234,10 @@ def condition_list(
         there = tuple(name for name in CORRUPTIONS if name in on_disk)
         corruptions = (there or tuple(on_disk)) if corruptions is None else corruptions
     allowed = (*(known if on_disk is None else on_disk), *groups)
-    words = list(_words(CORRUPTIONS if corruptions is None else corruptions))
-    words = [] if words == ["none"] else words
-    names = {name for word in words for name in groups.get(choice("corruption", word, allowed), (word,))}
+    given = _words(CORRUPTIONS if corruptions is None else corruptions)
+    words = [spelled(word, (*allowed, "none")) for word in given]
+    words = [] if words == ["none"] else [choice("corruption", word, allowed) for word in words]
+    names = {name for word in words for name in groups.get(word, (word,))}
     listed = severities if isinstance(severities, Iterable) else (severities,)
     levels = sorted({checked_severity(level) for level in listed})
     if names and not levels:
@@ -278,7 +279,7 @@ def _words(corruptions: str | Iterable[str]) -> Iterator[Any]:
 
 
 def severity_scale(scale: str | None, size: tuple[int, int], *, corrupted: bool) -> str:
-    """Return the scale of the corruptions' constants: as given, else by the size of the images.
+    """Return the scale of the corruptions' constants: as given, else the nearest by the size of the images.
 
     Args:
         scale: "cifar", "tiny", "imagenet", or None.
@@ -286,8 +287,7 @@ def severity_scale(scale: str | None, size: tuple[int, int], *, corrupted: bool)
         corrupted: False: nothing will be corrupted, so every size will do, and the scale may be "none".
 
     Raises:
-        InputError: an unknown scale, none given for images that are not 32x32, 64x64 or 224x224, or images
-            too small to be corrupted.
+        InputError: an unknown scale, or images too small to be corrupted.
     """
     if corrupted and min(size) < SMALLEST_PX:
         raise InputError(
@@ -295,23 +295,20 @@ def severity_scale(scale: str | None, size: tuple[int, int], *, corrupted: bool)
             f"give at least {SMALLEST_PX}x{SMALLEST_PX}, or no corruptions"
         )
     if scale is not None:
-        return choice("scale", scale, SCALE_BY_SIZE.values())
-    if size[0] == size[1] and size[0] in SCALE_BY_SIZE:
-        return SCALE_BY_SIZE[size[0]]
-    if not corrupted:
-        return "none"
-    known = ", ".join(f"{name} ({side}x{side})" for side, name in SCALE_BY_SIZE.items())
-    raise InputError(
-        f"images of {size[0]}x{size[1]} are of none of the sizes that the corruptions have constants for; "
-        f"choose by scale (--scale), one of {known}"
-    )
+        return choice("scale", scale, SCALES)
+    return scale_by_size(*size) if corrupted else _exact_scale(size)
 
 
 def published_scale(scale: str | None, size: tuple[int, int]) -> str:
     """Return whose constants a set on disk has: as given, else by the size of its images, else "none"."""
     if scale is not None:
-        return choice("scale", scale, SCALE_BY_SIZE.values())
-    return SCALE_BY_SIZE.get(size[0], "none") if size[0] == size[1] else "none"
+        return choice("scale", scale, SCALES)
+    return _exact_scale(size)
+
+
+def _exact_scale(size: tuple[int, int]) -> str:
+    """Return the scale that was made for images of (height, width) px, or "none"."""
+    return next((name for name, side in SCALE_PX.items() if size == (side, side)), "none")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from pushpull.data.subsets import imagenet_wnids
 from pushpull.errors import InputError, choice, integer, one_line
 from pushpull.export import formats
 from pushpull.export.card import INPUT, Card
-from pushpull.export.formats import FORMATS, LOADERS, Normalised, Runner, without_gradients
+from pushpull.export.formats import FORMATS, LOADERS, SUFFIXES, Normalised, Runner, without_gradients
+from pushpull.export.source import card_of
 from pushpull.files import atomic_path
 from pushpull.models.loading import save_weights
+from pushpull.models.network import Network, load_network
 from pushpull.models.stems import fixed_strength
 
 TOLERANCE = 1e-5
@@ -69,9 +72,9 @@ class ExportOptions:
 
 
 def export_model(
-    model: nn.Module,
+    model: nn.Module | Network,
     path: Path | str,
-    card: Card,
+    card: Card | None = None,
     options: ExportOptions | None = None,
     *,
     images: Tensor | None = None,
@@ -81,22 +84,33 @@ def export_model(
     The graph formats take (N, 3, H, W) float32 in [0, 1] and normalise inside.
 
     Args:
-        model: maps normalised images (N, 3, H, W) to logits; it is left in evaluation mode, on the CPU.
+        model: maps normalised images (N, 3, H, W) to logits, or what `load_network` or `load_run` returns; it
+            is left in evaluation mode, on the CPU.
         path: of the file; replaced if it is there.
-        card: what the file says of the network.
-        options: by default an ONNX file for any number of images.
+        card: what the file says of the network. None: what is known of it, as mean, std and size of published
+            weights or a run; classes that are not known are called 0, 1, ..., a thousand of them ImageNet's.
+        options: by default the format that the path ends in (.onnx, .pt2, .safetensors), else ONNX, for any
+            number of images.
         images: (N, 3, H, W) float32 in [0, 1] of the card's size, to check with beside random ones.
 
     Returns:
         How near the file is to PyTorch.
 
     Raises:
-        InputError: the network cannot be traced or written in this format, or the file differs from PyTorch;
-            nothing is written then.
+        InputError: the network cannot be traced or written in this format, the file differs from PyTorch, or
+            without a card nothing tells the size of the images; nothing is written then.
     """
-    options = options or ExportOptions()
-    normalised = Normalised(model, card.preprocessing).cpu().eval()
-    _check_outputs(_logits(normalised, torch.zeros(1, 3, *card.size)), card)
+    network = load_network(model)
+    options = options or ExportOptions(
+        next((form for form, suffix in SUFFIXES.items() if str(path).endswith(suffix)), "onnx")
+    )
+    card = card or card_of(network, images)
+    normalised = Normalised(network.model, card.preprocessing).cpu().eval()
+    logits = _logits(normalised, torch.zeros(1, 3, *card.size))
+    if not card.classes:
+        count = logits.shape[-1]
+        card = replace(card, classes=imagenet_wnids(count) or [str(number) for number in range(count)])
+    _check_outputs(logits, card)
     with atomic_path(path) as temporary:
         _write(normalised, temporary, card, options)
         loaded = LOADERS[options.format](temporary)

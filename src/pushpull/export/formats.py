@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from pushpull.data import Preprocessing
-from pushpull.errors import InputError, MissingFileError, integer, one_line
+from pushpull.errors import InputError, MissingFileError, extra_command, integer, one_line
 from pushpull.export.card import INPUT, OUTPUT, read_card
 from pushpull.models.loading import read_metadata
 from pushpull.models.network import NetworkSpec
@@ -52,8 +52,7 @@ def check_onnx_installed() -> None:
     missing = [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"--format onnx needs {', '.join(missing)}; pip install 'pushpull-net[onnx]', "
-            "or choose exported-program"
+            f"--format onnx needs {', '.join(missing)}; {extra_command('onnx')}, or choose exported-program"
         )
 
 

@@ -70,10 +70,36 @@ def open_source(
     return network.model, card, _images(splits, framing, taken), splits.label if splits else ""
 
 
+def card_of(network: Network, images: Tensor | None = None) -> Card:
+    """Return what the file of a network says where nobody says more: all that is known of the network.
+
+    Args:
+        network: without `classes` the card has none: their number is that of the outputs.
+        images: (N, 3, H, W) of the size that the network takes; None: the size is that of its preprocessing,
+            or of the data that it was trained on.
+
+    Raises:
+        InputError: nothing tells the size.
+    """
+    _, framing, image_size = _data(network, None, network.data is not None)
+    own = network.preprocessing or assumed_preprocessing(network.model)[0]
+    asked = None if images is None else tuple(images.shape[-2:])
+    try:
+        framing, size = _framing_and_size(network.model, own, framing, image_size, asked)
+    except InputError as error:
+        raise error.with_remedy("give images of the size that the network takes, or a Card") from error
+    return _card(
+        network, network.classes or [], replace(own, size=size), framing, size, max(image_size or size)
+    )
+
+
 def _card(
     network: Network, classes: list[str], own: Preprocessing, framing: Framing, size: Size, side_px: int
 ) -> Card:
-    stem, label = network.stem or "unknown", network.label or f"{network.name} {network.stem}"
+    stem, label = (
+        network.stem or "unknown",
+        network.label or " ".join(filter(None, (network.name, network.stem))),
+    )
     style = network.input_style or default_input_style(network.name, side_px)
     return Card(network.name, stem, label, classes, own, framing, size, style, network.seed)
 
@@ -133,7 +159,9 @@ def _framing_and_size(
         framing = _published_framing(model, own)
     size = own or (image_size if framing.crop is None else (framing.crop, framing.crop))
     if size is None:
-        raise InputError("the size of the images is not known; give --size HEIGHT WIDTH in pixels, or --data")
+        raise InputError(
+            "the size of the images is not known", remedy="give --size HEIGHT WIDTH in pixels, or --data"
+        )
     return framing, size
 
 

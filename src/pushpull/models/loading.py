@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping
+import pickletools
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PosixPath, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -20,7 +24,7 @@ from pushpull.files import atomic_path, read_json
 from pushpull.files.names import EPOCHS
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 
-_PICKLED = (".pth", ".pt", ".tar", ".ckpt", ".bin")  # .tar: NAME.pth.tar
+_PICKLED = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".pkl")  # .tar: NAME.pth.tar
 WEIGHTS_ENDINGS = (".safetensors", *_PICKLED)
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "weights")
 # What DataParallel, torch.compile and the classes of training scripts put before each key.
@@ -28,6 +32,12 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 # What the paper's own code calls a unit's parameters.
 _PAPER = {"push_conv.weight": "weight", "push_conv.bias": "bias", "pull_inhibition_strength": "alpha"}
 _SHOWN, _LONGEST = 3, 40
+# What pickles of tensors alone name too: the rebuilding of a tensor, its storage, the mapping.
+_OF_TENSORS = (
+    *("collections.", "torch._utils.", "torch.storage.", "torch.nn.parameter."),
+    *("builtins.set", "__builtin__.set"),
+)
+_PICKLES = 5  # in such a file, before the numbers of the tensors
 
 
 def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
@@ -50,7 +60,7 @@ def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
     if not path.is_file():
         raise MissingFileError(f"{path} is not a file; give a .safetensors or .pth file of weights")
     own = model.state_dict()
-    loaded = _of_the_paper(_without_prefixes(_read(path), own), model)
+    loaded = _of_the_paper(_without_prefixes(read_weights(path), own), model)
     # Files from before these counters existed lack them; only batch norms without momentum use them.
     loaded = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")} | loaded
     units = [f"{name}.gate" for name, unit in model.named_modules() if isinstance(unit, PushPullConv2d)]
@@ -60,13 +70,19 @@ def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
     return model
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the state dict of a file, as it is there, without running any code of the file.
+
+    Raises:
+        InputError: another kind of file, a broken one, or one that holds more, such as a whole network.
+    """
     if path.suffix not in WEIGHTS_ENDINGS:
         raise InputError(f"{path} is not a file of weights: {', '.join(WEIGHTS_ENDINGS)}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(_harmless()):
+        # What torch warns of, other protocols and TorchScript, comes back as an error.
+        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings(action="ignore"):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     # Broken files raise anything from EOFError to RuntimeError.
     except Exception as error:
@@ -97,18 +113,57 @@ def _harmless() -> list[Any]:
 
 def _unread(path: Path, error: Exception) -> str:
     """Say why a file cannot be read; what it holds beside tensors is named, and never loaded."""
-    try:
-        with torch.serialization.safe_globals(_harmless()):
-            foreign = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # no archive of torch's at all
-        foreign = []
-    if path.suffix == ".safetensors" or not foreign:
+    found = [] if path.suffix == ".safetensors" else _foreign(path, error)
+    if not found:
         return f"{path} could not be read as weights ({one_line(error)}); it may be damaged"
     return (
-        f"{path} holds objects of {listed(foreign, _SHOWN)}, which are not loaded since they can run code: "
-        "save the weights alone (torch.save(model.state_dict(), path)), or give FILE.py:FUNCTION that builds "
+        f"{path} holds objects of {listed(found, _SHOWN)}, which are not loaded since they can run code: "
+        "save the state dict (torch.save(model.state_dict(), path)), or give FILE.py:FUNCTION that builds "
         "the network"
     )
+
+
+def _foreign(path: Path, error: Exception) -> list[str]:
+    """Return the classes that a pickled file holds beside tensors; none where it is damaged."""
+    if "TorchScript" in str(error):
+        return ["TorchScript"]
+    try:
+        with torch.serialization.safe_globals(_harmless()):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # no archive of torch's of today
+        return _pickled_classes(path)
+
+
+def _pickled_classes(path: Path) -> list[str]:
+    """Return what pickles name, one after the other as torch.save wrote them before 1.6; none of broken ones.
+
+    They are read as a list of instructions, of which none is followed.
+    """
+    found = set[str]()
+    with suppress(Exception), path.open("rb") as file:
+        for _ in range(_PICKLES):
+            if file.peek(1)[:1] != b"\x80":
+                break
+            found.update(_classes_of_one(file))
+        foreign = (name for name in found if not name.startswith(_OF_TENSORS))
+        return sorted(name for name in foreign if not re.fullmatch(r"torch\.\w+Storage", name))
+    return []
+
+
+def _classes_of_one(file: IO[bytes]) -> Iterator[str]:
+    """Yield what one pickle names: a name is given whole, or put together of the last two texts."""
+    texts, memo, last = list[Any](), dict[Any, Any](), None
+    for code, value, _ in pickletools.genops(file):
+        if code.name == "GLOBAL":
+            yield str(value).replace(" ", ".")
+        elif code.name == "STACK_GLOBAL":
+            yield ".".join(texts[-2:])
+        elif code.name == "MEMOIZE":
+            memo[len(memo)] = last
+            continue
+        value = memo.get(value) if code.name in ("BINGET", "LONG_BINGET") else value
+        last = value if isinstance(value, str) else None
+        texts += [value] if isinstance(value, str) else []
 
 
 def _without_prefixes(weights: dict[str, Tensor], own: Mapping[str, Any]) -> dict[str, Tensor]:

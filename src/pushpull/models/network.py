@@ -21,7 +21,7 @@ from pushpull.models.config import ModelConfig
 from pushpull.models.expected import model_preprocessing, unwrapped
 from pushpull.models.factory import MODELS, create_model, default_input_style
 from pushpull.models.heads import keep_rows
-from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_notes
+from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_notes, read_weights
 from pushpull.models.stems import STEMS, replace_by_stem, set_strength
 from pushpull.unit.gate import set_gate
 from pushpull.unit.layers import Inhibited
@@ -157,6 +157,7 @@ class NetworkSpec:
         notes = _notes(file)
         name = self.model_name or (notes.get("model") if self.is_file else self.spec)
         if name is None:
+            read_weights(Path(self.spec))  # a file that is no state dict needs another remedy
             raise InputError(f"{self.spec} does not say which network it is of; give --model_name")
         stem = self.stem or notes.get("stem", "plain")
         style: Any = self.input_style or notes.get("input_style") or default_input_style(name, side_px)

@@ -19,7 +19,7 @@ from pushpull.errors import all_printable
 from pushpull.files import atomic_path
 from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, Column, title
 from pushpull.reports.comparison import Comparison, Row, seeds_text
-from pushpull.reports.layout import all_runs_text
+from pushpull.reports.layout import all_runs_text, spread_text
 
 # The page swaps these for its own colours, in light and in dark.
 INK, GRID, BLUE = "#222426", "#d5d8dc", "#0072b2"
@@ -170,7 +170,8 @@ def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None
     setting = comparison.setting
     said = "" if comparison.note is None or comparison.note in setting.label else f" ({comparison.note})"
     measured = f"{setting.label}{said}; {setting.images} images; {setting.scale} scale"
-    over = "bars: 95 % over seeds, paired" if comparison.intervals else all_runs_text(comparison)
+    bars = spread_text(comparison) if comparison.intervals else ""
+    over = f"bars: {bars}" if bars else all_runs_text(comparison)
     figure.supxlabel(_literal(f"{measured}; {over}"), x=0.01, ha="left", fontsize=8, color=INK, wrap=True)
     for panel in axes:
         panel.set_facecolor("none")

@@ -144,6 +144,14 @@ def runs_text(row: Row) -> str:
     return f"{count} seeds ({', '.join(known)})" if known else f"{count} runs"
 
 
+def spread_text(comparison: Comparison) -> str:
+    """What bars and bands of the figures are; empty where no figure is of several runs, and has none."""
+    seeds = [row.paired_seeds if comparison.intervals else row.seeds for row in comparison.rows]
+    if max(map(len, seeds)) < 2:
+        return ""
+    return "95 % over seeds, paired" if comparison.intervals else "one standard deviation over seeds"
+
+
 def all_runs_text(comparison: Comparison) -> str:
     """`runs_text` of all rows: once where they agree, else one per row."""
     texts = {row.label: runs_text(row) for row in comparison.rows}

@@ -17,7 +17,7 @@ from pushpull.errors import InputError, all_printable
 from pushpull.reports.columns import ordered, title
 from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.figures import BLUE, GRID, INK, svg_text
-from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, runs_text, tables
+from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, runs_text, spread_text, tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 _FULL_SHADE_POINTS = 10.0
 _CAPTIONS = {
     "error_by_severity": (
-        "Top-1 error against severity. The mean of all 15 corruptions and of each family; bands are one "
-        "standard deviation over seeds."
+        "Top-1 error against severity. The mean of all 15 corruptions and of each family",
+        "bands",
     ),
     "differences": (
         "Each corruption's error minus the baseline's, mean over severities. Left of zero the model does "
-        "better; bars are one standard deviation over seeds."
+        "better",
+        "bars",
     ),
 }
-_TWINS = "Error minus that of the twin. Left of zero the row does better; bars are 95 % intervals."
+_TWINS = "Error minus that of the twin. Left of zero the row does better", "bars"
 
 
 def page(
@@ -56,7 +57,13 @@ def page(
     loader = jinja2.PackageLoader("pushpull", "reports")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     labels = [row.label for row in comparison.rows[1:]]
-    captions = _CAPTIONS | ({"differences": _TWINS} if comparison.intervals else {})
+    spread, said = (
+        spread_text(comparison),
+        _CAPTIONS | ({"differences": _TWINS} if comparison.intervals else {}),
+    )
+    captions = {
+        n: f"{text}; {what} are {spread}." if spread else f"{text}." for n, (text, what) in said.items()
+    }
     return environment.get_template("page.html.j2").render(
         comparison=comparison,
         style=loader.get_source(environment, "page.css")[0],

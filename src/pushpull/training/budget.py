@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -13,8 +12,9 @@ import torch
 from torch import Tensor
 
 from pushpull.augment import augment_batch
+from pushpull.corruptions.registry import nearest_scale
 from pushpull.data import DataSplits, Preprocessing, eval_batches
-from pushpull.evaluation.options import SCALE_BY_SIZE, EvaluationOptions, lent_to_evaluation
+from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation
 from pushpull.models.network import Network
 from pushpull.training.hardenoptions import HardenOptions
 from pushpull.training.weighing import PASSES, VALIDATED
@@ -25,10 +25,9 @@ _EVALUATED_SHARE = 0.4  # of a budget
 def planned(options: HardenOptions, network: Network, splits: DataSplits) -> dict[str, Any]:
     """Return scale, epochs, test and training images: as asked, or what a budget allows."""
     sides = splits.image_size or (224, 224)
-    nearest = min(SCALE_BY_SIZE, key=lambda side: abs(math.log(side / min(sides))))
     train_images, test_images = len(splits.required("train")), len(splits.required("test"))
     plan: dict[str, Any] = {
-        "scale": options.scale or SCALE_BY_SIZE[nearest],
+        "scale": options.scale or nearest_scale(*sides),
         "epochs": options.epochs,
         "limit": options.limit,
         "images": train_images,

@@ -6,7 +6,6 @@ import math
 import os
 import shlex
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -355,25 +354,3 @@ class Rates(L.Callback):
                 now = schedule.get_lr()
             for group, rate in zip(optimizer.param_groups, now, strict=True):
                 group["lr"] = rate
-
-
-class EpochLines(L.Callback):
-    """One line per epoch, for where a progress bar cannot be drawn (a file, a pipe, a CI log)."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock; an epoch that goes on after a stop has no start here."""
-        self.start = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Print the line."""
-        seconds = time.perf_counter() - self.start
-        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
-        parts.append(f"loss {float(pl_module.train_loss.compute()):.3f}")
-        if "validation_error" in trainer.callback_metrics:
-            parts.append(f"validation error {float(trainer.callback_metrics['validation_error']):.1%}")
-        parts.append(f"{seconds:.1f} s")
-        if trainer.is_global_zero:
-            print("  ".join(parts), file=sys.stderr, flush=True)

@@ -193,7 +193,7 @@ class Classifier(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the mean loss of the epoch."""
-        self.log("train_loss", self.train_loss.compute(), prog_bar=True)
+        self.log("train_loss", self.train_loss.compute())
         self.train_loss.reset()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
@@ -203,7 +203,7 @@ class Classifier(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the error over all validation images of all devices."""
-        self.log("validation_error", self.validation_error.compute(), prog_bar=True)
+        self.log("validation_error", self.validation_error.compute())
         self.validation_error.reset()
 
     def configure_optimizers(self) -> Any:

@@ -21,7 +21,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies.launchers import subprocess_script
 from lightning.pytorch.utilities import rank_zero_only
@@ -41,7 +41,6 @@ from pushpull.models import default_input_style, model_preprocessing
 from pushpull.models.network import Network, build_model, load_run
 from pushpull.training.callbacks import (
     Checkpoints,
-    EpochLines,
     Epochs,
     GateSchedule,
     KeepBest,
@@ -65,6 +64,7 @@ from pushpull.training.folder import (
 from pushpull.training.launched import launch, process_group, with_launched
 from pushpull.training.loaders import ImageData, check_augment, mixing
 from pushpull.training.module import Classifier, check_network, load_teacher
+from pushpull.training.progress import TrainingProgress
 from pushpull.training.recipe import PRECISIONS, Recipe
 
 _CHECKPOINT_EVERY_S = 120.0
@@ -322,7 +322,6 @@ def _trainer(
     # Its hints and the list of devices that it did not find are noise to the user of a finished recipe.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    bar = progress and sys.stderr.isatty()
     # Buffers are copied, not averaged: the gate of a stem comes to 1.
     decay = recipe.optim.ema
     average = None if decay is None else EMAWeightAveraging(decay=decay, use_buffers=False)
@@ -344,7 +343,7 @@ def _trainer(
             KeepBest(folder / WEIGHTS, _metadata(recipe, splits.classes), average),
             Checkpoints(folder / LAST, every_s=_CHECKPOINT_EVERY_S, stop=stop),
             ModelCheckpoint(folder, Path(LAST).stem, save_top_k=1, enable_version_counter=False),
-            *([RichProgressBar()] if bar else [EpochLines()] if progress else []),
+            *([TrainingProgress(bar=sys.stderr.isatty())] if progress else []),
         ],
         plugins=[WholeCheckpointIO(), *([TorchElasticEnvironment()] if launch() else [])],
         logger=False,
@@ -354,7 +353,7 @@ def _trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=20,
         enable_model_summary=False,
-        enable_progress_bar=bar,
+        enable_progress_bar=False,
     )
 
 
