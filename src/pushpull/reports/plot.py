@@ -264,7 +264,8 @@ def _drawn(lines: Sequence[tuple[str, list[float]]], head: str, result: Results)
         if i:
             look = {"color": COLOURS[(i - 1) % len(COLOURS)], "marker": MARKERS[(i - 1) % len(MARKERS)]}
         # A label that begins with _ would be left out of the legend.
-        (line,) = panel.plot(range(len(errors)), errors, **look, markersize=4)
+        measured = [(severity, error) for severity, error in enumerate(errors) if not math.isnan(error)]
+        (line,) = panel.plot(*zip(*measured, strict=True), **look, markersize=4)
         line.set_label("\u200b" + literal(printable(label)))
     panel.set_xlabel("severity (0: clean)", color=INK)
     panel.set_ylabel("top-1 error, percent", color=INK)
