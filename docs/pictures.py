@@ -1,6 +1,6 @@
 """Draws docs/images/why.jpg: what push and pull answer to a photograph, clean and noisy.
 
-    PUSHPULL_OFFLINE=1 python docs/pictures.py
+PUSHPULL_OFFLINE=1 python docs/pictures.py
 """
 
 from pathlib import Path
@@ -30,7 +30,9 @@ def draw() -> Path:
     layer, clean = edge_layer(), to_tensor(sample_image(224))
     rows = {"clean": clean}
     for name in ("gaussian_noise", "fog"):
-        rows[name.replace("_", " ")] = pushpull.corrupt(clean[None], name, 3, seed=0, index=[0], scale="imagenet")[0]
+        rows[name.replace("_", " ")] = pushpull.corrupt(
+            clean[None], name, 3, seed=0, index=[0], scale="imagenet"
+        )[0]
     figure = Figure(figsize=(8.2, 6.3), layout="constrained", facecolor="white")
     panels = figure.subplots(len(rows), 4)
     for line, (name, pixels) in zip(panels, rows.items(), strict=True):
