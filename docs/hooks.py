@@ -1,4 +1,4 @@
-"""What the site adds to docs/: files that its pages link to, the changelog, CONTRIBUTING, the notebook's text."""
+"""What the site adds to docs/: files that its pages link to, changelog, CONTRIBUTING, the notebook's text."""
 
 import json
 import re
