@@ -5,6 +5,7 @@ import doctest
 import importlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -145,28 +146,66 @@ class Requests(HTMLParser):
             self.found.append(given["href"])
 
 
-def test_the_site_builds_without_a_warning_and_asks_no_other_server(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site; a warning is an error."""
     pytest.importorskip("material")
     pytest.importorskip("mkdocstrings")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    pages = list(tmp_path.glob("*.html"))
+    return folder
+
+
+def test_the_site_asks_no_other_server(site):
+    pages = list(site.glob("*.html"))
     assert len(pages) > 20
     for page in pages:
         requests = Requests()
         requests.feed(page.read_text())
         assert requests.found
         assert [one for one in requests.found if re.match(r"(https?:)?//", one)] == []
-    assert (tmp_path / "search" / "search_index.js").is_file(), "search without a server"
-    assert (tmp_path / "notebook.ipynb").is_file()
-    assert "A photograph through all corruptions" in (tmp_path / "notebook.html").read_text()
-    assert "push_pull_conv2d" in (tmp_path / "api-models.html").read_text()
-    for style in [*tmp_path.glob("assets/**/*.css")]:
+    for style in site.glob("assets/**/*.css"):
         assert not re.search(r"url\(['\"]?https?:|@import", style.read_text()), style
+
+
+def test_the_site_has_the_notebook_and_the_reference(site):
+    assert (site / "notebook.ipynb").is_file()
+    assert "A photograph through all corruptions" in (site / "notebook.html").read_text()
+    assert "push_pull_conv2d" in (site / "api-models.html").read_text()
+    assert (site / "files" / "examples" / "serve_onnx.py").is_file()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    play = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs chromium")
+    with play.sync_playwright() as started:
+        yield started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1300, "light"), (390, "dark")])
+def test_the_site_opens_from_a_file_and_nothing_sticks_out(site, browser, width, scheme):
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    wrong = []
+    page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda one: wrong.append(one.url) if one.url.startswith("http") else None)
+    for name in ("index", "methods", "results", "reliability", "api-models"):
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    assert wrong == []
+    page.close()
+
+
+def test_the_search_works_without_a_server(site, browser):
+    page = browser.new_page(viewport={"width": 1300, "height": 844})
+    page.goto((site / "index.html").as_uri())
+    page.click("[data-md-component=search-query]")
+    page.keyboard.type("strisciuglio")
+    page.wait_for_selector(".md-search-result__item", timeout=60_000)
+    assert "A card each" in page.locator(".md-search-result__list").inner_text()
+    page.close()
