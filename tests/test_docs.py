@@ -2,7 +2,7 @@
 
 import ast
 import doctest
-import importlib
+import importlib.util
 import re
 import shlex
 import shutil
@@ -11,7 +11,9 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pushpull.cli import COMMANDS
 from pushpull.cli.parser import parse
@@ -209,3 +211,14 @@ def test_the_search_works_without_a_server(site, browser):
     page.wait_for_selector(".md-search-result__item", timeout=60_000)
     assert "A card each" in page.locator(".md-search-result__list").inner_text()
     page.close()
+
+
+def test_the_picture_of_readme_is_drawn_by_its_command(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("pictures", DOCS / "pictures.py")
+    pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    monkeypatch.setattr(pictures, "IMAGES", tmp_path)
+    with Image.open(pictures.draw()) as drawn, Image.open(DOCS / "images" / "why.jpg") as shown:
+        assert drawn.size == shown.size
+        difference = np.abs(np.asarray(drawn, dtype=float) - np.asarray(shown, dtype=float))
+    assert difference.mean() < 2, "draw it again: python docs/pictures.py"

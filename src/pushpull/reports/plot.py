@@ -25,12 +25,11 @@ from torch import Tensor, nn
 from pushpull.copies.gallery import sample_image
 from pushpull.corruptions import CORRUPTIONS, FAMILIES, corrupt
 from pushpull.data import Framing, Preprocessing
-from pushpull.data.decode import open_rgb, to_rgb
+from pushpull.data.decode import pixels_of
 from pushpull.data.preprocessing import to_tensor
 from pushpull.errors import InputError, integer, printable
 from pushpull.evaluation.options import condition_list, severity_scale
 from pushpull.evaluation.results import Results
-from pushpull.files import user_path
 from pushpull.models.network import Network
 from pushpull.reports.columns import title
 from pushpull.reports.figures import COLOURS, GRID, INK, MARKERS, literal
@@ -91,32 +90,43 @@ def corruptions(
     for name, level in listed:
         rows[str(name)].append(corrupt(clean[None], str(name), level or 0, **options)[0])
     levels = sorted({level for _, level in listed if level is not None})
-    ratio = clean.shape[1] / clean.shape[2]
-    if len(levels) == 1:
-        across = math.ceil(math.sqrt(len(rows) + 1))
-        down = -(-(len(rows) + 1) // across)
-        tiles = {"clean": clean} | {title(name): row[1] for name, row in rows.items()}
-        figure, panels = _panels(down, across, ratio, down, named=False)
-        for panel, (name, picture) in zip(panels.flat, tiles.items(), strict=False):
-            _show(panel, _shown(picture), name)
-    else:
-        figure, panels = _panels(len(rows), len(levels) + 1, ratio)
-        for line, (name, pictures) in zip(panels, rows.items(), strict=True):
-            for panel, picture in zip(line, pictures, strict=True):
-                _show(panel, _shown(picture))
-            _name_row(line[0], title(name))
-        for panel, head in zip(panels[0], ["clean", *(f"severity {level}" for level in levels)], strict=True):
-            panel.set_title(head, fontsize=9, color=INK)
+    figure = _sheet(rows) if len(levels) == 1 else _table(rows, levels)
     over = f"severity {levels[0]}, " if len(levels) == 1 else ""
     _caption(figure, f"{over}{clean.shape[2]} x {clean.shape[1]} px, {scale} scale, seed {seed}")
+    return figure
+
+
+def _sheet(rows: dict[str, list[Tensor]]) -> Figure:
+    """The clean image and one picture a corruption, about as many across as down."""
+    (clean, _), *_ = rows.values()
+    tiles = {"clean": clean} | {title(name): corrupted for name, (_, corrupted) in rows.items()}
+    across = math.ceil(math.sqrt(len(tiles)))
+    down = -(-len(tiles) // across)
+    figure, panels = _panels(down, across, clean.shape[1] / clean.shape[2], down, named=False)
+    for panel, (name, picture) in zip(panels.flat, tiles.items(), strict=False):
+        _show(panel, _shown(picture), name)
+    return figure
+
+
+def _table(rows: dict[str, list[Tensor]], levels: Sequence[int]) -> Figure:
+    """A row a corruption: the clean image and each severity."""
+    (clean, *_), *_ = rows.values()
+    figure, panels = _panels(len(rows), len(levels) + 1, clean.shape[1] / clean.shape[2])
+    heads = ["clean", *(f"severity {level}" for level in levels)]
+    for line, (name, pictures) in zip(panels, rows.items(), strict=True):
+        for panel, picture in zip(line, pictures, strict=True):
+            _show(panel, _shown(picture))
+        _name_row(line[0], title(name))
+    for panel, head in zip(panels[0], heads, strict=True):
+        panel.set_title(head, fontsize=9, color=INK)
     return figure
 
 
 def kernels(model: nn.Module | Network, *, filters: int | Sequence[int] = 16) -> Figure:
     """Draw the first layer's kernels: push above pull; of a plain convolution the kernels alone.
 
-    Each filter has its own scale, the same for push and pull: mid-grey is weight 0, or its lightest and
-    darkest grey are +s and -s, s its largest weight in absolute value. Kernels of three input channels are
+    Each filter has its own scale, the same for push and pull: mid-grey is weight 0, white is +s and black -s,
+    s its largest weight in absolute value. Kernels of three input channels are
     shown in colour, of others as their mean over input channels.
 
     Args:
@@ -188,11 +198,7 @@ def responses(
     if preprocessing is None:
         preprocessing = getattr(model, "preprocessing", None) or Preprocessing()
     pixels = _pixels(image)
-    with torch.no_grad():
-        x = _as_channels(preprocessing(pixels[None].double() / 255), unit.in_channels)
-        x, weight, window = unit.prepared(x)
-        push, one, difference = (respond(x, weight, None, a, window)[0] for a in (0.0, 1.0, unit.strength))
-    pull = push - one
+    push, pull, difference = _answers(unit, preprocessing(pixels[None].double() / 255))
     if isinstance(filters, int):
         strongest = push.flatten(1).std(1).argsort(descending=True).tolist()
         chosen = [strongest[number] for number in _numbers(filters, len(push))]
@@ -213,6 +219,15 @@ def responses(
         panel.set_title(head, fontsize=10, color=INK)
     _caption(figure, "push, pull: 0 is black; difference: red above 0, blue below")
     return figure
+
+
+def _answers(unit: PushPullConv2d, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """relu(P), relu(Q) and what the unit makes of them, (C_out, H, W) each, of colour images (1, 3, H, W)."""
+    with torch.no_grad():
+        x, weight, window = unit.prepared(_as_channels(x, unit.in_channels))
+        strengths = (0.0, 1.0, unit.strength)
+        push, one, difference = (respond(x, weight, None, strength, window)[0] for strength in strengths)
+    return push, push - one, difference
 
 
 def severities(*results: Results | str | Path, labels: Sequence[str] | None = None) -> Figure:
@@ -328,28 +343,8 @@ def _numbers(filters: int | Sequence[int], count: int) -> list[int]:
 
 
 def _pixels(image: ImageLike) -> Tensor:
-    """An image as (3, H, W) uint8."""
-    if image is None:
-        return to_tensor(sample_image(_LARGE_PX))
-    if isinstance(image, str | Path):
-        path = user_path(image)
-        return to_tensor(open_rgb(path, str(path)))
-    if isinstance(image, Image.Image):
-        return to_tensor(to_rgb(image))
-    x = torch.as_tensor(image).detach().cpu()
-    x = x[None] if x.ndim == 2 else x
-    if x.ndim == 3 and x.shape[0] not in (1, 3):
-        x = x.permute(2, 0, 1)
-    if x.ndim != 3 or x.shape[0] not in (1, 3) or 0 in x.shape:
-        shape = tuple(torch.as_tensor(image).shape)
-        raise InputError(f"image has shape {shape}; give one image (H, W), (H, W, 3) or (3, H, W)")
-    if x.is_floating_point():
-        if not bool(((x >= 0) & (x <= 1)).all()):
-            raise InputError("image has values outside [0, 1]; give uint8, or floats in [0, 1]")
-        x = (x * 255).round().to(torch.uint8)
-    elif x.dtype != torch.uint8:
-        raise InputError(f"image is {x.dtype}; give uint8, or floats in [0, 1]")
-    return x.expand(3, -1, -1).contiguous()
+    """An image as (3, H, W) uint8; None: our photograph."""
+    return to_tensor(sample_image(_LARGE_PX)) if image is None else pixels_of(image)
 
 
 def _as_channels(x: Tensor, channels: int) -> Tensor:
