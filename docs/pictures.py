@@ -39,11 +39,11 @@ def draw() -> Path:
         with torch.no_grad():
             x, weight, window = layer.prepared(pixels[None].double() / 255)
             push, difference = (respond(x, weight, None, alpha, window)[0, 0] for alpha in (0.0, 1.0))
-        most, reach = push.quantile(0.998), difference.abs().quantile(0.998)
-        line[0].imshow(pixels.permute(1, 2, 0))
+        most, reach = float(push.quantile(0.998)), float(difference.abs().quantile(0.998))
+        line[0].imshow(pixels.permute(1, 2, 0).numpy())
         for panel, response in ((line[1], push), (line[2], push - difference)):
-            panel.imshow(response, cmap="gray", vmin=0, vmax=most)
-        line[3].imshow(difference, cmap="RdBu_r", vmin=-reach, vmax=reach)
+            panel.imshow(response.numpy(), cmap="gray", vmin=0, vmax=most)
+        line[3].imshow(difference.numpy(), cmap="RdBu_r", vmin=-reach, vmax=reach)
         line[0].text(-0.06, 0.5, name, transform=line[0].transAxes, rotation=90, ha="center", va="center")
     for panel, head in zip(panels[0], ("image", "push", "pull", "push \u2212 pull"), strict=True):
         panel.set_title(head, fontsize=11)
