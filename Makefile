@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 
-.PHONY: quickstart test lint types check clean
+.PHONY: quickstart test lint types docs check clean
 
 quickstart: $(VENV)/installed
 	$(VENV)/bin/pushpull quickstart
@@ -20,7 +20,11 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(VENV)/bin/mypy
 
-check: test lint types
+# The documentation site, into site/; a warning is an error. Open site/index.html: it needs no server.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+check: test lint types docs
 
 clean:
 	rm -rf $(VENV)
@@ -36,4 +40,8 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: $(VENV)/bin/python pyproject.toml
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/installed

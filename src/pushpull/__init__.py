@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pushpull.evaluation import EvaluationOptions, Results, evaluate
     from pushpull.models import Network, create_model, load_network, register_stem
     from pushpull.models.network import load_run
-    from pushpull.reports import compare
+    from pushpull.reports import compare, plot
     from pushpull.training import Recipe, train
     from pushpull.training.harden import harden
     from pushpull.unit import functional
@@ -69,6 +69,7 @@ _MODULES = {
         name: f"pushpull.{name}"
         for name in ("corruptions", "data", "evaluation", "export", "models", "reports", "training")
     },
+    "plot": "pushpull.reports.plot",
 }
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "load_run",
     "models",
     "parameter_groups",
+    "plot",
     "register_augmentation",
     "register_corruption",
     "register_data",

@@ -11,9 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
+from pushpull.data.preprocessing import to_tensor
 from pushpull.errors import InputError
+from pushpull.files import user_path
 
 _MOST_PX = 89_000_000  # decoded 270 MB; where PIL begins to warn of files made to fill the memory
 
@@ -92,6 +96,37 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # PIL warns about the direct way; the colours are the same
     return image.convert("RGB")
+
+
+def pixels_of(image: str | Path | Image.Image | np.ndarray | Tensor) -> Tensor:
+    """Return one image in any form as (3, H, W) uint8.
+
+    Args:
+        image: a path, a PIL image, or an array or tensor (H, W), (H, W, 3) or (3, H, W), uint8 or floats in
+            [0, 1]; grey ones become three equal channels.
+
+    Raises:
+        InputError: another shape, type or range, or a file that is no image.
+    """
+    if isinstance(image, str | Path):
+        path = user_path(image)
+        return to_tensor(open_rgb(path, str(path)))
+    if isinstance(image, Image.Image):
+        return to_tensor(to_rgb(image))
+    x = torch.as_tensor(image).detach().cpu()
+    shape = tuple(x.shape)
+    x = x[None] if x.ndim == 2 else x
+    if x.ndim == 3 and x.shape[0] not in (1, 3):
+        x = x.permute(2, 0, 1)
+    if x.ndim != 3 or x.shape[0] not in (1, 3) or 0 in x.shape:
+        raise InputError(f"image has shape {shape}; give one image (H, W), (H, W, 3) or (3, H, W)")
+    if x.is_floating_point():
+        if not bool(((x >= 0) & (x <= 1)).all()):
+            raise InputError("image has values outside [0, 1]; give uint8, or floats in [0, 1]")
+        x = (x * 255).round().to(torch.uint8)
+    elif x.dtype != torch.uint8:
+        raise InputError(f"image is {x.dtype}; give uint8, or floats in [0, 1]")
+    return x.expand(3, -1, -1).contiguous()
 
 
 class SkipLimit:

@@ -24,8 +24,8 @@ from pushpull.reports.layout import all_runs_text, spread_text
 # The page swaps these for its own colours, in light and in dark.
 INK, GRID, BLUE = "#222426", "#d5d8dc", "#0072b2"
 # Okabe and Ito's colours, told apart by colour-blind readers; the baseline takes the ink.
-_COLOURS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h", "*")
+COLOURS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h", "*")
 _DOTS_PER_INCH = 150
 _EMPTY = "."
 
@@ -112,7 +112,7 @@ def differences(comparison: Comparison) -> Figure:
     panel.set_ylim(-0.6, len(columns) - 0.4)
     if columns[0] is MEAN_CORRUPTION_ERROR:
         panel.axhline(0.5, color=GRID, linewidth=1)
-    other = "the twin without push-pull" if comparison.intervals else _literal(comparison.rows[0].label)
+    other = "the twin without push-pull" if comparison.intervals else literal(comparison.rows[0].label)
     text = f"error minus that of {other}, percentage points (left of 0: better)"
     panel.set_xlabel(text, fontsize=9, color=INK)
     panel.tick_params(labelsize=9)
@@ -136,8 +136,8 @@ def _looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
     lines = ("-", (0, (5, 1.5)), (0, (1, 1)))
     looks: list[tuple[Any, ...]] = [(INK, "o", (0, (4, 2)))]
     for i in range(len(comparison.rows) - 1):
-        line = lines[i // len(_COLOURS) % 3]
-        looks.append((_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)], line))
+        line = lines[i // len(COLOURS) % 3]
+        looks.append((COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], line))
     names = ("color", "marker", "linestyle")
     return {
         row.label: dict(zip(names, look, strict=True))
@@ -151,7 +151,7 @@ def _legend(figure: Figure, comparison: Comparison, rows: Sequence[Row]) -> None
     for row in rows:
         handles.append(matplotlib.lines.Line2D([], [], **looks[row.label] | unlined, markersize=5))
         about = f" (seeds {seeds_text(row.paired_seeds)})" if comparison.intervals else ""
-        labels.append(_literal(f"{row.label} (baseline)" if row.is_baseline else row.label + about))
+        labels.append(literal(f"{row.label} (baseline)" if row.is_baseline else row.label + about))
     longest = max(map(len, labels), default=0)
     figure.legend(
         handles,
@@ -172,7 +172,7 @@ def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None
     measured = f"{setting.label}{said}; {setting.images} images; {setting.scale} scale"
     bars = spread_text(comparison) if comparison.intervals else ""
     over = f"bars: {bars}" if bars else all_runs_text(comparison)
-    figure.supxlabel(_literal(f"{measured}; {over}"), x=0.01, ha="left", fontsize=8, color=INK, wrap=True)
+    figure.supxlabel(literal(f"{measured}; {over}"), x=0.01, ha="left", fontsize=8, color=INK, wrap=True)
     for panel in axes:
         panel.set_facecolor("none")
         panel.grid(color=GRID, linewidth=0.7)
@@ -182,7 +182,7 @@ def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None
         panel.spines[["left", "bottom"]].set_color(GRID)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text that matplotlib shows as it is: a pair of dollar signs would be read as a formula."""
     return text.replace("$", r"\$")
 

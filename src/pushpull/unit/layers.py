@@ -210,19 +210,24 @@ class PushPullConv2d(Inhibited):
             self.gate = self.weight.detach().new_ones(())
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    @property
+    def used_weight(self) -> Tensor:
+        """The push kernels as they act, (C_out, C_in/groups, kh, kw): standardised with a `weight_eps`."""
+        weight: Tensor = self.weight
+        if self.weight_eps is None:
+            return weight
+        # As timm's StdConv2d does it, so that a gate at 0 gives its very response.
+        rows = weight.reshape(1, len(weight), -1)
+        rows = F.batch_norm(rows, None, None, training=True, momentum=0.0, eps=self.weight_eps)
+        return rows.reshape_as(weight)
+
     def prepared(self, x: Tensor) -> tuple[Tensor, Tensor, Window]:
         """Return x padded where the convolution cannot do it itself, the weight as it is used, the window."""
-        weight: Tensor = self.weight
-        if self.weight_eps is not None:
-            # As timm's StdConv2d does it, so that a gate at 0 gives its very response.
-            rows = weight.reshape(1, len(weight), -1)
-            rows = F.batch_norm(rows, None, None, training=True, momentum=0.0, eps=self.weight_eps)
-            weight = rows.reshape_as(weight)
         padding = self.padding
         if isinstance(padding, str) or self.padding_mode != "zeros":
             x, padding = self._padded(x)
         sizes = (self.dilation, self.groups, self.avg_kernel_size, self.offset)
-        return x, weight, Window(self.kernel_size, self.stride, padding, *sizes)
+        return x, self.used_weight, Window(self.kernel_size, self.stride, padding, *sizes)
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Pad x; return it with the padding that is left to the convolution."""
