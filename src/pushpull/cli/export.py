@@ -100,7 +100,7 @@ def export_command(
         resize=resize,
         crop=crop,
     )
-    agreement = export_model(network, path, card, options, images=images)
+    agreement = export_model(network.model, path, card, options, images=images)
     checked = "random images" if images is None else f"images of {images_of} and random ones"
     say(_summary(card, options, path, agreement, checked))
     return path

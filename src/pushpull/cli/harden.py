@@ -13,10 +13,10 @@ from pushpull.errors import InputError
 from pushpull.export.card import Card
 from pushpull.export.exporting import ExportOptions, export_model
 from pushpull.export.formats import SUFFIXES, check_onnx_installed
-from pushpull.files.names import WEIGHTS
+from pushpull.files.names import AFTER, BEFORE, WEIGHTS
 from pushpull.models.network import Network, NetworkSpec
 from pushpull.reports import compare, write_report
-from pushpull.training.harden import AFTER, BEFORE, HardenOptions, harden
+from pushpull.training.harden import HardenOptions, harden
 
 
 def harden_command(
@@ -86,16 +86,12 @@ def _exported(network: Network, splits: DataSplits, folder: Path, format: str) -
     own = network.preprocessing or Preprocessing()
     size: Any = own.size or splits.image_size
     size = (size, size) if isinstance(size, int) else size
-    card = Card(
-        name=network.name,
-        stem=network.stem or "plain",
-        label=network.label or network.name,
+    card = Card.of(
+        network,
         classes=splits.classes,
         preprocessing=replace(own, size=size),
         framing=splits.framing,
         size=size,
-        input_style=network.input_style or "imagenet",
-        seed=network.seed,
     )
     path = folder / f"model{SUFFIXES[format]}" if format != "safetensors" else folder / "export.safetensors"
     export_model(network.model, path, card, ExportOptions(format))

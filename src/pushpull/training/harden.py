@@ -21,7 +21,7 @@ from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate
 from pushpull.files import folder_lock, read_json, writable_folder, write_json
-from pushpull.files.names import WEIGHTS
+from pushpull.files.names import AFTER, BEFORE, PLAN, POINTS, TRAINING, WEIGHTS
 from pushpull.models.config import ModelConfig
 from pushpull.models.loading import load_weights, save_weights
 from pushpull.models.network import Network
@@ -38,8 +38,6 @@ from pushpull.unit.gate import finish_gate, gates, set_gate
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 
 __all__ = ["HardenOptions", "Hardened", "harden"]
-
-PLAN, BEFORE, AFTER, TRAINING, POINTS = "harden.json", "before", "after", "training", "points.json"
 
 
 @dataclass(frozen=True)
