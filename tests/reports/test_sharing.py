@@ -1,7 +1,8 @@
-"""Networks shared: what is written loads again to the bit, by this package and by timm, and says what it is."""
+"""Networks shared: what is written loads again to the bit, by us and by timm, and says what it is."""
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import huggingface_hub
 import pytest
@@ -18,6 +19,7 @@ from pushpull.errors import InputError
 from pushpull.evaluation import evaluate
 from pushpull.models import Network, create_model, hub, libraries
 from pushpull.models.hub import hub_name
+from pushpull.training.recipe import LossConfig, ModelConfig
 from pushpull.unit.gate import gates, set_gate
 
 IMAGES = torch.randint(256, (5, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -54,7 +56,10 @@ def test_a_run_comes_back_to_the_bit(run: Path, shared: Path) -> None:
     assert torch.equal(logits(before), logits(after))
     assert (after.classes, after.preprocessing) == (CLASSES, PREPROCESSING)
     assert (after.name, after.stem, after.seed, after.label) == (
-        before.name, before.stem, before.seed, before.label
+        before.name,
+        before.stem,
+        before.seed,
+        before.label,
     )
     assert after.data.name == "digits"
 
@@ -94,7 +99,8 @@ def test_a_described_network_of_timm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "stem"), [("resnet8", "pp3_alpha"), ("resnet18", "pp3"), ("timm:resnet10t", "pp3"), ("timm:resnet10t", "plain")]
+    ("name", "stem"),
+    [("resnet8", "pp3_alpha"), ("resnet18", "pp3"), ("timm:resnet10t", "pp3"), ("timm:resnet10t", "plain")],
 )
 def test_timm_loads_the_folder(name: str, stem: str, tmp_path: Path) -> None:
     style = "imagenet" if ":" in name else "cifar"
@@ -111,18 +117,27 @@ def test_timm_loads_the_folder(name: str, stem: str, tmp_path: Path) -> None:
 
 def test_the_card_has_the_hubs_metadata_and_the_conventions(run: Path, shared: Path) -> None:
     card = ModelCard.load(shared / "README.md")
-    found = {(one.metric_type, one.dataset_name): one for one in card.data.eval_results}
+    found = {one.metric_type: one for one in card.data.eval_results}
     results = pushpull.Results.load(run)
-    assert found["clean_error", "digits"].metric_value == pytest.approx(100 * results.clean_error, abs=0.01)
-    mean = found["mean_corruption_error", "digits"]
+    assert found["clean_error"].metric_value == pytest.approx(100 * results.clean_error, abs=0.01)
+    mean = found["mean_corruption_error"]
     assert "not AlexNet-normalised" in mean.metric_name
     assert mean.dataset_args == {
-        "images": 10, "image_size": [32, 32], "severity_scale": "cifar", "corruption_seed": 0, "source": "in memory"
+        "images": 10,
+        "image_size": [32, 32],
+        "severity_scale": "cifar",
+        "corruption_seed": 0,
+        "source": "in memory",
     }
     assert card.data.license is None
     text = card.text
     assert "| Task | Dataset | Metric | Value | Model |" in text
-    for said in ("Severity scale: cifar", "Corruption seed: 0", "gaussian noise", "mean over 15 corruptions c and 5"):
+    for said in (
+        "Severity scale: cifar",
+        "Corruption seed: 0",
+        "gaussian noise",
+        "mean over 15 corruptions c and 5",
+    ):
         assert said in text
     assert 'pushpull.from_pretrained("me/digits-pp3")' in text
     assert "## Limits" in text
@@ -157,7 +172,7 @@ def test_results_of_other_weights_are_not_passed_off(run: Path, tmp_path: Path) 
 class Api:
     """A stand-in for HfApi that keeps what it is asked."""
 
-    asked: list[tuple[str, dict]] = []
+    asked: ClassVar[list] = []
 
     def __init__(self, **_: object) -> None:
         pass
@@ -213,19 +228,35 @@ def online(shared: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 
 
 def test_evaluate_a_network_of_the_hub(
-    run: Path, online: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    run: Path,
+    online: list[dict],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["evaluate", "hf:me/digits@v1", "--corruptions", "fog", "--severities", "2", "--limit", "10", "--quiet"]
+    words = [
+        "evaluate",
+        "hf:me/digits@v1",
+        "--corruptions",
+        "fog",
+        "--severities",
+        "2",
+        "--limit",
+        "10",
+        "--quiet",
+    ]
     assert main(words) == 0
     assert online[-1]["repo"] == "me/digits"
     assert online[-1]["revision"] == "v1"
-    results = pushpull.Results.load(tmp_path / "runs" / "evaluate-me-digits-v1")
+    results = pushpull.Results.load(tmp_path / "runs" / "evaluate-hf-me-digits-v1")
     assert results.model["source"] == "hf:me/digits@v1"
     assert results.model["weights_sha256"] == pushpull.Results.load(run).model["weights_sha256"]
     assert main(["evaluate", "hf:me/other"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("pushpull: error: hf:me/other could not be fetched (FileNotFoundError: 404 me/other); check")
+    assert error.startswith(
+        "pushpull: error: hf:me/other could not be fetched (FileNotFoundError: 404 me/other); check"
+    )
     assert main(["evaluate", "hf:me/digits", "--stem", "pp3"]) == 2
     assert "is a shared network and knows its model" in capsys.readouterr().err
 
@@ -233,12 +264,16 @@ def test_evaluate_a_network_of_the_hub(
 def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "hub_answers", lambda: False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"hf:nobody/nothing could not be fetched \(no answer from .* is not here\)"):
+    with pytest.raises(
+        InputError, match=r"hf:nobody/nothing could not be fetched \(no answer from .* is not here\)"
+    ):
         pushpull.load_network("hf:nobody/nothing")
     assert libraries.hub_answers is not hub.hub_answers
 
 
-def test_a_folder_without_a_recipe_goes_wherever_a_run_goes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_folder_without_a_recipe_goes_wherever_a_run_goes(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     model = warm(create_model("resnet8", stem="pp3", input_style="cifar", num_classes=10))
     network = Network(model, "resnet8", classes=CLASSES, preprocessing=PREPROCESSING, label="mine", seed=7)
     folder = pushpull.save_pretrained(network, tmp_path / "model")
@@ -249,3 +284,15 @@ def test_a_folder_without_a_recipe_goes_wherever_a_run_goes(tmp_path: Path, caps
     assert main(["evaluate", str(folder), *few]) == 2
     assert "--data is missing" in capsys.readouterr().err
     assert main(["evaluate", str(folder), "--data", "digits", *few]) == 0
+
+
+def test_a_teacher_of_the_hub(online: list[dict], tmp_path: Path) -> None:
+    recipe = pushpull.Recipe(
+        model=ModelConfig("resnet8", "pp3"),
+        loss=LossConfig(teacher="hf:me/digits"),
+        data=pushpull.DataConfig("digits", fraction=0.1),
+        epochs=1,
+    )
+    folder = pushpull.train(recipe, tmp_path / "student", progress=False)
+    assert "teacher: hf:me/digits" in (folder / "recipe.yaml").read_text()
+    assert online[-1]["repo"] == "me/digits"

@@ -36,9 +36,10 @@ def harden_command(
     The same command goes on where it was stopped.
 
     Args:
-        model: A run folder; timm:NAME or torchvision:NAME (with their published weights unless --weights is
-            given); a name of ours with --weights; a file of weights (.safetensors, .pth), with --model_name
-            unless `pushpull train` wrote it; or FILE.py:FUNCTION, which returns the network.
+        model: A run folder; hf:OWNER/NAME[@REVISION] of the hub; timm:NAME or torchvision:NAME (with their
+            published weights unless --weights is given); a name of ours with --weights; a file of weights
+            (.safetensors, .pth), with --model_name unless `pushpull train` wrote it; or
+            FILE.py:FUNCTION, which returns the network.
         data: digits, a folder of parquet files, an image folder, or owner/name of the hub. By default what a
             run was trained on.
         output: The folder for everything. By default runs/harden-NAME.
@@ -60,8 +61,10 @@ def harden_command(
         )
     name = Path(model).stem if Path(model).exists() else re.sub(r"[^\w.]+", "-", model).strip("-")
     folder = Path(output or f"runs/harden-{name}")
-    run = spec.load() if spec.is_run else None
-    config = run.data if run and run.data and data is None else DataConfig(data or "digits")
+    run = spec.load() if spec.is_run or spec.is_hub else None
+    config = DataConfig(data) if data is not None else run.data if run else None
+    if config is None:
+        raise InputError(f"--data is missing: {model} is not a run folder, which would bring its own")
     config = replace(
         config, classes=classes or config.classes, label_column=label_column or config.label_column
     )

@@ -146,7 +146,6 @@ def pushpull_network(
         choice("in_chans", in_chans, (3,))
         for name in others:
             choice("argument", name, ("num_classes",))
-        named = {"stem": stem, "input_style": input_style, "alpha": alpha}
-        return create_model(network, num_classes=num_classes, **named)
+        return create_model(network, stem=stem, input_style=input_style, num_classes=num_classes, alpha=alpha)
 
     return build_model_with_cfg(build, ENTRY, pretrained, **kwargs)

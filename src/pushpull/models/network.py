@@ -68,9 +68,9 @@ class NetworkSpec:
 
     Args:
         spec: a run folder, or one that `pushpull.save_pretrained` wrote; `hf:OWNER/NAME` or
-            `hf:OWNER/NAME@REVISION` of the hub; `timm:NAME` or `torchvision:NAME` with their published weights;
-            a name of ours, with `weights`; a file of weights; or `path/to/file.py:function` or `package.module:function`, a
-            function without arguments that returns a module, or the module itself.
+            `hf:OWNER/NAME@REVISION` of the hub; `timm:NAME` or `torchvision:NAME` with their published
+            weights; a name of ours, with `weights`; a file of weights; or `path/to/file.py:function` or
+            `package.module:function`, a function without arguments that returns a module, or the module.
         weights: a file of weights for a network that is given by name or function.
         model_name: the name, where `spec` is a file of weights that does not say it.
         stem, input_style: as for `create_model`; None: what the weights say, else "plain" and by image size.

@@ -48,7 +48,9 @@ def task_rows(results: Results) -> list[TaskRow]:
     on_disk = results.corruption.get("name")
     label = results.data["label"] + (f" ({on_disk})" if on_disk and results.corrupted else "")
     return [
-        TaskRow(TASK, label, column.metric, 100 * define.value(column, own, None, None), results.label, column)
+        TaskRow(
+            TASK, label, column.metric, 100 * define.value(column, own, None, None), results.label, column
+        )
         for column in found
     ]
 
@@ -87,7 +89,9 @@ def model_card(
         "## Limits",
         _limits(results),
         "## Licence",
-        f"`{escape(license)}`" if license else "To be filled in: add `license:` to the head of this file, and "
+        f"`{escape(license)}`"
+        if license
+        else "To be filled in: add `license:` to the head of this file, and "
         "say here what the training data and a model that it started from allow.",
     ]
     return f"---\n{_metadata(card, results, license, of_timm)}\n---\n\n" + "\n\n".join(parts) + "\n"
@@ -124,7 +128,9 @@ def _metadata(card: Card, results: Sequence[Results], license: str | None, of_ti
 
 def _slug(name: str) -> str:
     """Return a data set's name on the hub, or a word for what is not there."""
-    return name.partition(":")[0] if is_hub_name(name) else re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return (
+        name.partition(":")[0] if is_hub_name(name) else re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    )
 
 
 def _conditions(results: Results) -> dict[str, object]:
@@ -140,11 +146,13 @@ def _what(card: Card) -> str:
     unit = f" (push-pull inhibition: {_ALPHA_NOTE})" if card.stem.startswith("pp") else ""
     height, width = card.size
     size = f"resized to {height} x {width} px" if card.preprocessing.size else f"{height} x {width} px"
-    mean, std = (" ".join(f"{value:.4g}" for value in of) for of in (card.preprocessing.mean, card.preprocessing.std))
+    mean, std = (
+        " ".join(f"{value:.4g}" for value in of) for of in (card.preprocessing.mean, card.preprocessing.std)
+    )
     return (
-        f"`{escape(card.name)}` with the first layer `{escape(card.stem)}`{unit}. It takes RGB images in [0, 1], "
-        f"{size}, normalised with mean {mean} and std {std}, and gives logits of {len(card.classes)} classes: "
-        f"{escape(listed(card.classes, 10))}."
+        f"`{escape(card.name)}` with the first layer `{escape(card.stem)}`{unit}. It takes RGB images in "
+        f"[0, 1], {size}, normalised with mean {mean} and std {std}, and gives logits of {len(card.classes)} "
+        f"classes: {escape(listed(card.classes, 10))}."
     )
 
 
@@ -174,7 +182,9 @@ def _tables(results: Sequence[Results]) -> list[str]:
         lines = [HEADS, *((r.task, r.dataset, r.metric, f"{r.value:.1f}", r.model) for r in rows)]
         head, *body = ("| " + " | ".join(map(escape, line)) + " |" for line in lines)
         found.append("\n".join([head, "| --- | --- | --- | ---: | --- |", *body]))
-        found.append("\n".join(f"- {escape(text)}" for text in _conventions(one, [row.column for row in rows])))
+        found.append(
+            "\n".join(f"- {escape(text)}" for text in _conventions(one, [row.column for row in rows]))
+        )
     return found
 
 
@@ -183,7 +193,9 @@ def _conventions(one: Results, columns: Sequence[Column]) -> list[str]:
     if not one.corrupted:
         return [f"{one.data['images']} images of the {one.data['split']} split; top-1 error, clean images."]
     facts, reasons = setting_of(one, one.label), measured_columns(setting_of(one, one.label))[1]
-    main = [f"{column.metric}: {column.formula}. {column.meaning}" for column in columns if column.group == "main"]
+    main = [
+        f"{column.metric}: {column.formula}. {column.meaning}" for column in columns if column.group == "main"
+    ]
     names = ", ".join(define.title(name) for name in facts.corruptions)
     return [*(f"{name}: {text}" for name, text in facts.summary()), f"Corruptions: {names}", *main, *reasons]
 
@@ -199,8 +211,8 @@ def _made_with(results: Sequence[Results]) -> str:
 
 def _limits(results: Sequence[Results]) -> str:
     lines = [
-        "Corruptions are synthetic: they say how a network stands noise, blur, weather and compression of such "
-        "kinds, not how it stands other shifts, unknown classes or attacks.",
+        "Corruptions are synthetic: they say how a network stands noise, blur, weather and compression of "
+        "such kinds, not how it stands other shifts, unknown classes or attacks.",
         "The figures are of one set of weights; other seeds give others.",
     ]
     for one in results:
@@ -216,4 +228,3 @@ def _limits(results: Sequence[Results]) -> str:
         if one.data["note"]:
             lines.append(one.data["note"])
     return "\n".join(f"- {escape(line)}" for line in dict.fromkeys(lines))
-

@@ -21,7 +21,7 @@ from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.options import lent_to_evaluation
 from pushpull.evaluation.results import Results
 from pushpull.export.card import Card
-from pushpull.files import user_path, write_json, write_text, writable_folder
+from pushpull.files import user_path, writable_folder, write_json, write_text
 from pushpull.files.names import AFTER, CONFIG, MODEL_CARD, RECIPE, RESULTS, TRAINING, WEIGHTS
 from pushpull.files.yaml import read_yaml
 from pushpull.models.expected import assumed_preprocessing, unwrapped
@@ -119,7 +119,9 @@ def push_to_hub(
     if isinstance(model, str | Path) and (Path(model) / CONFIG).is_file():
         return _upload(Path(model), name, private, message)
     with tempfile.TemporaryDirectory() as temporary:
-        return _upload(save_pretrained(model, Path(temporary) / "model", repo=name, **saved), name, private, message)
+        return _upload(
+            save_pretrained(model, Path(temporary) / "model", repo=name, **saved), name, private, message
+        )
 
 
 def _upload(folder: Path, repo: str, private: bool, message: str) -> str:
@@ -133,8 +135,8 @@ def _upload(folder: Path, repo: str, private: bool, message: str) -> str:
         )
     except Exception as error:  # of the client: no token, no rights, no network
         raise InputError(
-            f"{repo} could not be uploaded ({one_line(error)}); log in with `hf auth login`, and check the name "
-            f"and the network; what is written is in {folder}"
+            f"{repo} could not be uploaded ({one_line(error)}); log in with `hf auth login`, and check the "
+            f"name and the network; what is written is in {folder}"
         ) from error
     return f"{huggingface_hub.constants.ENDPOINT}/{repo}"
 
@@ -163,10 +165,10 @@ def _results(network: Network, given: Sequence[Results | Path | str] | None) -> 
             raise InputError(f"{_name(one)} is of other weights than these; evaluate them: pushpull evaluate")
         yield results
     if given is None and (folder := _folder(network)) is not None:
-        for file in (folder / RESULTS, folder / AFTER / RESULTS):
-            results = Results.load(file) if file.is_file() else None
-            if results and results.model["weights_sha256"] == digest and not results.model.get("adapted"):
-                yield results
+        files = [file for file in (folder / RESULTS, folder / AFTER / RESULTS) if file.is_file()]
+        for own in map(Results.load, files):
+            if own.model["weights_sha256"] == digest and not own.model.get("adapted"):
+                yield own
 
 
 def _name(given: Results | Path | str) -> str:
@@ -206,7 +208,12 @@ def _imagenet_classes(network: Network, size: tuple[int, int]) -> list[str]:
 
 
 def _write(
-    place: Path, network: Network, card: Card, results: Sequence[Results], repo: str | None, license: str | None
+    place: Path,
+    network: Network,
+    card: Card,
+    results: Sequence[Results],
+    repo: str | None,
+    license: str | None,
 ) -> None:
     """Write all files of the folder."""
     alpha = fixed_strength(network.model)
@@ -267,8 +274,8 @@ def _check(place: Path, network: Network, card: Card) -> None:
     # Not to the bit: the network's weights may lie in memory in another order.
     if not same or got.shape != expected.shape or not torch.allclose(got, expected, rtol=1e-4, atol=1e-5):
         raise InputError(
-            f"{card.name} with stem={card.stem} is not this network: it gives other logits; describe it as it "
-            "is, as in pushpull.Network(model, 'timm:resnet18', stem='pp3'), or export it (--format onnx)"
+            f"{card.name} with stem={card.stem} is not this network: it gives other logits; describe it as "
+            "it is, as in pushpull.Network(model, 'timm:resnet18', stem='pp3'), or export it (--format onnx)"
         )
 
 
