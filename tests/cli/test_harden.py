@@ -58,10 +58,11 @@ def test_an_own_network_is_hardened_reported_and_exported(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["timm:nothing"], "nothing"),
+        (["timm:nothing", "--data", "digits"], "timm has no classification model 'nothing'"),
+        (["timm:resnet10t"], "--data is missing: timm:resnet10t is not a run folder"),
         (["{mine}", "--budget", "soon"], "is no time"),
         (["{mine}", "--data", "nowhere/at/all"], "nowhere/at/all"),
-        (["{mine}", "--stem", "pp4"], "pp4"),
+        (["{mine}", "--data", "digits", "--stem", "pp4"], "pp4"),
         (["{mine}", "--export", "safetensors"], "is of a network that has a name"),
     ],
 )

@@ -146,8 +146,8 @@ class LossConfig:
     Args:
         jsd: weight of the Jensen-Shannon consistency between an image and two augmented views of it; 0 for
             none, 12 in AugMix and PRIME. A step then costs as much as three.
-        teacher: folder of the run to distil from, or hf:OWNER/NAME of the hub; null for none. Together with jsd it is asked about the
-            clean images.
+        teacher: folder of the run to distil from, or hf:OWNER/NAME of the hub; null for none. Together
+            with jsd it is asked about the clean images.
         temperature: divides the logits of both networks in the distillation; above 0.
         teacher_weight: share of the distillation in the loss, in (0, 1]; the rest is the cross-entropy.
 
