@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "one checked file for other programs: ONNX; a folder for the hub",
     "reproduce": "a table of many runs, with seeds and intervals",
     "compare": "a table of runs against a baseline",
+    "leaderboard": "one page over many results",
 }
 
 
