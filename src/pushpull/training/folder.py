@@ -201,6 +201,7 @@ def _decisive(recipe: Recipe) -> dict[str, Any]:
     values = _dotted(recipe.to_dict())
     for name in _OF_THE_MACHINE:
         del values[name]
+    values = {name: value for name, value in values.items() if name.partition(".")[0] != "logger"}
     return values | {key: Path(values[key]).name for key in _PATHS if values[key] is not None}
 
 

@@ -195,6 +195,8 @@ class Recipe:
         accelerator: auto, cpu, cuda or mps.
         devices: how many of them on this machine.
         num_nodes: how many machines.
+        logger: one of Lightning's loggers beside the run's own, as class_path (WandbLogger, CSVLogger, ...)
+            and init_args; null for none.
 
     Raises:
         InputError: a value out of range, or settings that exclude each other.
@@ -221,6 +223,7 @@ class Recipe:
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
     num_nodes: int = 1
+    logger: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         choice("precision", self.precision, PRECISIONS)
@@ -240,6 +243,14 @@ class Recipe:
                 "augment.mixup and cutmix mix the labels, which loss.jsd and loss.teacher do not take; give "
                 "one of the two"
             )
+        if self.logger is not None:
+            if unknown := set(self.logger) - {"class_path", "init_args"}:
+                raise InputError(f"logger.{min(unknown)} is neither class_path nor init_args; leave it out")
+            given = self.logger.get("class_path"), self.logger.get("init_args") or {}
+            if not isinstance(given[0], str) or not isinstance(given[1], dict):
+                raise InputError(
+                    f"logger={self.logger} must hold a class_path, such as CSVLogger, and may hold init_args"
+                )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must be in 0..{2**32 - 1}")
 
