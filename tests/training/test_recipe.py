@@ -104,6 +104,7 @@ def test_recipes_of_former_versions_are_read():
     former = yaml.safe_load(path.read_text())
     former["data"]["label_column"] = None  # came later, as these did
     former["model"]["start"], former["size"] = "unit", None
+    former["logger"] = None
     former["data"] |= {"resize": None, "crop": None}
     former["optim"] |= {"algorithm": "sgd", "ema": None, "gate_share": 0.5, "stem_lr": 1.0}
     former["augment"] |= {"mixup": 0.0, "cutmix": 0.0}

@@ -103,7 +103,7 @@ def filter_sheet(model: nn.Module) -> Tensor | None:
     kernels = next(of_images, None)
     if kernels is None:
         return None
-    kernels = kernels.detach().float().cpu()
+    kernels = kernels.detach().float().cpu().nan_to_num()
     kernels = 0.5 + 0.5 * kernels / kernels.abs().max().clamp_min(1e-12)
     factor = max(1, _FILTER_PX // max(kernels.shape[2:]))
     return make_grid(F.interpolate(kernels, scale_factor=factor, mode="nearest"), nrow=8, padding=2)
@@ -123,7 +123,7 @@ def recipe_logger(recipe: Recipe, folder: Path) -> list[Logger]:
     name = str(recipe.logger["class_path"])
     module, _, short = name.rpartition(".")
     known = {one: getattr(loggers, one) for one in loggers.__all__ if one != "Logger"}
-    own = {kind.__name__: kind for kind in _subclasses(Logger)}
+    own = {kind.__name__: kind for kind in _subclasses(Logger)}  # type: ignore[type-abstract]
     kinds = known | {name: kind for name, kind in own.items() if name not in known}
     kind = kinds[choice("logger.class_path", short, kinds)]
     if module and module not in (kind.__module__, loggers.__name__, "pytorch_lightning.loggers"):
