@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +52,19 @@ def harden_command(
         export: onnx, exported-program or safetensors: also write the model as such a file, checked.
         options: How the model is made more robust.
     """
+    given = {
+        "data": data,
+        "output": output,
+        "classes": classes,
+        "weights": weights,
+        "model_name": model_name,
+        "stem_of_weights": stem_of_weights,
+        "label_column": label_column,
+        "export": export,
+    }
+    changed = {field.name: getattr(options, field.name) for field in fields(options)}
+    changed = {f.name: changed[f.name] for f in fields(options) if changed[f.name] != f.default}
+    asked = {name: value for name, value in given.items() if value is not None} | changed
     spec = NetworkSpec(model, weights, model_name, stem_of_weights)
     if export == "onnx":
         check_onnx_installed()
@@ -75,13 +89,19 @@ def harden_command(
         str(folder / BEFORE),
         [str(folder / AFTER)],
         title=f"{done.before.label}, before and after hardening",
-        commands=[shlex.join(["pushpull", "harden", model, "--data", config.name, "--output", str(folder)])],
+        commands=[shlex.join(["pushpull", "harden", model, *_words(asked)])],
     )
     page, *_ = write_report(replace(comparison, lead=tuple(done.sentences())), folder)
     print("\n".join(done.sentences()))
     if export is not None:
         print(f"Exported: {_exported(done.network, splits, folder, export)}")
     print(f"The network: {folder / WEIGHTS}. The report: {page.resolve()}")
+
+
+def _words(options: Mapping[str, Any]) -> list[str]:
+    """Return options as words of a command line."""
+    pairs = ((f"--{name}", "null" if value is None else str(value)) for name, value in options.items())
+    return [word for pair in pairs for word in pair]
 
 
 def _exported(network: Network, splits: DataSplits, folder: Path, format: str) -> Path:

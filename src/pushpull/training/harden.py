@@ -293,6 +293,7 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
         precision=options.precision,
         workers=options.workers,
         accelerator=_accelerator(options.device),
+        devices=_devices(options.device),
     )
 
 
@@ -304,6 +305,12 @@ def _ema(options: HardenOptions, images: int) -> float | None:
 
 def _accelerator(device: str) -> Any:
     return choice("device", device.partition(":")[0], ("auto", "cpu", "cuda", "mps"))
+
+
+def _devices(device: str) -> int | list[int]:
+    """Return the number of the device that is named, as in cuda:1, else one of them, whichever."""
+    number = device.partition(":")[2]
+    return [int(number)] if number.isdecimal() else 1
 
 
 def _weighed(

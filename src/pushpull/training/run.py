@@ -264,7 +264,7 @@ def _prepared(
     data = ImageData(recipe, splits)
     try:
         trainer = _trainer(recipe, folder, splits, progress, stop)
-    except MisconfigurationException as error:
+    except (MisconfigurationException, TypeError) as error:  # the latter of numbers of CPUs
         raise InputError(
             f"accelerator={recipe.accelerator!r} with devices={recipe.devices} cannot be had here "
             f"({one_line(error)}); try cpu or auto"
