@@ -44,7 +44,7 @@ def test_an_own_network_is_hardened_reported_and_exported(tmp_path, capsys):
     page = (out / "index.html").read_text()
     assert page.index("Clean accuracy:") < page.index("<table")
     assert "Clean accuracy:" in (out / "comparison.md").read_text()
-    asked = "--epochs 1 --policy augmix9 --jsd 1.0 --batch_size 512 --limit 10 --device cpu"
+    asked = "--policy augmix9 --jsd 1.0 --epochs 1 --batch_size 512 --limit 10 --device cpu"
     assert f"harden {own} --data digits --output {out} --export exported-program {asked}" in page
     assert (out / "model.pt2").is_file()
     words = ["--weights", str(out / "model.safetensors"), "--corruptions", "none", "--limit", "10"]

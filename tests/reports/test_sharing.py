@@ -19,6 +19,7 @@ from pushpull.errors import InputError
 from pushpull.evaluation import evaluate
 from pushpull.models import Network, create_model, hub, libraries
 from pushpull.models.hub import hub_name
+from pushpull.reports import sharing
 from pushpull.training.recipe import LossConfig, ModelConfig
 from pushpull.unit.gate import gates, set_gate
 
@@ -187,6 +188,7 @@ class Api:
 def test_upload(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
     monkeypatch.setattr(Api, "asked", [])
+    monkeypatch.setattr(sharing, "hub_answers", lambda: True)
     assert pushpull.push_to_hub(shared, "me/digits", private=True).endswith("/me/digits")
     (repo, made), (files, given) = Api.asked
     assert (repo, made) == ("me/digits", {"private": True, "exist_ok": True})
@@ -200,6 +202,9 @@ def test_upload(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Api, "create_repo", refuse)
     with pytest.raises(InputError, match=r"could not be uploaded \(OSError: no token\); log in"):
+        pushpull.push_to_hub(shared, "me/digits")
+    monkeypatch.setattr(sharing, "hub_answers", lambda: False)
+    with pytest.raises(InputError, match="no answer from"):
         pushpull.push_to_hub(shared, "me/digits")
 
 

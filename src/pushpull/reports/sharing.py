@@ -27,6 +27,7 @@ from pushpull.files.yaml import read_yaml
 from pushpull.models.expected import assumed_preprocessing, unwrapped
 from pushpull.models.factory import MODELS
 from pushpull.models.hub import ENTRY, hub_name, timm_config
+from pushpull.models.libraries import hub_answers
 from pushpull.models.loading import save_weights
 from pushpull.models.network import Network, load_network, load_run
 from pushpull.models.stems import fixed_strength
@@ -127,6 +128,11 @@ def push_to_hub(
 def _upload(folder: Path, repo: str, private: bool, message: str) -> str:
     import huggingface_hub
 
+    if not hub_answers():  # the client would try for minutes
+        raise InputError(
+            f"{repo} could not be uploaded (no answer from {huggingface_hub.constants.ENDPOINT}); what is "
+            f"written is in {folder}"
+        )
     try:
         api = huggingface_hub.HfApi(library_name="pushpull-net")
         api.create_repo(repo, private=private, exist_ok=True)
