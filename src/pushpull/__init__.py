@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pushpull.errors import InputError
     from pushpull.evaluation import EvaluationOptions, Results, evaluate
     from pushpull.models import Network, create_model, load_network, register_stem
-    from pushpull.models.network import load_run
+    from pushpull.models.network import from_pretrained, load_run
     from pushpull.reports import compare, plot
+    from pushpull.reports.sharing import push_to_hub, save_pretrained
     from pushpull.training import Recipe, train
     from pushpull.training.harden import harden
     from pushpull.unit import functional
@@ -48,6 +49,7 @@ _ATTRIBUTES = {
     "create_model": "pushpull.models",
     "evaluate": "pushpull.evaluation",
     "finish_gate": "pushpull.unit.gate",
+    "from_pretrained": "pushpull.models.network",
     "fuse_stem": "pushpull.unit.fusion",
     "gate_at": "pushpull.unit.gate",
     "harden": "pushpull.training.harden",
@@ -55,11 +57,13 @@ _ATTRIBUTES = {
     "load_network": "pushpull.models",
     "load_run": "pushpull.models.network",
     "parameter_groups": "pushpull.unit.optim",
+    "push_to_hub": "pushpull.reports.sharing",
     "register_augmentation": "pushpull.augment",
     "register_corruption": "pushpull.corruptions",
     "register_data": "pushpull.data",
     "register_stem": "pushpull.models",
     "replace_first_conv": "pushpull.unit.surgery",
+    "save_pretrained": "pushpull.reports.sharing",
     "set_gate": "pushpull.unit.gate",
     "train": "pushpull.training",
 }
@@ -94,6 +98,7 @@ __all__ = [
     "evaluation",
     "export",
     "finish_gate",
+    "from_pretrained",
     "functional",
     "fuse_stem",
     "gate_at",
@@ -104,12 +109,14 @@ __all__ = [
     "models",
     "parameter_groups",
     "plot",
+    "push_to_hub",
     "register_augmentation",
     "register_corruption",
     "register_data",
     "register_stem",
     "replace_first_conv",
     "reports",
+    "save_pretrained",
     "set_gate",
     "train",
     "training",

@@ -293,3 +293,18 @@ def test_example_frames_photographs_as_pytorch_does(run: Path, tmp_path: Path) -
         batch.append(Preprocessing(size=(48, 56))(framed))
     expected = _expected(run, torch.cat(batch)).argmax(1)
     assert _served(output, paths) == [CLASSES[i] for i in expected.tolist()]
+
+
+def test_a_folder_for_the_hub(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(run), "--format", "hub", "--output", str(tmp_path / "shared")]
+    assert main(["export", *words, "--license", "apache-2.0"]) == 0
+    assert "the folder loads again and gives the same logits" in capsys.readouterr().out
+    network = load_run(tmp_path / "shared")
+    assert network.preprocessing == PREPROCESSING
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(network.model(PREPROCESSING(images)), _expected(run, images))
+    assert "license: apache-2.0" in (tmp_path / "shared" / "README.md").read_text()
+    assert "exists already; add --overwrite" in _failed(capsys, *words)
+    assert main(["export", *words, "--overwrite"]) == 0
+    assert "go with --format hub" in _failed(capsys, str(run), "--push", "me/net")
+    assert "leave out --batch_size" in _failed(capsys, *words, "--batch_size", "2")

@@ -44,6 +44,8 @@ def test_an_own_network_is_hardened_reported_and_exported(tmp_path, capsys):
     page = (out / "index.html").read_text()
     assert page.index("Clean accuracy:") < page.index("<table")
     assert "Clean accuracy:" in (out / "comparison.md").read_text()
+    asked = "--policy augmix9 --jsd 1.0 --epochs 1 --batch_size 512 --limit 10 --device cpu"
+    assert f"harden {own} --data digits --output {out} --export exported-program {asked}" in page
     assert (out / "model.pt2").is_file()
     words = ["--weights", str(out / "model.safetensors"), "--corruptions", "none", "--limit", "10"]
     assert main(["evaluate", own, "--data", "digits", *words, "--output", str(tmp_path / "again")]) == 0
@@ -58,10 +60,11 @@ def test_an_own_network_is_hardened_reported_and_exported(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["timm:nothing"], "nothing"),
+        (["timm:nothing", "--data", "digits"], "timm has no classification model 'nothing'"),
+        (["timm:resnet10t"], "--data is missing: timm:resnet10t is not a run folder"),
         (["{mine}", "--budget", "soon"], "is no time"),
         (["{mine}", "--data", "nowhere/at/all"], "nowhere/at/all"),
-        (["{mine}", "--stem", "pp4"], "pp4"),
+        (["{mine}", "--data", "digits", "--stem", "pp4"], "pp4"),
         (["{mine}", "--export", "safetensors"], "is of a network that has a name"),
     ],
 )

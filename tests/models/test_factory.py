@@ -83,7 +83,7 @@ def test_a_failed_download_is_one_clear_line(name: str, monkeypatch: pytest.Monk
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("no route\nto host")
 
-    monkeypatch.setattr(libraries, "_hub_answers", lambda: True)
+    monkeypatch.setattr(libraries, "hub_answers", lambda: True)
     monkeypatch.setattr(timm, "create_model", unreachable)
     monkeypatch.setattr(torchvision.models, "get_model", unreachable)
     wanted = f"{name}: its published weights could not be loaded .*no route to host.*--weights FILE.*load_"

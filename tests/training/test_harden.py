@@ -13,6 +13,7 @@ from pushpull import InputError, PushPullConv2d, create_model, harden, load_netw
 from pushpull.data import Batch, DataConfig, ImageSplit, Preprocessing, load_data
 from pushpull.evaluation import Results
 from pushpull.models.network import Network
+from pushpull.training import harden as hardening
 from pushpull.training.budget import planned
 from pushpull.training.fitting import fitted
 from pushpull.training.harden import HardenOptions
@@ -331,3 +332,10 @@ def test_statistics_are_taken_over_all_classes_though_the_data_is_in_their_order
     batches = mixed_batches(ordered, 0)
     assert sum(len(batch.labels) for batch in batches) == len(few.train)
     assert all(len(batch.labels.unique()) >= 8 for batch in batches)
+
+
+def test_the_device_that_is_named_trains(few, own):
+    network, _ = fitted(own, few, QUICK)
+    for device, found in (("cuda:1", ("cuda", [1])), ("cuda", ("cuda", 1)), ("cpu", ("cpu", 1))):
+        recipe = hardening._recipe(network, few, replace(QUICK, device=device))
+        assert (recipe.accelerator, recipe.devices) == found

@@ -104,6 +104,7 @@ def test_recipes_of_former_versions_are_read():
     former = yaml.safe_load(path.read_text())
     former["data"]["label_column"] = None  # came later, as these did
     former["model"]["start"], former["size"] = "unit", None
+    former["logger"] = None
     former["data"] |= {"resize": None, "crop": None}
     former["optim"] |= {"algorithm": "sgd", "ema": None, "gate_share": 0.5, "stem_lr": 1.0}
     former["augment"] |= {"mixup": 0.0, "cutmix": 0.0}
@@ -122,3 +123,11 @@ def test_missing_recipes(tmp_path):
 
 def test_defaults_are_a_recipe():
     assert from_dict(Recipe, {}, "nothing") == Recipe()
+
+
+def test_devices_are_a_count_or_numbers():
+    assert Recipe(devices=2).device_count == Recipe(devices=[1, 3]).device_count == 2
+    assert from_dict(Recipe, {"devices": [1]}, "here").devices == [1]
+    for wrong in (0, [], [0, 0], [-1]):
+        with pytest.raises(InputError, match=r"^devices="):
+            Recipe(devices=wrong)

@@ -24,9 +24,10 @@ COMMANDS = {
     "train": "train a network by a recipe",
     "evaluate": "error on clean and corrupted images",
     "corrupt": "a corrupted copy of a data set; a gallery",
-    "export": "one checked file for other programs: ONNX",
+    "export": "one checked file for other programs: ONNX; a folder for the hub",
     "reproduce": "a table of many runs, with seeds and intervals",
     "compare": "a table of runs against a baseline",
+    "leaderboard": "one page over many results",
     "completion": "a script for the tab key of bash or zsh",
 }
 

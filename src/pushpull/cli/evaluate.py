@@ -33,9 +33,10 @@ def evaluate_command(
     """Measure a model's error on clean and corrupted images; a killed one continues where it was.
 
     Args:
-        model: A run folder; timm:NAME or torchvision:NAME (with their published weights unless --weights is
-            given); a name of ours with --weights; a file of weights (.safetensors, .pth), with --model_name
-            unless `pushpull train` wrote it; or FILE.py:FUNCTION, which returns the network.
+        model: A run folder; hf:OWNER/NAME[@REVISION] of the hub; timm:NAME or torchvision:NAME (with their
+            published weights unless --weights is given); a name of ours with --weights; a file of weights
+            (.safetensors, .pth), with --model_name unless `pushpull train` wrote it; or
+            FILE.py:FUNCTION, which returns the network.
         data: digits, a folder of parquet files or tar shards, an image folder, or owner/name of the hub; its
             test split is evaluated. By default the run's own; with --corrupted it may be left out, and no
             clean images are evaluated then.
@@ -73,10 +74,11 @@ def _opened(
     spec: NetworkSpec, data: str | None, classes: str | None, label_column: str | None, corrupted: str | None
 ) -> tuple[Network, DataSplits | None]:
     """Return the network and its data; what can be refused without reading the data is refused first."""
-    if spec.is_run:
-        network = load_run(spec.spec)
-        config = network.data if data is None else DataConfig(name=data)
-        assert config is not None
+    network = load_run(spec.spec) if spec.is_run or spec.is_hub else None
+    config = DataConfig(name=data) if data is not None else network.data if network else None
+    if network is not None and (config is not None or corrupted is None):
+        if config is None:
+            raise _no_data(spec)
         config = config if classes is None else replace(config, classes=classes)
         splits = _loaded(config if label_column is None else replace(config, label_column=label_column))
         _check_classes(network, splits.classes, splits.label)
@@ -87,17 +89,21 @@ def _opened(
         _check_classes(network, splits.classes, splits.label)
         return network, splits
     if corrupted is None:
-        raise InputError(f"--data is missing: {spec.spec} is not a run folder, which would bring its own")
+        raise _no_data(spec)
     if classes is not None or label_column is not None:
         option = "--label_column" if classes is None else "--classes"
         raise InputError(f"{option} goes with --data, which is not given; add it, or leave {option} out")
     published = open_published(corrupted)
     name, severities = next(iter(published.severities.items()))
     split = published.split(name, severities[0])
-    network = spec.load(split.classes, max(split.framed_size(AS_IS)))
+    network = network or spec.load(split.classes, max(split.framed_size(AS_IS)))
     if not published.numbered:
         _check_classes(network, split.classes, str(published.root))
     return network, None
+
+
+def _no_data(spec: NetworkSpec) -> InputError:
+    return InputError(f"--data is missing: {spec.spec} is not a run folder, which would bring its own")
 
 
 def _loaded(config: DataConfig) -> DataSplits:

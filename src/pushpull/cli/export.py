@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pushpull.errors import InputError, say
@@ -13,7 +14,7 @@ from pushpull.export.formats import SUFFIXES
 from pushpull.export.source import open_source
 from pushpull.files import writable_folder
 from pushpull.models.loading import epochs_left
-from pushpull.models.network import NetworkSpec
+from pushpull.models.network import Network, NetworkSpec
 
 _RUN_FILE = "export"
 
@@ -40,17 +41,23 @@ def export_command(
     tolerance: float = TOLERANCE,
     overwrite: bool = False,
     allow_unfinished: bool = False,
+    push: str | None = None,
+    private: bool = False,
+    license: str | None = None,
 ) -> Path:
-    """Write a model as one file for other programs, checked against PyTorch before it is put in place.
+    """Write a model as one file for other programs, or a folder for the hub, checked before it is in place.
 
     Args:
-        model: A run folder; timm:NAME or torchvision:NAME (with their published weights unless --weights is
-            given); a name of ours with --weights; a file of weights (.safetensors, .pth), with --model_name
-            unless `pushpull train` wrote it; or FILE.py:FUNCTION, which returns the network.
-        format: onnx, exported-program (torch.export) or safetensors (weights only). The first two take
-            float images in [0, 1] and normalise them inside.
+        model: A run folder; hf:OWNER/NAME[@REVISION] of the hub; timm:NAME or torchvision:NAME (with their
+            published weights unless --weights is given); a name of ours with --weights; a file of weights
+            (.safetensors, .pth), with --model_name unless `pushpull train` wrote it; or
+            FILE.py:FUNCTION, which returns the network.
+        format: onnx, exported-program (torch.export), safetensors (weights only), or hub (a folder with
+            weights, timm's config.json and a model card). The first two take float images in [0, 1] and
+            normalise them inside.
         output: The file. By default export.onnx, export.pt2 or export.safetensors in the run folder, else
-            runs/export-NAME with that suffix.
+            runs/export-NAME with that suffix. Of hub the folder: by default hub in the run folder, else
+            runs/export-NAME.
         data: digits, a folder of parquet files or tar shards, an image folder, or owner/name of the hub:
             images to check with. By default the run's own if they are on this machine, and random ones
             always.
@@ -76,9 +83,13 @@ def export_command(
         tolerance: Largest difference from PyTorch's logits that is accepted, as a share of the largest logit.
         overwrite: Replace the file that is there.
         allow_unfinished: Export a run whose training has not gone to its end.
+        push: OWNER/NAME: upload the folder of --format hub there.
+        private: Whether that is private, where the upload makes it.
+        license: Its identifier for the model card of --format hub, such as apache-2.0. By default left to
+            be filled in.
 
     Returns:
-        The path of the file.
+        The path of the file, or folder.
 
     Raises:
         InputError: something that does not exist or does not fit, or a file that differs from PyTorch, in one
@@ -87,7 +98,14 @@ def export_command(
     Example:
         pushpull export runs/pp3 --format onnx --output pp3.onnx
     """
-    options = ExportOptions(format, batch_size, dynamic_size, opset, tolerance)
+    hub = format == "hub"
+    if not hub and (push or private or license):
+        raise InputError("--push, --private and --license go with --format hub; add it, or leave them out")
+    if hub and (batch_size or dynamic_size or opset or tolerance != TOLERANCE):
+        raise InputError(
+            "--format hub holds weights: leave out --batch_size, --dynamic_size, --opset and --tolerance"
+        )
+    options = ExportOptions("safetensors" if hub else format, batch_size, dynamic_size, opset, tolerance)
     path = _free_path(model, format, output, overwrite)
     if not allow_unfinished and Path(model).is_dir() and (done := epochs_left(model)) is not None:
         raise InputError(
@@ -103,29 +121,56 @@ def export_command(
         resize=resize,
         crop=crop,
     )
-    agreement = export_model(network, path, card, options, images=images)
+    if hub:
+        own = card.preprocessing if network.preprocessing is None else network.preprocessing
+        if size is None:  # what images the network was measured with says nothing of others
+            card = replace(card, preprocessing=replace(card.preprocessing, size=own.size))
+        return _shared(network, path, card, overwrite, push, private, license)
+    agreement = export_model(network.model, path, card, options, images=images)
     checked = "random images" if images is None else f"images of {images_of} and random ones"
     say(_summary(card, options, path, agreement, checked))
     return path
 
 
+def _shared(
+    network: Network,
+    path: Path,
+    card: Card,
+    overwrite: bool,
+    push: str | None,
+    private: bool,
+    license: str | None,
+) -> Path:
+    """Write the folder for the hub, upload it where that is asked for, and return it."""
+    from pushpull.reports.sharing import push_to_hub, save_pretrained
+
+    save_pretrained(network, path, card=card, repo=push, license=license, overwrite=overwrite)
+    say(f"{card.label}, {len(card.classes)} classes: the folder loads again and gives the same logits")
+    open_ends = "" if license else ", its licence is to be filled in"
+    say(f"Written to {path.resolve()}; README.md is the model card{open_ends}")
+    if push is not None:
+        say(f"Uploaded to {push_to_hub(path, push, private=private)}")
+    return path
+
+
 def _free_path(model: str, format: str, output: str | None, overwrite: bool) -> Path:
-    """Return the file to write, after trying its folder: before long work, not after."""
-    suffix = SUFFIXES[format]
+    """Return the file or folder to write, after trying its folder: before long work, not after."""
+    suffix = SUFFIXES.get(format, "")
     if output is not None:
         path = Path(output)
-        if path.suffix != suffix:
+        if suffix and path.suffix != suffix:
             raise InputError(f"output={output} must end in {suffix} for --format {format}")
     elif Path(model).is_dir():
-        path = Path(model) / f"{_RUN_FILE}{suffix}"
+        path = Path(model) / (f"{_RUN_FILE}{suffix}" if suffix else format)
     else:
         name = Path(model).stem if Path(model).is_file() else re.sub(r"[^\w.]+", "-", model).strip("-")
         path = Path("runs") / f"export-{name}{suffix}"
-    if path.is_dir():
+    if suffix and path.is_dir():
         raise InputError(f"{path} is a folder; give the path of a file")
-    if path.exists() and not overwrite:
+    taken = path.exists() if suffix else path.is_file() or (path.is_dir() and any(path.iterdir()))
+    if taken and not overwrite:
         raise InputError(f"{path} exists already; add --overwrite or choose another --output")
-    writable_folder(path.parent)
+    writable_folder(path.parent if suffix else path)
     return path
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +14,10 @@ from pushpull.errors import InputError
 from pushpull.export.card import Card
 from pushpull.export.exporting import ExportOptions, export_model
 from pushpull.export.formats import SUFFIXES, check_onnx_installed
-from pushpull.files.names import WEIGHTS
+from pushpull.files.names import AFTER, BEFORE, WEIGHTS
 from pushpull.models.network import Network, NetworkSpec
 from pushpull.reports import compare, write_report
-from pushpull.training.harden import AFTER, BEFORE, HardenOptions, harden
+from pushpull.training.harden import HardenOptions, harden
 
 
 def harden_command(
@@ -36,9 +37,10 @@ def harden_command(
     The same command goes on where it was stopped.
 
     Args:
-        model: A run folder; timm:NAME or torchvision:NAME (with their published weights unless --weights is
-            given); a name of ours with --weights; a file of weights (.safetensors, .pth), with --model_name
-            unless `pushpull train` wrote it; or FILE.py:FUNCTION, which returns the network.
+        model: A run folder; hf:OWNER/NAME[@REVISION] of the hub; timm:NAME or torchvision:NAME (with their
+            published weights unless --weights is given); a name of ours with --weights; a file of weights
+            (.safetensors, .pth), with --model_name unless `pushpull train` wrote it; or
+            FILE.py:FUNCTION, which returns the network.
         data: digits, a folder of parquet files, an image folder, or owner/name of the hub. By default what a
             run was trained on.
         output: The folder for everything. By default runs/harden-NAME.
@@ -53,6 +55,19 @@ def harden_command(
     Example:
         pushpull harden timm:resnet18.a1_in1k --data photos --budget 30m
     """
+    given = {
+        "data": data,
+        "output": output,
+        "classes": classes,
+        "weights": weights,
+        "model_name": model_name,
+        "stem_of_weights": stem_of_weights,
+        "label_column": label_column,
+        "export": export,
+    }
+    changed = {field.name: getattr(options, field.name) for field in fields(options)}
+    changed = {f.name: changed[f.name] for f in fields(options) if changed[f.name] != f.default}
+    asked = {name: value for name, value in given.items() if value is not None} | changed
     spec = NetworkSpec(model, weights, model_name, stem_of_weights)
     if export == "onnx":
         check_onnx_installed()
@@ -63,8 +78,10 @@ def harden_command(
         )
     name = Path(model).stem if Path(model).exists() else re.sub(r"[^\w.]+", "-", model).strip("-")
     folder = Path(output or f"runs/harden-{name}")
-    run = spec.load() if spec.is_run else None
-    config = run.data if run and run.data and data is None else DataConfig(data or "digits")
+    run = spec.load() if spec.is_run or spec.is_hub else None
+    config = DataConfig(data) if data is not None else run.data if run else None
+    if config is None:
+        raise InputError(f"--data is missing: {model} is not a run folder, which would bring its own")
     config = replace(
         config, classes=classes or config.classes, label_column=label_column or config.label_column
     )
@@ -75,7 +92,7 @@ def harden_command(
         str(folder / BEFORE),
         [str(folder / AFTER)],
         title=f"{done.before.label}, before and after hardening",
-        commands=[shlex.join(["pushpull", "harden", model, "--data", config.name, "--output", str(folder)])],
+        commands=[shlex.join(["pushpull", "harden", model, *_words(asked)])],
     )
     page, *_ = write_report(replace(comparison, lead=tuple(done.sentences())), folder)
     print("\n".join(done.sentences()))
@@ -84,21 +101,23 @@ def harden_command(
     print(f"The network: {folder / WEIGHTS}. The report: {page.resolve()}")
 
 
+def _words(options: Mapping[str, Any]) -> list[str]:
+    """Return options as words of a command line."""
+    pairs = ((f"--{name}", "null" if value is None else str(value)) for name, value in options.items())
+    return [word for pair in pairs for word in pair]
+
+
 def _exported(network: Network, splits: DataSplits, folder: Path, format: str) -> Path:
     """Write the network as a file for other programs; return its path."""
     own = network.preprocessing or Preprocessing()
     size: Any = own.size or splits.image_size
     size = (size, size) if isinstance(size, int) else size
-    card = Card(
-        name=network.name,
-        stem=network.stem or "plain",
-        label=network.label or network.name,
+    card = Card.of(
+        network,
         classes=splits.classes,
         preprocessing=replace(own, size=size),
         framing=splits.framing,
         size=size,
-        input_style=network.input_style or "imagenet",
-        seed=network.seed,
     )
     path = folder / f"model{SUFFIXES[format]}" if format != "safetensors" else folder / "export.safetensors"
     export_model(network.model, path, card, ExportOptions(format))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from pushpull._version import __version__
 from pushpull.data import Framing, Preprocessing
 from pushpull.errors import InputError, one_line
+from pushpull.models.factory import default_input_style
+from pushpull.models.network import Network
 
 FORMAT_VERSION = "pushpull-export/1"
 INPUT, OUTPUT = "images", "logits"
@@ -43,6 +45,37 @@ class Card:
     size: tuple[int, int]
     input_style: str | None = None
     seed: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        *,
+        classes: Sequence[str],
+        preprocessing: Preprocessing,
+        framing: Framing,
+        size: tuple[int, int],
+        side_px: int | None = None,
+    ) -> Card:
+        """Return the card of a loaded network: its names, and what of its images is not known by itself.
+
+        Args:
+            network: which.
+            classes, preprocessing, framing, size: as above.
+            side_px: longer side of the data's images, which decides an input style that nobody has said.
+        """
+        stem = network.stem or "unknown"
+        return cls(
+            name=network.name,
+            stem=stem,
+            label=network.label or f"{network.name} {stem}",
+            classes=list(classes),
+            preprocessing=preprocessing,
+            framing=framing,
+            size=size,
+            input_style=network.input_style or default_input_style(network.name, side_px or max(size)),
+            seed=network.seed,
+        )
 
     def metadata(self, *, graph: bool) -> dict[str, str]:
         """Return strings for the file's own metadata; those that are no text are JSON.

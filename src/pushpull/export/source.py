@@ -18,7 +18,7 @@ from pushpull.errors import InputError
 from pushpull.evaluation.results import Results
 from pushpull.export.card import Card
 from pushpull.files.names import RESULTS
-from pushpull.models import default_input_style, model_preprocessing
+from pushpull.models import model_preprocessing
 from pushpull.models.expected import assumed_preprocessing
 from pushpull.models.network import Network, NetworkSpec
 
@@ -39,7 +39,7 @@ def open_source(
     size: Sequence[int] | None = None,
     resize: int | None = None,
     crop: int | None = None,
-) -> tuple[nn.Module, Card, Float[Tensor, "n 3 h w"] | None, str]:
+) -> tuple[Network, Card, Float[Tensor, "n 3 h w"] | None, str]:
     """Return a network, what its file will say, real images to check with or None, and what they are of.
 
     Args:
@@ -59,15 +59,22 @@ def open_source(
     listed = None if classes is None else read_class_list(classes)
     side = max(size or (splits and splits.image_size) or (_DEFAULT_SIDE_PX,))
     network = _loaded(spec, splits.classes if listed is None and splits else listed, side)
-    splits, framing, image_size = _data(network, splits, spec.is_run)
+    splits, framing, image_size = _data(network, splits)
     framing = framing if resize is None and crop is None else Framing(resize, crop)
     own = network.preprocessing or assumed_preprocessing(network.model, warn=mean is None)[0]
     if mean is not None and std is not None:
         own = Preprocessing(tuple(mean), tuple(std), own.size)  # type: ignore[arg-type]
     framing, taken = _framing_and_size(network.model, own, framing, image_size, size)
     names = listed or network.classes or (splits.classes if splits else None) or imagenet_wnids(1000) or []
-    card = _card(network, names, replace(own, size=taken), framing, taken, max(image_size or taken))
-    return network.model, card, _images(splits, framing, taken), splits.label if splits else ""
+    card = Card.of(
+        network,
+        classes=names,
+        preprocessing=replace(own, size=taken),
+        framing=framing,
+        size=taken,
+        side_px=max(image_size or taken),
+    )
+    return network, card, _images(splits, framing, taken), splits.label if splits else ""
 
 
 def card_of(network: Network, images: Tensor | None = None) -> Card:
@@ -81,27 +88,21 @@ def card_of(network: Network, images: Tensor | None = None) -> Card:
     Raises:
         InputError: nothing tells the size.
     """
-    _, framing, image_size = _data(network, None, network.data is not None)
+    _, framing, image_size = _data(network, None)
     own = network.preprocessing or assumed_preprocessing(network.model)[0]
     asked = None if images is None else tuple(images.shape[-2:])
     try:
         framing, size = _framing_and_size(network.model, own, framing, image_size, asked)
     except InputError as error:
         raise error.with_remedy("give images of the size that the network takes, or a Card") from error
-    return _card(
-        network, network.classes or [], replace(own, size=size), framing, size, max(image_size or size)
+    return Card.of(
+        network,
+        classes=network.classes or [],
+        preprocessing=replace(own, size=size),
+        framing=framing,
+        size=size,
+        side_px=max(image_size or size),
     )
-
-
-def _card(
-    network: Network, classes: list[str], own: Preprocessing, framing: Framing, size: Size, side_px: int
-) -> Card:
-    stem, label = (
-        network.stem or "unknown",
-        network.label or " ".join(filter(None, (network.name, network.stem))),
-    )
-    style = network.input_style or default_input_style(network.name, side_px)
-    return Card(network.name, stem, label, classes, own, framing, size, style, network.seed)
 
 
 def _loaded(spec: NetworkSpec, classes: list[str] | None, side_px: int) -> Network:
@@ -116,14 +117,13 @@ def _loaded(spec: NetworkSpec, classes: list[str] | None, side_px: int) -> Netwo
 
 
 def _data(
-    network: Network, splits: DataSplits | None, is_run: bool
+    network: Network, splits: DataSplits | None
 ) -> tuple[DataSplits | None, Framing | None, Size | None]:
     """Return the given data, or a run's own if it is here, else framing and size that its results tell."""
     if splits is not None:
         return splits, splits.framing, splits.image_size
-    if not is_run:
+    if network.data is None:
         return None, None, None
-    assert network.data is not None
     assert network.source is not None
     results = Path(network.source) / RESULTS
     # An export fetches nothing: a data set of the hub can be gigabytes.

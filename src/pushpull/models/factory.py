@@ -67,6 +67,7 @@ def create_model(
         raise _unavailable(name)
     if alpha is not None:
         set_strength(model, alpha)
+    model.made_as = {"name": name, "stem": stem, "input_style": input_style}  # type: ignore[assignment]
     return model
 
 

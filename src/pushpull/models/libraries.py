@@ -107,7 +107,7 @@ def replace_heads(model: nn.Module, classes: int, num_classes: int) -> None:
 
 def _built(name: str, build: Callable[[], Any], *, pretrained: bool) -> nn.Module:
     """Call the library; whatever it raises (no network, no disk, a broken file) becomes one line."""
-    reached = not pretrained or not name.startswith("timm:") or _hub_answers()
+    reached = not pretrained or not name.startswith("timm:") or hub_answers()
     try:
         with nullcontext() if reached else _without_network():
             return build()
@@ -127,7 +127,7 @@ def _built(name: str, build: Callable[[], Any], *, pretrained: bool) -> nn.Modul
         ) from error
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Whether the hub answers at all, asked once; its own client would ask each file six times."""
     if constants.HF_HUB_OFFLINE:
         return False

@@ -21,6 +21,7 @@ from pushpull.models.config import ModelConfig
 from pushpull.models.expected import model_preprocessing, unwrapped
 from pushpull.models.factory import MODELS, create_model, default_input_style
 from pushpull.models.heads import keep_rows
+from pushpull.models.hub import HUB, fetched, hub_name
 from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_notes, read_weights
 from pushpull.models.stems import STEMS, replace_by_stem, set_strength
 from pushpull.unit.gate import set_gate
@@ -66,9 +67,10 @@ class NetworkSpec:
     """How a user names a network, checked before anything is loaded.
 
     Args:
-        spec: a run folder; `timm:NAME` or `torchvision:NAME` with their published weights; a name of ours,
-            with `weights`; a file of weights; or `path/to/file.py:function` or `package.module:function`, a
-            function without arguments that returns a module, or the module itself.
+        spec: a run folder, or one that `pushpull.save_pretrained` wrote; `hf:OWNER/NAME` or
+            `hf:OWNER/NAME@REVISION` of the hub; `timm:NAME` or `torchvision:NAME` with their published
+            weights; a name of ours, with `weights`; a file of weights; or `path/to/file.py:function` or
+            `package.module:function`, a function without arguments that returns a module, or the module.
         weights: a file of weights for a network that is given by name or function.
         model_name: the name, where `spec` is a file of weights that does not say it.
         stem, input_style: as for `create_model`; None: what the weights say, else "plain" and by image size.
@@ -84,12 +86,14 @@ class NetworkSpec:
     input_style: str | None = None
 
     def __post_init__(self) -> None:
-        if self.is_run:
+        if self.is_run or self.is_hub:
             options = ("weights", "model_name", "stem", "input_style")
             given = [f"--{option}" for option in options if getattr(self, option) is not None]
             if given:
-                said = f"{self.spec} is a run folder and knows its model: leave out {', '.join(given)}"
-                raise InputError(said)
+                what = "a run folder" if self.is_run else "a shared network"
+                raise InputError(f"{self.spec} is {what} and knows its model: leave out {', '.join(given)}")
+            if self.is_hub:
+                hub_name(self.spec)
             return
         if self.is_file and self.weights is not None:
             raise InputError(
@@ -129,14 +133,19 @@ class NetworkSpec:
         return Path(self.spec).is_dir()
 
     @property
+    def is_hub(self) -> bool:
+        """Whether it names a network of the hub."""
+        return self.spec.startswith(HUB)
+
+    @property
     def is_file(self) -> bool:
         """Whether it names a file of weights."""
-        return Path(self.spec).suffix in WEIGHTS_ENDINGS
+        return Path(self.spec).suffix in WEIGHTS_ENDINGS and not self.is_hub
 
     @property
     def is_object(self) -> bool:
         """Whether it names a function of the user's own."""
-        return ":" in self.spec and not self.spec.startswith(_LIBRARIES) and not self.is_file
+        return ":" in self.spec and not self.spec.startswith((*_LIBRARIES, HUB)) and not self.is_file
 
     def load(self, classes: Sequence[str] | None = None, side_px: int = _DEFAULT_SIDE_PX) -> Network:
         """Return the network.
@@ -149,7 +158,7 @@ class NetworkSpec:
         Raises:
             InputError: it cannot be built or loaded.
         """
-        if self.is_run:
+        if self.is_run or self.is_hub:
             return load_run(self.spec)
         if self.is_object:
             return self._built()
@@ -265,18 +274,25 @@ def load_network(
 
 
 def load_run(folder: Path | str) -> Network:
-    """Return the network of a run folder, which `pushpull train` wrote.
+    """Return the network of a run folder, which `pushpull train` wrote, or of a shared one.
+
+    Args:
+        folder: of a run; what `pushpull.save_pretrained` wrote; or `hf:OWNER/NAME[@REVISION]` of the hub.
 
     Raises:
         MissingFileError: the folder or a file of it is not there.
-        InputError: a file is damaged; named.
+        InputError: a file is damaged; named; or nothing can be fetched.
     """
+    if str(folder).startswith(HUB):
+        return replace(load_run(fetched(str(folder))), source=str(folder))
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingFileError(
             f"run folder {folder} does not exist; give a folder that `pushpull train` wrote"
         )
     path = folder / RECIPE
+    if not path.exists() and (folder / WEIGHTS).is_file():
+        return _shared(folder)
     recipe = read_yaml("recipe", path)
     if not isinstance(recipe, dict):
         raise InputError(f"{path} must hold keys and values, not {recipe!r}")
@@ -304,6 +320,36 @@ def load_run(folder: Path | str) -> Network:
         data=from_dict(DataConfig, recipe.get("data", {}), f"{path}: data"),
         epochs=epochs_left(folder),
     )
+
+
+def from_pretrained(name: str | Path, *, revision: str | None = None) -> Network:
+    """Return a network that `pushpull.save_pretrained` wrote, from a folder or the hub.
+
+    Args:
+        name: the folder, or OWNER/NAME on the hub; a folder of that name comes first.
+        revision: branch, tag or commit on the hub; None: the newest.
+
+    Returns:
+        The network in evaluation mode, with its classes, its preprocessing and, of a run, its seed and data.
+
+    Raises:
+        InputError: there is no such folder and nothing can be fetched, or it is not of `save_pretrained`.
+
+    >>> network = from_pretrained("someone/resnet50-pp3", revision="v1")  # doctest: +SKIP
+    """
+    if Path(name).is_dir() and revision is None:
+        return load_run(name)
+    return load_run(f"{HUB}{str(name).removeprefix(HUB)}" + (f"@{revision}" if revision else ""))
+
+
+def _shared(folder: Path) -> Network:
+    """Return the network of a folder whose file of weights says all of it."""
+    file = str(folder / WEIGHTS)
+    network, notes = NetworkSpec(file).load(), _notes(file)
+    seed = notes.get("seed", "")
+    seed = int(seed) if seed.isdecimal() and len(seed) <= 10 else None
+    network.model.eval()
+    return replace(network, source=str(folder), label=notes.get("label"), seed=seed)
 
 
 def _trained_classes(path: Path) -> list[str]:

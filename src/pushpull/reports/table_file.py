@@ -163,7 +163,7 @@ def _row(item: Any, common: Mapping[str, Any], where: str) -> TableRow:
         _check_network(recipe.model)
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
-    if recipe.devices > 1 or recipe.num_nodes > 1:
+    if recipe.device_count > 1 or recipe.num_nodes > 1:
         raise InputError(
             f"{where}: a run of a table uses one device; to use several, start the command "
             "once for each (CUDA_VISIBLE_DEVICES), in one output folder"

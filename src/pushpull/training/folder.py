@@ -17,6 +17,7 @@ from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.files import read_json, remove_half_written, user_path, write_json, write_text
 from pushpull.files.names import EPOCHS, INPUTS, LAST, LOGS, RATES, RECIPE, RESULTS, WEIGHTS
+from pushpull.models.hub import HUB
 from pushpull.models.loading import epochs_left
 from pushpull.training.recipe import Recipe, read_recipe
 
@@ -158,7 +159,8 @@ def with_full_paths(recipe: Recipe) -> Recipe:
     """Return the recipe with full paths, so that the run folder means the same from everywhere."""
 
     def full(path: str | None) -> str | None:
-        return str(user_path(path).resolve()) if path is not None else None
+        here = path is not None and not path.startswith(HUB)
+        return str(user_path(path).resolve()) if path is not None and here else path
 
     data = replace(recipe.data, classes=full(recipe.data.classes))
     name = user_path(data.name)
@@ -199,6 +201,7 @@ def _decisive(recipe: Recipe) -> dict[str, Any]:
     values = _dotted(recipe.to_dict())
     for name in _OF_THE_MACHINE:
         del values[name]
+    values = {name: value for name, value in values.items() if name.partition(".")[0] != "logger"}
     return values | {key: Path(values[key]).name for key in _PATHS if values[key] is not None}
 
 

@@ -23,7 +23,7 @@ from pushpull.evaluation.progress import progress_bar
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate
 from pushpull.files import folder_lock, read_json, writable_folder, write_json
-from pushpull.files.names import WEIGHTS
+from pushpull.files.names import AFTER, BEFORE, PLAN, POINTS, TRAINING, WEIGHTS
 from pushpull.models.config import ModelConfig
 from pushpull.models.loading import load_weights, save_weights
 from pushpull.models.network import Network
@@ -42,7 +42,6 @@ from pushpull.unit.layers import Inhibited, PushPullConv2d
 __all__ = ["HardenOptions", "Hardened", "harden"]
 
 _SMALL_PX = 64  # black borders belong to small images; a pretrained network has never seen them
-PLAN, BEFORE, AFTER, TRAINING, POINTS = "harden.json", "before", "after", "training", "points.json"
 
 
 @dataclass(frozen=True)
@@ -298,6 +297,7 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
         precision=options.precision,
         workers=options.workers,
         accelerator=_accelerator(options.device),
+        devices=_devices(options.device),
     )
 
 
@@ -309,6 +309,12 @@ def _ema(options: HardenOptions, images: int) -> float | None:
 
 def _accelerator(device: str) -> Any:
     return choice("device", device.partition(":")[0], ("auto", "cpu", "cuda", "mps"))
+
+
+def _devices(device: str) -> int | list[int]:
+    """Return the number of the device that is named, as in cuda:1, else one of them, whichever."""
+    number = device.partition(":")[2]
+    return [int(number)] if number.isdecimal() else 1
 
 
 def _weighed(

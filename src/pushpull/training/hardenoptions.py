@@ -41,7 +41,7 @@ class HardenOptions:
         seed: of the training.
         precision: of the training: fp32 or bf16.
         workers: processes that decode images which do not fit in memory.
-        device: cpu, cuda, ... or auto.
+        device: cpu, cuda, cuda:1, ... or auto.
 
     Raises:
         InputError: a value out of range.

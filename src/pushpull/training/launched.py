@@ -78,7 +78,7 @@ def with_launched(recipe: Recipe) -> Recipe:
     found = launch()
     if found is None:
         return recipe
-    there, asked = (found.local, found.world // found.local), (recipe.devices, recipe.num_nodes)
+    there, asked = (found.local, found.world // found.local), (recipe.device_count, recipe.num_nodes)
     if asked not in ((1, 1), there):
         raise InputError(
             f"the recipe has devices={asked[0]} and num_nodes={asked[1]}, but {found.by} started "

@@ -78,13 +78,12 @@ def load_teacher(folder: str | Path, classes: Sequence[str]) -> Callable[[Tensor
         InputError: no such run, or one of other classes.
     """
     run = load_run(folder)
-    assert run.classes is not None and run.preprocessing is not None  # noqa: PT018 - of runs both are known
-    if list(run.classes) != list(classes):
+    if list(run.classes or ()) != list(classes):
         raise InputError(
-            f"loss.teacher={str(folder)!r} knows {len(run.classes)} classes, and not those of the data "
+            f"loss.teacher={str(folder)!r} knows {len(run.classes or ())} classes, and not those of the data "
             f"({len(classes)}) in their order; give a run on the same classes"
         )
-    return as_teacher(run.model, run.preprocessing)
+    return as_teacher(run.model, run.preprocessing or Preprocessing())
 
 
 def as_teacher(model: nn.Module, preprocessing: Preprocessing) -> Callable[[Tensor], Tensor]:

@@ -149,8 +149,8 @@ class LossConfig:
     Args:
         jsd: weight of the Jensen-Shannon consistency between an image and two augmented views of it; 0 for
             none, 12 in AugMix and PRIME. A step then costs as much as three.
-        teacher: folder of the run to distil from; null for none. Together with jsd it is asked about the
-            clean images.
+        teacher: folder of the run to distil from, or hf:OWNER/NAME of the hub; null for none. Together
+            with jsd it is asked about the clean images.
         temperature: divides the logits of both networks in the distillation; above 0.
         teacher_weight: share of the distillation in the loss, in (0, 1]; the rest is the cross-entropy.
 
@@ -196,8 +196,10 @@ class Recipe:
         compile: the network by torch.compile: a minute at the start, then faster steps on a GPU.
         workers: processes that decode and augment where the data does not fit in memory.
         accelerator: auto, cpu, cuda or mps.
-        devices: how many of them on this machine.
+        devices: how many of them on this machine, or their numbers, such as [1] for the second.
         num_nodes: how many machines.
+        logger: one of Lightning's loggers beside the run's own, as class_path (WandbLogger, CSVLogger, ...)
+            and init_args; null for none.
 
     Raises:
         InputError: a value out of range, or settings that exclude each other.
@@ -222,17 +224,24 @@ class Recipe:
     compile: bool = False
     workers: int = 2
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = 1
+    devices: int | list[int] = 1
     num_nodes: int = 1
+    logger: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         choice("precision", self.precision, PRECISIONS)
         choice("accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
         if self.size is not None:
             Preprocessing(size=self.size)
-        for name, low in (("epochs", 1), ("batch_size", 2), ("workers", 0), ("devices", 1), ("num_nodes", 1)):
+        if isinstance(self.devices, list) and (
+            not self.devices or min(self.devices) < 0 or len(set(self.devices)) < len(self.devices)
+        ):
+            raise InputError(f"devices={self.devices} must be numbers from 0, each once, such as [0, 1]")
+        for name, low in (("epochs", 1), ("batch_size", 2), ("workers", 0), ("num_nodes", 1)):
             if getattr(self, name) < low:
                 raise InputError(f"{name}={getattr(self, name)} must be at least {low}")
+        if self.device_count < 1:
+            raise InputError(f"devices={self.devices} must be at least 1")
         if self.loss.jsd and self.augment.policy == "none":
             raise InputError(
                 "loss.jsd compares an image with augmented views, but augment.policy is none; "
@@ -243,8 +252,21 @@ class Recipe:
                 "augment.mixup and cutmix mix the labels, which loss.jsd and loss.teacher do not take; give "
                 "one of the two"
             )
+        if self.logger is not None:
+            if unknown := set(self.logger) - {"class_path", "init_args"}:
+                raise InputError(f"logger.{min(unknown)} is neither class_path nor init_args; leave it out")
+            given = self.logger.get("class_path"), self.logger.get("init_args") or {}
+            if not isinstance(given[0], str) or not isinstance(given[1], dict):
+                raise InputError(
+                    f"logger={self.logger} must hold a class_path, such as CSVLogger, and may hold init_args"
+                )
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed={self.seed} must be in 0..{2**32 - 1}")
+
+    @property
+    def device_count(self) -> int:
+        """How many devices of this machine it runs on."""
+        return self.devices if isinstance(self.devices, int) else len(self.devices)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dicts and lists of plain values, as the YAML holds them."""

@@ -66,6 +66,7 @@ from pushpull.training.loaders import ImageData, check_augment, mixing
 from pushpull.training.module import Classifier, check_network, load_teacher
 from pushpull.training.progress import TrainingProgress
 from pushpull.training.recipe import PRECISIONS, Recipe
+from pushpull.training.tracking import Tracking, recipe_logger
 
 _CHECKPOINT_EVERY_S = 120.0
 
@@ -171,13 +172,14 @@ def _train(
     before = file_digest(folder / WEIGHTS) if checkpoint else None
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
+        own_logger = recipe_logger(recipe, folder)
         recipe, module, data, trainer = _prepared(recipe, folder, splits, network, teacher, progress, stop)
         if checkpoint is not None:
             check_checkpoint(*checkpoint, recipe, module)
         if trainer.is_global_zero:
             begin_folder(folder, recipe, checkpoint[1] if checkpoint else None)
         path, epochs_done = checkpoint or (None, 0)
-        trainer.loggers = _loggers(folder, epochs_done)
+        trainer.loggers = [*_loggers(folder, epochs_done), *own_logger]
         try:
             with watched(partial(_started, trainer)):
                 _fit(trainer, module, data, path)
@@ -262,7 +264,7 @@ def _prepared(
     data = ImageData(recipe, splits)
     try:
         trainer = _trainer(recipe, folder, splits, progress, stop)
-    except MisconfigurationException as error:
+    except (MisconfigurationException, TypeError) as error:  # the latter of numbers of CPUs
         raise InputError(
             f"accelerator={recipe.accelerator!r} with devices={recipe.devices} cannot be had here "
             f"({one_line(error)}); try cpu or auto"
@@ -339,6 +341,7 @@ def _trainer(
             StopAtBadLoss(),
             Rates(recipe.optim),
             Epochs(folder / EPOCHS),
+            Tracking(recipe),
             *([average] if average else []),
             KeepBest(folder / WEIGHTS, _metadata(recipe, splits.classes), average),
             Checkpoints(folder / LAST, every_s=_CHECKPOINT_EVERY_S, stop=stop),
