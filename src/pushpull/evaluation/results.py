@@ -89,8 +89,8 @@ class Condition:
         class_errors: top-1 error of each class's images; None for a class without any.
         images: how many images were evaluated.
         seconds: wall clock of the pass.
-        ece: expected calibration error, 15 bins of equal width, in [0, 1]; None, as the next two, where no image
-            has finite logits, and in files from before it was measured.
+        ece: expected calibration error, 15 bins of equal width, in [0, 1]; None, as the next two, where no
+            image has finite logits, and in files from before it was measured.
         nll: negative log-likelihood of the labels, in nats, >= 0.
         brier: Brier score, summed over classes, in [0, 2].
     """
@@ -173,13 +173,13 @@ class Results:
         return self.corrupted.get(name, {}).get(severity)
 
     def measured(self) -> dict[tuple[str | None, int | None], Condition]:
-        """Return every condition that was evaluated, by (corruption, severity); (None, None), the clean one, first."""
-        clean: dict[tuple[str | None, int | None], Condition] = {}
+        """Return (corruption, severity) -> condition, of all that are there; (None, None), clean, first."""
+        found: dict[tuple[str | None, int | None], Condition] = {}
         if self.clean is not None:
-            clean[None, None] = self.clean
-        return clean | {
-            (name, level): one for name, by in self.corrupted.items() for level, one in by.items()
-        }
+            found[None, None] = self.clean
+        for name, by_severity in self.corrupted.items():
+            found |= {(name, severity): condition for severity, condition in by_severity.items()}
+        return found
 
     def with_condition(self, name: str | None, severity: int | None, condition: Condition) -> Results:
         """Return a copy that has this condition too; name None is the clean one. Severities stay in order."""

@@ -15,7 +15,7 @@ from pushpull.evaluation.results import Results
 from pushpull.reports import columns as define
 from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, value
 from pushpull.reports.comparable import Setting, common_setting, measured_columns
-from pushpull.reports.notes import footnotes, pairing, seed_notes, twin_notes
+from pushpull.reports.notes import footnotes, image_notes, pairing, seed_notes, twin_notes
 from pushpull.reports.read_results import UNNAMED, Entry, load_entry
 
 if TYPE_CHECKING:
@@ -200,6 +200,7 @@ def _against_first(
         _row(entry, label, trials, labels[0], pairing(first, entry), (setting, columns, mean, labels[0]))
         for entry, label, trials in zip(entries, labels, every, strict=True)
     )
+    over_images = image_notes(entries, labels)
     others = ", ".join(labels[1:]) if len(labels) < 5 else f"{len(labels) - 1} models"
     return Comparison(
         title=title or f"{others} against {labels[0]}",
@@ -207,7 +208,7 @@ def _against_first(
         note="; ".join(filter(None, [first.results[0].data["note"], *unfinished])) or None,
         columns=columns,
         rows=tuple(rows),
-        footnotes=footnotes(setting, columns, entries, [*omitted, *seed_notes(entries)]),
+        footnotes=footnotes(setting, columns, entries, [*omitted, *seed_notes(entries), *over_images]),
         commands=tuple(commands),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pushpull.errors import InputError, MissingFileError
@@ -25,11 +25,13 @@ class Entry:
         label: what tables call it.
         results: at least one; all of the same model and stem, with different seeds.
         source: where they came from, as given by the user.
+        files: that they were read from, in their order; empty for results in memory.
     """
 
     label: str
     results: tuple[Results, ...]
     source: str
+    files: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, results: Sequence[Results], *, label: str | None = None, source: str = UNNAMED) -> Entry:
@@ -83,13 +85,17 @@ def load_entry(path: Path | str) -> Entry:
             f"{path} does not exist; give a run folder, a {RESULTS}, or a folder of run folders"
         )
     if path.is_file() or (path / RESULTS).is_file():
-        return Entry.of([Results.load(path)], source=str(path))
+        return _of_files([path], str(path))
     files = _results_below(path)
     if not files:
         below = sorted({str(file.parent.parent) for file in path.glob(f"*/*/{RESULTS}")})
         remedy = f"name one of {', '.join(below)}" if below else f"make it with: pushpull evaluate {path}"
         raise MissingFileError(f"{path} holds no {RESULTS}; {remedy}")
-    return Entry.of([Results.load(file) for file in files], source=str(path))
+    return _of_files(files, str(path))
+
+
+def _of_files(files: Sequence[Path], source: str) -> Entry:
+    return replace(Entry.of([Results.load(file) for file in files], source=source), files=tuple(files))
 
 
 def _results_below(folder: Path) -> list[Path]:
