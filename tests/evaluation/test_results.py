@@ -61,6 +61,9 @@ def test_round_trip_through_the_file(tmp_path):
         "class_errors": [0.5, 0.5],
         "images": 10,
         "seconds": 0.5,
+        "ece": None,
+        "nll": None,
+        "brier": None,
     }
     assert results.save(tmp_path / "other.json") == tmp_path / "other.json"
 
