@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.evaluation.results import results_path
+from pushpull.evaluation.results import CLEAN, results_path
 from pushpull.files import atomic_path
 from pushpull.files.names import PREDICTIONS, RESULTS
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 Pair = tuple[str | None, int | None]
 
-CLEAN = "clean"  # what the column "corruption" says of the uncorrupted images, severity 0
 _COLUMNS = ("index", "label", "prediction", "confidence", "corruption", "severity")
 
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError, integer, listed, printable
-from pushpull.evaluation.predictions import CLEAN
-from pushpull.evaluation.results import SEVERITIES
+from pushpull.evaluation.results import CLEAN, SEVERITIES
 
 if TYPE_CHECKING:
     import pandas as pd

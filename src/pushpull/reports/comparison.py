@@ -17,6 +17,7 @@ from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, va
 from pushpull.reports.comparable import Setting, common_setting, measured_columns
 from pushpull.reports.notes import footnotes, image_notes, pairing, seed_notes, twin_notes
 from pushpull.reports.read_results import UNNAMED, Entry, load_entry
+from pushpull.reports.shown import Shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -72,7 +73,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Rows and columns, with what was measured and what a reader must know.
 
     Args:

@@ -120,7 +120,8 @@ def image_notes(entries: Sequence[Entry], labels: Sequence[str]) -> list[str]:
         entries: the rows, the baseline first.
         labels: what the tables call them.
     """
-    files = [[predictions_path(file) for file in entry.files] for entry in entries]
+    places = [[entry.source] if entry.source.endswith(".json") else entry.folders for entry in entries]
+    files = [[predictions_path(place) for place in of] for of in places]
     if not all(of and all(map(Path.is_file, of)) for of in files):
         return []
     try:
