@@ -233,67 +233,51 @@ def mean_flip_rate(rates: Mapping[str, float], baseline: Mapping[str, float]) ->
     )
 
 
-def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = 15) -> float:
-    """Expected calibration error: how far confidence and accuracy lie apart, in bins of equal width.
-
-    ECE = sum over bins b of |B_b| / n * |accuracy(B_b) - confidence(B_b)|; bin b is ((b-1)/bins, b/bins]
+def calibration_sums(logits: Tensor, labels: Tensor, *, bins: int = 15) -> Tensor:
+    """What `calibration` needs of some images; sums of several batches are those of all their images.
 
     Args:
-        logits: (n, classes), finite.
-        labels: (n,) integers.
-        bins: how many.
+        logits: (n, classes); images with a logit that is not finite are left out.
+        labels: (n,) integers in 0..classes-1.
+        bins: of confidence, of equal width: bin b is ((b-1)/bins, b/bins].
 
     Returns:
-        In [0, 1].
-
-    Raises:
-        InputError: shapes, labels or logits that do not fit; bins < 1.
-
-    Source: Guo et al., ICML 2017, equation 3.
+        (bins + 3,) float64: of each bin the sum of right (1 or 0) minus confidence; then the sums of
+        -log p(label) in nats and of squared distances between probabilities and one-hot label; then the
+        number of images.
     """
-    if bins < 1:
-        raise InputError(f"bins={bins} is below 1; 15 is usual")
-    confidence, predicted = _log_probabilities(logits, labels).exp().max(dim=1)
-    gap = (predicted == labels).double() - confidence
+    finite = logits.isfinite().all(dim=1)
+    # No double precision on Apple's GPUs.
+    dtype = torch.float32 if logits.device.type == "mps" else torch.float64
+    log_p = logits.to(dtype).where(finite[:, None], 0).log_softmax(dim=1)
+    p = log_p.exp()
+    confidence, predicted = p.max(dim=1)
     which = (confidence * bins).ceil().long().clamp(1, bins) - 1
-    per_bin = torch.zeros(bins, dtype=torch.float64, device=gap.device).index_add_(0, which, gap)
-    return (per_bin.abs().sum() / len(labels)).item()
+    one_hot = torch.nn.functional.one_hot(labels, logits.shape[1])
+    of_image = torch.stack(
+        [-log_p.gather(1, labels[:, None])[:, 0], (p - one_hot).square().sum(dim=1), finite.to(dtype)]
+    )
+    gaps = torch.zeros(bins, dtype=dtype, device=p.device)
+    gaps.index_add_(0, which, ((predicted == labels).to(dtype) - confidence) * finite)
+    return torch.cat([gaps, (of_image * finite).sum(dim=1)])
 
 
-def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
-    """Mean of -log p(label), in nats, >= 0.
+def calibration(sums: Tensor) -> tuple[float, float, float] | None:
+    """Expected calibration error, negative log-likelihood and Brier score; None where there was no image.
 
-    Args and raises as `expected_calibration_error`.
+    ECE = sum over bins b of |B_b| / n * |accuracy(B_b) - confidence(B_b)|
+
+    Args:
+        sums: what `calibration_sums` returned, added over batches.
+
+    Returns:
+        ECE in [0, 1]; the mean of -log p(label) in nats; Brier's score, the sum over all classes and not the
+        half of it, in [0, 2].
+
+    Source: Guo et al., ICML 2017, equation 3; Brier, Monthly Weather Review 1950.
     """
-    log_p = _log_probabilities(logits, labels)
-    return -log_p.gather(1, labels[:, None]).mean().item()
-
-
-def brier_score(logits: Tensor, labels: Tensor) -> float:
-    """Mean over images of the squared distance between probabilities and one-hot label, in [0, 2].
-
-    Args and raises as `expected_calibration_error`.
-
-    Source: Brier, Monthly Weather Review 1950: the sum over all classes, not the half of it.
-    """
-    p = _log_probabilities(logits, labels).exp()
-    one_hot = torch.nn.functional.one_hot(labels, p.shape[1])
-    return (p - one_hot).square().sum(dim=1).mean().item()
-
-
-def _log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return (n, classes) float64 log-probabilities of checked logits."""
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
-        shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
-        raise InputError(f"{shapes} do not fit; need (n, classes) and (n,), n >= 1")
-    if not bool(torch.isfinite(logits).all()):
-        raise InputError("logits hold NaN or infinity: calibration is undefined; leave those images out")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= logits.shape[1]:
-        raise InputError(
-            f"labels reach from {low} to {high}; with {logits.shape[1]} logits 0 to {logits.shape[1] - 1}"
-        )
-    return logits.double().log_softmax(dim=1)
+    *gaps, nll, brier, images = sums.tolist()
+    return (sum(map(abs, gaps)) / images, nll / images, brier / images) if images else None
 
 
 def _fraction(value: float, what: str) -> float:

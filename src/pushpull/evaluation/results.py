@@ -73,6 +73,9 @@ _CONDITION = {
     "class_errors": list[float | None],
     "images": int,
     "seconds": float,
+    "ece?": float | None,  # these three are not in files from before they were measured
+    "nll?": float | None,
+    "brier?": float | None,
 }
 
 
@@ -86,6 +89,10 @@ class Condition:
         class_errors: top-1 error of each class's images; None for a class without any.
         images: how many images were evaluated.
         seconds: wall clock of the pass.
+        ece: expected calibration error, 15 bins of equal width, in [0, 1]; None, as the next two, where no image
+            has finite logits, and in files from before it was measured.
+        nll: negative log-likelihood of the labels, in nats, >= 0.
+        brier: Brier score, summed over classes, in [0, 2].
     """
 
     top1_error: float
@@ -93,11 +100,18 @@ class Condition:
     class_errors: list[float | None]
     images: int
     seconds: float
+    ece: float | None = None
+    nll: float | None = None
+    brier: float | None = None
 
     def __post_init__(self) -> None:
         for error in (self.top1_error, self.top5_error, *self.class_errors):
             if error is not None and not 0.0 <= error <= 1.0:
                 raise InputError(f"an error of {error} is outside [0, 1]; errors are fractions, not percent")
+        for name, most in (("ece", 1.0), ("nll", math.inf), ("brier", 2.0)):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= most:
+                raise InputError(f"{name}={value} is outside [0, {most:g}]")
 
 
 @dataclass(frozen=True)
@@ -157,6 +171,15 @@ class Results:
         if name is None or severity is None:
             return self.clean
         return self.corrupted.get(name, {}).get(severity)
+
+    def measured(self) -> dict[tuple[str | None, int | None], Condition]:
+        """Return every condition that was evaluated, by (corruption, severity); (None, None), the clean one, first."""
+        clean: dict[tuple[str | None, int | None], Condition] = {}
+        if self.clean is not None:
+            clean[None, None] = self.clean
+        return clean | {
+            (name, level): one for name, by in self.corrupted.items() for level, one in by.items()
+        }
 
     def with_condition(self, name: str | None, severity: int | None, condition: Condition) -> Results:
         """Return a copy that has this condition too; name None is the clean one. Severities stay in order."""
@@ -275,6 +298,7 @@ def _severity(key: str, where: str) -> int:
 def _condition(record: Any, where: str) -> Condition:
     _check(record, _CONDITION, where)
     try:
-        return Condition(**{name: record[name] for name in _CONDITION})
+        names = [key.removesuffix("?") for key in _CONDITION]
+        return Condition(**{name: record[name] for name in names if name in record})
     except InputError as error:
         raise InputError(f"{where}: {error}; delete the file and evaluate again") from error
