@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,9 @@ from pushpull.errors import InputError, all_printable, printable, say
 from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate, writable_results_path
+from pushpull.files.names import RESULTS
 from pushpull.models.network import Network, NetworkSpec, load_run
+from pushpull.reports.summary import short_text
 
 
 def evaluate_command(
@@ -29,6 +32,7 @@ def evaluate_command(
     stem: str | None = None,
     input_style: str | None = None,
     label_column: str | None = None,
+    everything: bool = False,
 ) -> Results:
     """Measure a model's error on clean and corrupted images; a killed one continues where it was.
 
@@ -48,6 +52,7 @@ def evaluate_command(
             images of up to 64 pixels.
         label_column: The column of a table that has the labels. By default the one called label, else the one
             with the most classes.
+        everything: Print every corruption at the end, not the worst three alone.
         options: What is measured, and how.
 
     Returns:
@@ -61,8 +66,9 @@ def evaluate_command(
     network, splits = _opened(spec, data, classes, label_column, options.corrupted)
     options = replace(options, device=options.device or "auto", output=str(path))
     results = evaluate(network, splits, options)
-    say(_summary(results))
-    say(f"Written to {path.resolve()}")
+    say(_summary(results, everything))
+    where = shlex.quote(str(path.parent if path.name == RESULTS else path))
+    say(f"Written to {path.resolve()}; as a page: pushpull report {where}")
     return results
 
 
@@ -132,8 +138,8 @@ def _input(results: Results) -> str:
     return f"{height} x {width} px, mean {mean}, std {std}: {said.get('from', 'not said')}"
 
 
-def _summary(results: Results) -> str:
-    """Return the errors as lines of text, in percent."""
+def _summary(results: Results, everything: bool) -> str:
+    """Return the errors as lines of text, in percent: of `everything`, or of the worst corruptions."""
     data, corruption = all_printable(results.data), all_printable(results.corruption)
     label = printable(results.model["label"])
     how = ""
@@ -147,9 +153,4 @@ def _summary(results: Results) -> str:
     if data.get("logits"):
         lines.append(f"  logits of the data's {len(data['classes'])} classes: {data['logits']}")
     lines.append(f"  network input: {_input(results)}")
-    if results.clean is not None:
-        lines.append(f"  {'clean':18} {100 * results.clean_error:5.1f}")
-    for name, by_severity in results.corrupted.items():
-        errors = " ".join(f"{100 * condition.top1_error:5.1f}" for condition in by_severity.values())
-        lines.append(f"  {name:18} {errors}   (severity {' '.join(map(str, by_severity))})")
-    return "\n".join(lines)
+    return "\n".join([*lines, *short_text(results, None if everything else 3)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ class Row:
         against: label of the row that the differences are against; None: there are none.
         paired_seeds: seeds that the differences are over.
         baseline_seeds: seeds that R_net is over.
+        entry: the results that it was made from; in no file.
     """
 
     label: str
@@ -65,6 +66,7 @@ class Row:
     against: str | None = None
     paired_seeds: tuple[int | None, ...] = ()
     baseline_seeds: tuple[int | None, ...] = ()
+    entry: Entry | None = None
 
     @property
     def seeds(self) -> tuple[int | None, ...]:
@@ -112,7 +114,11 @@ class Comparison(Shown):
 
     def to_json(self) -> dict[str, Any]:
         """JSON values of everything; no NaN."""
-        return {"schema": SCHEMA, **asdict(self)}
+        bare = replace(self, rows=tuple(replace(row, entry=None) for row in self.rows))
+        values = asdict(bare)
+        for row in values["rows"]:
+            del row["entry"]
+        return {"schema": SCHEMA, **values}
 
     def to_dataframe(self) -> DataFrame:
         """Return one line for each figure, and one for each difference, as a pandas data frame.
@@ -176,25 +182,34 @@ def compare(
     >>> both.rows[1].differences["fog"].text(signed=True)  # doctest: +SKIP
     '−2.3 ± 0.4'
     """
-    entries = [entry if isinstance(entry, Entry) else load_entry(entry) for entry in (baseline, *runs)]
-    if len(entries) < 2:
+    if not runs:
         raise InputError("only a baseline was given; name at least one run: pushpull compare BASELINE RUN...")
-    return _against_first(entries, _unique_labels(entries), title, commands, adapted)
+    return side_by_side([baseline, *runs], title=title, commands=commands, adapted=adapted)
 
 
-def _against_first(
-    entries: Sequence[Entry],
-    labels: Sequence[str],
-    title: str | None,
-    commands: Sequence[str],
-    adapted: bool,
+def side_by_side(
+    runs: Sequence[Entry | Path | str],
+    *,
+    title: str | None = None,
+    commands: Sequence[str] = (),
+    adapted: bool = False,
 ) -> Comparison:
+    """Do what `compare` does, the first run being the baseline; of a single run its own figures alone.
+
+    Args:
+        runs: at least one.
+        title, commands, adapted: as for `compare`.
+    """
+    entries = [entry if isinstance(entry, Entry) else load_entry(entry) for entry in runs]
+    labels = _unique_labels(entries)
     named = ((f"{entry.source} ({result.label})", result) for entry in entries for result in entry.results)
     setting = common_setting(named, adapted=adapted)
     first = entries[0]
     mean = _errors(first.results)
     every = [_against_baseline(entry, first, mean) for entry in entries]
     columns, omitted = _defined_columns(setting, [trial for trials in every for trial in trials], mean)
+    if len(entries) == 1:
+        columns = tuple(column for column in columns if column not in define.AGAINST_BASELINE)
     epochs = {result.label: result.model.get("epochs") for entry in entries for result in entry.results}
     unfinished = [f"{label} is not finished: {done} epochs" for label, done in epochs.items() if done]
     rows = (
@@ -204,7 +219,7 @@ def _against_first(
     over_images = image_notes(entries, labels)
     others = ", ".join(labels[1:]) if len(labels) < 5 else f"{len(labels) - 1} models"
     return Comparison(
-        title=title or f"{others} against {labels[0]}",
+        title=title or (f"{others} against {labels[0]}" if others else f"How robust is {labels[0]}?"),
         setting=setting,
         note="; ".join(filter(None, [first.results[0].data["note"], *unfinished])) or None,
         columns=columns,
@@ -293,6 +308,7 @@ def _row(
         against=against if paired else None,
         paired_seeds=paired,
         baseline_seeds=based,
+        entry=entry,
     )
 
 

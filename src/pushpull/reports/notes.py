@@ -54,8 +54,11 @@ def seed_notes(entries: Sequence[Entry]) -> list[str]:
     """How the seeds of models are set against those of the first, the baseline."""
     if all(len(entry.results) == 1 for entry in entries):
         return [_ONE_RUN]
+    spread = "± is the sample standard deviation over the seeds of a row."
+    if len(entries) == 1:
+        return [spread]
     notes = [
-        "± is the sample standard deviation over the seeds of a row.",
+        spread,
         "In the table of differences, ± is half of the 95 % confidence interval of the mean over seeds "
         "(Student's t), and bold are those whose interval leaves 0 out.",
     ]

@@ -17,23 +17,29 @@ from pushpull.reports.markup import latex, markdown, table_markdown
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from pushpull.reports.evidence import Evidence
+
 TABLE_SCHEMA = "pushpull-table/1"
 _KINDS = ("png", "svg")  # of figures
 
 
 def write_report(
-    comparison: Comparison, folder: Path | str, samples: Mapping[str, Any] | None = None
+    comparison: Comparison,
+    folder: Path | str,
+    samples: Mapping[str, Any] | None = None,
+    evidence: Evidence | None = None,
 ) -> list[Path]:
     """Write page, tables and figures into `folder`, each file whole or not at all.
 
     index.html, comparison.md, comparison.tex (booktabs), comparison.csv (one row per model), results_long.csv
-    (Task, Dataset, Metric, Value, Model), comparison.json, error_by_severity.png and .svg, differences.png
-    and .svg.
+    (Task, Dataset, Metric, Value, Model), comparison.json, error_by_severity.png and .svg, and of several
+    rows differences.png and .svg.
 
     Args:
         comparison: what to report.
         folder: made if it is not there.
         samples: corruption -> (5, 3, H, W) uint8 images, one image at severity 1 to 5, shown on the page.
+        evidence: what else the page shows: predictions, intervals, pictures.
 
     Returns:
         The files, index.html first.
@@ -46,8 +52,10 @@ def write_report(
     from pushpull.reports.page import page
 
     folder = Path(folder)
-    figures = {"error_by_severity": error_by_severity(comparison), "differences": differences(comparison)}
-    html = page(comparison, figures, samples)
+    figures = {"error_by_severity": error_by_severity(comparison)}
+    if len(comparison.rows) > 1:
+        figures["differences"] = differences(comparison)
+    html = page(comparison, samples, evidence)
     return [
         write_text(folder / "index.html", html),
         write_text(folder / "comparison.md", markdown(comparison)),
