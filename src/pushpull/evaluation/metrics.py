@@ -216,6 +216,40 @@ def flip_rate(predictions: Tensor, *, noise: bool = False) -> float:
     return (predictions[:, 1:] != before).double().mean().item()
 
 
+def top5_distances(before: Tensor, logits: Tensor) -> Tensor:
+    """How far the five classes ranked first have moved between two frames.
+
+    T5D = sum over i = 0..4 of |i - min(r_i, 5)|, r_i the rank in the second frame of the class that is i-th
+    in the first; equal logits rank by class number.
+
+    Args:
+        before, logits: (n, classes), classes >= 6.
+
+    Returns:
+        (n,) float64, in [0, 15].
+
+    Source: Hendrycks & Dietterich, ICLR 2019, section 4.3, as its published program computes it.
+    """
+    order, now = (of.sort(dim=1, descending=True, stable=True).indices for of in (before, logits))
+    rank = now.argsort(dim=1).gather(1, order[:, :5])
+    place = torch.arange(5, device=rank.device)
+    return (place - rank.clamp(max=5)).abs().sum(dim=1).double()
+
+
+def mean_top5_distance(distances: Mapping[str, float], baseline: Mapping[str, float]) -> float:
+    """Mean over perturbations of a network's top-5 distance divided by a baseline's (mT5D).
+
+    Raises:
+        InputError: `distances` is empty, or the baseline lacks a perturbation or never moves.
+    """
+    if not distances:
+        raise InputError("distances is empty; give perturbation -> top-5 distance")
+    missing = [name for name in distances if name not in baseline]
+    if missing:
+        raise InputError(f"the baseline's top-5 distances lack {', '.join(missing)}; give them too")
+    return fmean(_ratio(distance, baseline[name], name) for name, distance in distances.items())
+
+
 def mean_flip_rate(rates: Mapping[str, float], baseline: Mapping[str, float]) -> float:
     """Mean over perturbations of a network's flip rate divided by a baseline's (mFR).
 
