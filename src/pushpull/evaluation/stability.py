@@ -16,6 +16,7 @@ from pushpull.data import Framing, ImageSplit, Preprocessing, eval_batches
 from pushpull.data.sequences import Sequences, open_sequences
 from pushpull.errors import InputError, MissingFileError, choice, integer
 from pushpull.evaluation import metrics
+from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import EvalData, eval_images
 from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation, severity_scale
 from pushpull.evaluation.ranks import world_size
@@ -41,6 +42,7 @@ class Stability:
         top5_distances: perturbation -> mean top-5 distance of the same pairs; empty with less than 6 classes.
         precision: how the network computed.
         complete: whether everything that was asked for is there.
+        weights_sha256: as in results.json.
     """
 
     label: str
@@ -50,6 +52,7 @@ class Stability:
     top5_distances: dict[str, float]
     precision: str = "fp32"
     complete: bool = True
+    weights_sha256: str | None = None
 
     @property
     def mean_flip_probability(self) -> float:
@@ -58,15 +61,16 @@ class Stability:
 
     def mean_flip_rate(self, baseline: Stability) -> float:
         """mFR against a baseline in AlexNet's place: 1 is the baseline (`metrics.mean_flip_rate`)."""
-        self._check_same(baseline)
+        self.check_same(baseline)
         return metrics.mean_flip_rate(self.flip_rates, baseline.flip_rates)
 
     def mean_top5_distance(self, baseline: Stability) -> float:
         """mT5D against a baseline in AlexNet's place: 1 is the baseline (`metrics.mean_top5_distance`)."""
-        self._check_same(baseline)
+        self.check_same(baseline)
         return metrics.mean_top5_distance(self.top5_distances, baseline.top5_distances)
 
-    def _check_same(self, baseline: Stability) -> None:
+    def check_same(self, baseline: Stability) -> None:
+        """Raise `InputError` where a baseline was measured on other sequences."""
         for name in ("source", "sequences"):
             there, here = getattr(baseline, name), getattr(self, name)
             if there != here:
@@ -156,6 +160,7 @@ def measure_stability(
     sets, source, count = _sets(perturbed, perturbations, data, options, framing)
     fitting, _ = options.preprocessing(preprocessing or network.preprocessing, network.model)
     done = Stability(options.label or label, source, count, {}, {}, options.precision, complete=False)
+    done = replace(done, weights_sha256=model_digest(network.model))
     with lent_to_evaluation(network.model, device):
         call = options.network(network.model)
         for name, batches in sets.items():
