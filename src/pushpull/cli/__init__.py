@@ -23,6 +23,7 @@ COMMANDS = {
     "harden": "make a network more robust, keep its accuracy",
     "train": "train a network by a recipe",
     "evaluate": "error on clean and corrupted images",
+    "report": "one page: how robust a model is, or several",
     "corrupt": "a corrupted copy of a data set; a gallery",
     "export": "one checked file for other programs: ONNX",
     "reproduce": "a table of many runs, with seeds and intervals",

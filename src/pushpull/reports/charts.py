@@ -12,7 +12,7 @@ from html import escape
 from pushpull.reports.layout import Look
 
 _WIDTH, _HEIGHT = 340, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 34, 10, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 34, 10, 24, 34
 _NAMES = 112  # px that the names of a panel of differences take
 _LINE = 17  # px between its lines
 Interval = tuple[float, float]
@@ -65,7 +65,7 @@ def curves(
         places: where on the horizontal axis, and what is written there.
         lines: label, look, values in percent, and half of each value's spread (0: none).
         axes: names of the two axes.
-        top: the highest value of all panels, so that they can be compared.
+        top: the highest value that the panel shows.
     """
     x = Scale(places[0][0], places[-1][0], _LEFT + 8, _WIDTH - _RIGHT - 8, whole=True)
     y = Scale(0, max(top, 1), _HEIGHT - _BOTTOM, _TOP)
@@ -101,15 +101,15 @@ def differences(
         span: lowest and highest value of all panels.
         unit: what follows a number.
     """
-    height = _TOP + _LINE * len(lines) + _BOTTOM
+    height = 6 + _LINE * len(lines) + _BOTTOM
     x = Scale(min(0, span[0]), max(0, span[1]), _NAMES + 4, _WIDTH - _RIGHT)
     parts = []
     for tick in x.ticks:
         kind = "zero" if tick == 0 else "rule"
-        parts.append(f'<line class="{kind}" x1="{x(tick)}" x2="{x(tick)}" y1="{_TOP}" y2="{height - _BOTTOM}"/>')
+        parts.append(f'<line class="{kind}" x1="{x(tick)}" x2="{x(tick)}" y1="6" y2="{height - _BOTTOM}"/>')
         parts.append(_text(x(tick), height - _BOTTOM + 14, _number(tick), "middle"))
     for n, (name, value, interval) in enumerate(lines):
-        middle = _TOP + _LINE * (n + 0.5)
+        middle = 6 + _LINE * (n + 0.5)
         low, high = interval or (value, value)
         settled = interval is not None and not low <= 0 <= high
         kind = ("better" if value < 0 else "worse") if value else "same"

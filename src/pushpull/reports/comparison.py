@@ -209,6 +209,7 @@ def side_by_side(
     columns, omitted = _defined_columns(setting, [trial for trials in every for trial in trials], mean)
     if len(entries) == 1:
         columns = tuple(column for column in columns if column not in define.AGAINST_BASELINE)
+        omitted = [why for why in omitted if not why.startswith(tuple(c.title for c in define.AGAINST_BASELINE))]
     epochs = {result.label: result.model.get("epochs") for entry in entries for result in entry.results}
     unfinished = [f"{label} is not finished: {done} epochs" for label, done in epochs.items() if done]
     rows = (

@@ -95,7 +95,7 @@ def heat_maps(comparison: Comparison) -> list[tuple[str, list[tuple[str, list[fl
 
 
 def severity_panels(comparison: Comparison) -> tuple[list[str], list[str]]:
-    """Return the panels of mean and families, and those of each corruption; all with one axis."""
+    """Return the panels of mean and families, and those of each corruption."""
     has_clean = comparison.setting.clean_images is not None
     places: list[tuple[float, str]] = [(0, "clean")] if has_clean else []
     places += [(severity, str(severity)) for severity in comparison.setting.severities]
@@ -110,11 +110,14 @@ def severity_panels(comparison: Comparison) -> tuple[list[str], list[str]]:
             means, spreads = [100 * p.mean for p in points], [100 * (p.std or 0) for p in points]
             lines.append((label, look, means, spreads))
         drawn[name] = lines
-    top = max(m + s for lines in drawn.values() for _, _, ms, ss in lines for m, s in zip(ms, ss, strict=True))
+    tops = {
+        name: max(m + s for _, _, ms, ss in lines for m, s in zip(ms, ss, strict=True))
+        for name, lines in drawn.items()
+    }
     names = {"mean": "mean of the 15"}
     axes = "severity", "top-1 error, percent"
     panels = {
-        name: curves(names.get(name, title(name)), places, lines, axes, min(100, top))
+        name: curves(names.get(name, title(name)), places, lines, axes, min(100, tops[name]))
         for name, lines in drawn.items()
     }
     return [panels[name] for name in whole], [panels[name] for name in comparison.setting.corruptions]
