@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
+from pushpull.data.published import SEVERITIES
 from pushpull.errors import InputError, choice
-from pushpull.evaluation.results import SEVERITIES
 
 
 @dataclass(frozen=True)

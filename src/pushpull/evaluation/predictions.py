@@ -1,6 +1,7 @@
 """Every image's answer under every condition: `predictions.parquet` beside the results.
 
-While an evaluation runs, each condition is a part of its own in a folder beside it; at the end they become the file.
+While an evaluation runs, each condition is a part of its own in a folder beside it; at the end they become
+the file.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.evaluation.results import results_path
+from pushpull.evaluation.results import CLEAN, results_path
 from pushpull.files import atomic_path
 from pushpull.files.names import PREDICTIONS, RESULTS
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 Pair = tuple[str | None, int | None]
 
-CLEAN = "clean"  # what the column "corruption" says of the uncorrupted images, severity 0
 _COLUMNS = ("index", "label", "prediction", "confidence", "corruption", "severity")
 
 
@@ -37,8 +37,8 @@ def load_predictions(path: Path | str) -> pd.DataFrame:
 
     Returns:
         Columns: index (the image's row in the test split), label, prediction (class numbers; -1 where a logit
-        was NaN), confidence (softmax of the predicted class, in [0, 1]), corruption ("clean" for the uncorrupted
-        images), severity (1..5; 0 for clean).
+        was NaN), confidence (softmax of the predicted class, in [0, 1]), corruption ("clean" for the
+        uncorrupted images), severity (1..5; 0 for clean).
 
     Raises:
         MissingFileError: it is not there.
@@ -143,11 +143,9 @@ def _pairs(source: Path) -> Iterator[Pair]:
     try:
         content = pq.ParquetFile(source)
         for group in range(content.num_row_groups):
-            first: Any = (
-                content.read_row_group(group, columns=["corruption", "severity"]).slice(0, 1).to_pylist()[0]
-            )
-            clean = first["corruption"] == CLEAN and first["severity"] == 0
-            yield (None, None) if clean else (first["corruption"], first["severity"])
+            rows = content.read_row_group(group, columns=["corruption", "severity"])
+            name, severity = (column[0].as_py() for column in rows.columns)
+            yield (None, None) if severity == 0 else (name, severity)
     except Exception as error:  # pyarrow's, of many kinds
         raise _broken(source, one_line(error)) from error
 

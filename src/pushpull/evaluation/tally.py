@@ -9,9 +9,8 @@ from pushpull.evaluation.metrics import calibration, calibration_sums
 from pushpull.evaluation.ranks import sum_over_ranks
 from pushpull.evaluation.results import Condition
 
-_DIGITS = (
-    6  # of calibration: the last ones of a sum depend on the order of its terms, so on batch size and ranks
-)
+# Of calibration: a sum's last digits depend on the order of its terms, so on batch size and ranks.
+_DIGITS = 6
 
 
 class Tally:
@@ -31,7 +30,7 @@ class Tally:
         self._answers: list[tuple[Tensor, ...]] | None = [] if keep else None
 
     def add(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
-        """Count a batch: (n, classes) logits, (n,) int64 labels in 0..classes-1, (n,) int64 rows of the images.
+        """Count a batch: (n, classes) logits, (n,) int64 labels in 0..classes-1, (n,) int64 rows of images.
 
         Equal logits rank by class number, lowest first. An image with a NaN logit is wrong.
         """
@@ -50,11 +49,11 @@ class Tally:
             self._answers.append((index, labels, first.where(~broken, -1), confidence))
 
     def answers(self) -> list[Tensor]:
-        """Return this rank's images in the order of their rows, on the CPU: rows, labels, answers, confidences.
+        """Return this rank's images, on the CPU: rows, labels, answers, confidences.
 
         Returns:
-            (n,) int64 each, the confidences float32 in [0, 1]; with a NaN logit the answer is -1, the confidence
-            NaN.
+            (n,) int64 each, the confidences float32 in [0, 1]; with a NaN logit the answer is -1, the
+            confidence NaN.
         """
         assert self._answers is not None
         return [torch.cat(column).cpu() for column in zip(*self._answers, strict=True)]

@@ -15,8 +15,9 @@ from pushpull.evaluation.results import Results
 from pushpull.reports import columns as define
 from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, value
 from pushpull.reports.comparable import Setting, common_setting, measured_columns
-from pushpull.reports.notes import footnotes, pairing, seed_notes, twin_notes
+from pushpull.reports.notes import footnotes, image_notes, pairing, seed_notes, twin_notes
 from pushpull.reports.read_results import UNNAMED, Entry, load_entry
+from pushpull.reports.shown import Shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -74,7 +75,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Rows and columns, with what was measured and what a reader must know.
 
     Args:
@@ -216,6 +217,7 @@ def side_by_side(
         _row(entry, label, trials, labels[0], pairing(first, entry), (setting, columns, mean, labels[0]))
         for entry, label, trials in zip(entries, labels, every, strict=True)
     )
+    over_images = image_notes(entries, labels)
     others = ", ".join(labels[1:]) if len(labels) < 5 else f"{len(labels) - 1} models"
     return Comparison(
         title=title or (f"{others} against {labels[0]}" if others else f"How robust is {labels[0]}?"),
@@ -223,7 +225,7 @@ def side_by_side(
         note="; ".join(filter(None, [first.results[0].data["note"], *unfinished])) or None,
         columns=columns,
         rows=tuple(rows),
-        footnotes=footnotes(setting, columns, entries, [*omitted, *seed_notes(entries)]),
+        footnotes=footnotes(setting, columns, entries, [*omitted, *seed_notes(entries), *over_images]),
         commands=tuple(commands),
     )
 
