@@ -18,8 +18,8 @@ def report_command(
     """Write one page of how robust a model is, or of several models side by side: open it in a browser.
 
     Args:
-        runs: Evaluated models: run folders, files of results, or folders that hold one run folder per seed. The
-            first of several is what the others are compared with.
+        runs: Evaluated models: run folders, files of results, or folders that hold one run folder per seed.
+            The first of several is what the others are compared with.
         output: The folder for the page, index.html, and for tables and figures beside it.
         title: Heading of the page; by default it names the models.
         no_pictures: Open neither data nor weights: no example images, no kernels.

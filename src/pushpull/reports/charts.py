@@ -1,7 +1,7 @@
-"""The page's figures: small SVG panels of a fixed size that the page sets side by side, as many as fit.
+"""The page's figures: small SVG panels of one size, which the page sets side by side, as many as fit.
 
-Not plotly's: its script alone is 4.8 MB on every page, and a panel that is drawn at 340 px and wraps is read at
-390 px as at 1300. What the pointer or the arrow keys are on is told by `data-tip`, which page.js shows.
+Not plotly's: its script alone is 4.8 MB on every page, and panels of 340 px that wrap are read at 390 px as
+at 1300. What the pointer or the arrow keys are on is told by `data-tip`, which page.js shows.
 """
 
 from __future__ import annotations
@@ -74,12 +74,18 @@ def curves(
     for _, look, values, spreads in lines:
         pairs = list(zip(at, values, spreads, strict=True))
         if any(spreads):
-            edge = [f"{px},{y(v + s)}" for px, v, s in pairs] + [f"{px},{y(v - s)}" for px, v, s in pairs[::-1]]
+            edge = [f"{px},{y(v + s)}" for px, v, s in pairs] + [
+                f"{px},{y(v - s)}" for px, v, s in pairs[::-1]
+            ]
             parts.append(f'<polygon points="{" ".join(edge)}" fill="{look.colour}" opacity=".15"/>')
         points = " ".join(f"{px},{y(value)}" for px, value, _ in pairs)
         dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>')
-        parts += [f'<circle cx="{px}" cy="{y(value)}" r="2.6" fill="{look.colour}"/>' for px, value, _ in pairs]
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>'
+        )
+        parts += [
+            f'<circle cx="{px}" cy="{y(value)}" r="2.6" fill="{look.colour}"/>' for px, value, _ in pairs
+        ]
     half = (at[-1] - at[0]) / max(1, len(at) - 1) / 2 or 40
     for n, (_, name) in enumerate(places):
         parts.append(_text(at[n], _HEIGHT - _BOTTOM + 14, name, "middle"))
@@ -127,9 +133,7 @@ def differences(
     return _panel(title, parts, (axis, ""), height)
 
 
-def reliability(
-    title: str, lines: Sequence[tuple[str, Look, Sequence[tuple[float, float, int]]]]
-) -> str:
+def reliability(title: str, lines: Sequence[tuple[str, Look, Sequence[tuple[float, float, int]]]]) -> str:
     """Return how often answers are right against how sure the network says it is.
 
     Args:
@@ -144,7 +148,9 @@ def reliability(
     for label, look, bins in lines:
         points = " ".join(f"{x(100 * sure)},{y(100 * right)}" for sure, right, _ in bins)
         dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>')
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>'
+        )
         for sure, right, count in bins:
             place = x(100 * sure), y(100 * right)
             parts.append(f'<circle cx="{place[0]}" cy="{place[1]}" r="3" fill="{look.colour}"/>')
@@ -170,16 +176,17 @@ def _grid_y(y: Scale, left: float) -> list[str]:
     parts = []
     for tick in y.ticks:
         kind = "zero" if tick == y.low else "rule"
-        parts.append(f'<line class="{kind}" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>')
+        parts.append(
+            f'<line class="{kind}" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>'
+        )
         parts.append(_text(left - 5, y(tick) + 4, _number(tick), "end"))
     return parts
 
 
 def _hit(x: float, y: float, width: float, height: float, tip: Sequence[str]) -> str:
     text = escape("\n".join(tip)).replace("\n", "&#10;")
-    return (
-        f'<rect class="hit" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" data-tip="{text}"/>'
-    )
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="hit" {box} data-tip="{text}"/>'
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:

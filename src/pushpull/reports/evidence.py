@@ -47,8 +47,8 @@ def confusions(predictions: Sequence[DataFrame], classes: Sequence[str]) -> list
         classes: names of the labels.
 
     Returns:
-        For each pair: label, answer, the share of the label's corrupted images that get it, and the corruption
-        under which that happens most.
+        For each pair: label, answer, the share of the label's corrupted images that get it, and the
+        corruption under which that happens most.
     """
     import pandas
 

@@ -81,14 +81,15 @@ def gather(comparison: Comparison, *, pictures: bool = True) -> Evidence:
             f"No predictions were saved of {', '.join(missing)}: no confusions, reliability and bootstrap of "
             "them. They come with: pushpull evaluate ... --save_predictions"
         )
-    found = Evidence(predictions, intervals, differences, remarks=remarks)
-    return _with_pictures(comparison, found) if pictures else found
+    told = Evidence(predictions, intervals, differences, remarks=remarks)
+    return _with_pictures(comparison, told) if pictures else told
 
 
 def _predictions(row: Row) -> list[DataFrame]:
     """Return the predictions of each seed, none where one has none."""
     try:
-        return [load_predictions(folder) for folder in row.entry.folders] if row.entry else []
+        places = [row.source] if row.source.endswith(".json") else row.entry.folders if row.entry else []
+        return [load_predictions(place) for place in places]
     except MissingFileError:
         return []
 
@@ -104,8 +105,8 @@ def _intervals(
         try:
             if row.label in predictions:
                 own[row.label] = _by_column(interval(list(predictions[row.label])))
-            if row.label in predictions and row.against in predictions:
-                both = (list(predictions[label]) for label in (row.label, row.against))
+            if row.against is not None and {row.label, row.against} <= predictions.keys():
+                both = [list(predictions[label]) for label in (row.label, row.against)]
                 minus[row.label] = _by_column(paired(*both))
         except InputError as error:
             remarks.append(f"No interval over images of {row.label}: {error}.")
@@ -274,7 +275,7 @@ def _asker(row: Row, evidence: Evidence, images: Images, networks: Mapping[str, 
 
 def _network_input(result: Results, images: Tensor) -> Tensor:
     said = result.preprocessing
-    size = tuple(said["size"]) if isinstance(said["size"], list) else said["size"]
+    size: Any = tuple(said["size"]) if isinstance(said["size"], list) else said["size"]
     return Preprocessing(tuple(said["mean"]), tuple(said["std"]), size)(images)
 
 

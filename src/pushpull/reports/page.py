@@ -44,7 +44,7 @@ def page(
     whole, every = ([Markup(one) for one in some] for some in sections.severity_panels(comparison))
     panel_of = dict(zip(map(title, comparison.setting.corruptions), every, strict=True))
     ranked = sections.ranked(comparison, evidence)
-    values = {
+    values: dict[str, Any] = {
         "single": len(comparison.rows) == 1,
         "banners": sections.banners(comparison),
         "headlines": sections.headlines(comparison),

@@ -78,11 +78,11 @@ def report(
     commands: Sequence[str] = (),
     samples: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the page of one result, or of several side by side, the first being what others are compared with.
+    """Write the page of one result, or of several; the first is what the others are compared with.
 
     Beside it are the files of `write_report`. Where a run has predictions.parquet (`evaluate(...,
-    save_predictions=True)`) the page has intervals over images, confusions and reliability; where its data and
-    weights can be opened, examples under corruption and what its first layer answers.
+    save_predictions=True)`) the page has intervals over images, confusions and reliability; where its data
+    and weights can be opened, examples under corruption and what its first layer answers.
 
     Args:
         runs: run folders, files of results, or folders with one run a seed; one or more.

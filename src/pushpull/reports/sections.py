@@ -179,9 +179,7 @@ def _class_errors(row: Row, *, clean: bool = False) -> dict[int, float] | None:
     conditions = [
         one
         for result in results
-        for one in (
-            [result.clean] if clean else [c for by in result.corrupted.values() for c in by.values()]
-        )
+        for one in ([result.clean] if clean else [c for by in result.corrupted.values() for c in by.values()])
         if one is not None
     ]
     if not conditions or len({len(one.class_errors) for one in conditions}) > 1:
@@ -244,9 +242,13 @@ def _interval(row: Row, column: Column, comparison: Comparison, evidence: Eviden
     known = evidence.intervals.get(row.label, {}).get(column.key)
     if known is not None:
         return known
-    if column.factor != 100 or "mce" in column.key or (
-        column.group not in ("family", "corruption", "extra")
-        and column not in (CLEAN_ERROR, MEAN_CORRUPTION_ERROR, MEAN_OF_SET)
+    if (
+        column.factor != 100
+        or "mce" in column.key
+        or (
+            column.group not in ("family", "corruption", "extra")
+            and column not in (CLEAN_ERROR, MEAN_CORRUPTION_ERROR, MEAN_OF_SET)
+        )
     ):
         return None
     images = comparison.setting.images - len(comparison.setting.skipped)
@@ -263,4 +265,3 @@ def legend(comparison: Comparison) -> list[tuple[str, Look]]:
         (f"{row.label} (baseline)" if row.is_baseline and len(comparison.rows) > 1 else row.label, look)
         for row, look in zip(comparison.rows, looks(comparison).values(), strict=True)
     ]
-
