@@ -13,7 +13,7 @@ from torch import Tensor
 from pushpull.corruptions import corrupt
 from pushpull.corruptions.textures import PROCEDURAL, frost_texture_source
 from pushpull.data import DataConfig, Framing, ImageSplit, Preprocessing, load_data
-from pushpull.errors import InputError, MissingFileError, one_line
+from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import eval_images
@@ -130,7 +130,7 @@ def _with_pictures(comparison: Comparison, evidence: Evidence) -> Evidence:
         try:
             networks[row.label] = _network(row)
         except (InputError, OSError) as error:
-            remarks.append(f"No kernels and answers of {row.label}: {one_line(error)}.")
+            remarks.append(f"No kernels and answers of {row.label}: {error}.")
     units = {label: first_layer(network.model) for label, network in networks.items()}
     kernels = {label: kernel_sheet(unit) for label, unit in units.items() if unit is not None}
     examples: list[dict[str, Any]] = []
@@ -143,7 +143,7 @@ def _with_pictures(comparison: Comparison, evidence: Evidence) -> Evidence:
                 row = next(row for row in comparison.rows if row.label == label)
                 seen[label] = _responses(row, networks[label], unit, images)
     except (InputError, OSError) as error:
-        remarks.append(f"No pictures under corruption: {one_line(error)}.")
+        remarks.append(f"No pictures under corruption: {error}.")
     return replace(evidence, examples=examples, kernels=kernels, responses=seen, remarks=remarks)
 
 

@@ -115,7 +115,7 @@ def report(
 
 
 def write_table(comparison: Comparison | None, folder: Path | str, about: Mapping[str, Any]) -> list[Path]:
-    """Write a table of rows and their twins: table.md, table.csv, table.json, table.tex, and its figure.
+    """Write a table of rows and their twins: table.md, .csv, .json, .tex, its page table.html, its figure.
 
     Each file is written whole or not at all; an earlier table's is replaced, or removed where this one has
     none.
@@ -135,15 +135,17 @@ def write_table(comparison: Comparison | None, folder: Path | str, about: Mappin
         write_text(folder / "table.csv", table_csv(comparison)),
         write_json(folder / "table.json", table_json(comparison, about)),
     ]
-    tex, *drawn = (folder / f"table.{kind}" for kind in ("tex", *_KINDS))
+    tex, html, *drawn = (folder / f"table.{kind}" for kind in ("tex", "html", *_KINDS))
     if comparison is not None:
-        paths.append(write_text(tex, latex(comparison)))
+        from pushpull.reports.page import page
+
+        paths += [write_text(tex, latex(comparison)), write_text(html, page(comparison))]
     if comparison is not None and any(row.against for row in comparison.rows):
         from pushpull.reports.figures import differences, save
 
         figure = differences(comparison)
         paths += [save(figure, path) for path in drawn]
-    for path in (tex, *drawn):
+    for path in (tex, html, *drawn):
         if path not in paths:
             path.unlink(missing_ok=True)
     return paths
