@@ -1,6 +1,5 @@
 import base64
 import io
-import re
 from html.parser import HTMLParser
 
 import numpy as np
