@@ -52,7 +52,8 @@ def test_one_result_is_a_page_that_begins_with_the_answer(results, tmp_path):
     assert "Of 500 images 20.0 % wrong clean" in text
     assert "worst: glass blur, more than half wrong from severity 4 up." in text
     assert "Only 500 images" in text
-    assert text.index("glass blur 44.0") < text.index("gaussian noise 10.0"), "the worst comes first"
+    ranked = html.partition('id="weak"')[2].partition("</table>")[0]
+    assert ranked.index("<b>44.0</b>") < ranked.index("gaussian noise"), "the worst comes first"
     assert "baseline" not in text[: text.index("How it was measured")].lower().replace("the baseline's", "")
     assert "R_net" not in text
     assert not (tmp_path / "out" / "differences.png").exists()
@@ -145,6 +146,9 @@ def test_bold_is_what_the_interval_settles(results):
     assert not settled(row, column, Evidence(differences=over_images)), "other images could undo it"
     html = page(comparison, evidence=Evidence(differences=over_images))
     assert "hollow" in html
+    assert "10.0 points fewer wrong under corruption than resnet14 plain" in text_of(html)
+    assert ("may be chance" in html) == (column.key == "mean_corruption_error")
+    assert "may be chance" not in page(comparison)
 
 
 def test_confusions_and_reliability_by_hand():
@@ -161,9 +165,9 @@ def test_confusions_and_reliability_by_hand():
     assert confusions([table], ["cat", "dog"]) == [
         {"label": "dog", "answer": "cat", "share": 1.0, "corruption": "fog"}
     ]
-    bins = reliability_bins([table], corrupted=True)
+    bins = reliability_bins([table], corrupted=True, least=1)
     assert bins == [(pytest.approx(0.51), 0.5, 2), (pytest.approx(0.9), 0.0, 1)]
-    assert reliability_bins([table], corrupted=False) == [(pytest.approx(0.963333), 1.0, 3)]
+    assert reliability_bins([table], corrupted=False, least=2) == [(pytest.approx(0.963333), 1.0, 3)]
 
 
 def test_classes_are_ranked_and_of_several_models_by_their_change(results):

@@ -13,7 +13,7 @@ from pushpull.reports.layout import Look
 
 _WIDTH, _HEIGHT = 340, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 10, 24, 34
-_NAMES = 112  # px that the names of a panel of differences take
+_NAMES = 126  # px that the names of a panel of differences take
 _LINE = 17  # px between its lines
 Interval = tuple[float, float]
 

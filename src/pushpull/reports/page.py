@@ -13,7 +13,7 @@ from pushpull.errors import InputError, all_printable
 from pushpull.reports import sections
 from pushpull.reports.columns import ordered, title
 from pushpull.reports.comparison import Comparison, Row
-from pushpull.reports.evidence import Evidence
+from pushpull.reports.evidence import LEAST_ANSWERS, Evidence
 from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, looks, runs_text, tables
 from pushpull.reports.pictures import picture
 
@@ -47,7 +47,7 @@ def page(
     values: dict[str, Any] = {
         "single": len(comparison.rows) == 1,
         "banners": sections.banners(comparison),
-        "headlines": sections.headlines(comparison),
+        "headlines": sections.headlines(comparison, evidence),
         "figures": sections.figures(comparison, evidence),
         "legend": sections.legend(comparison),
         "looks": looks(comparison),
@@ -73,6 +73,7 @@ def page(
         # How strongly a cell is shaded: an error by its size, a difference by its points.
         heat=lambda percent: f"{0.5 * max(0.0, min(1.0, percent / 100)):.2f}",
         strength=lambda points: f"{0.08 + 0.32 * min(1.0, abs(points) / _FULL_SHADE_POINTS):.2f}",
+        least_answers=LEAST_ANSWERS,
         version=__version__,
         **values,
     )
