@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from pushpull.cli.evaluate import evaluate_command
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError
 from pushpull.evaluation import EvaluationOptions, Results
+from pushpull.evaluation.stability import Stability
 from pushpull.models import Network, create_model
 
 _OF_NETWORK = ("data", "classes", "weights", "model_name", "stem", "input_style")
@@ -335,3 +337,16 @@ def test_what_nothing_says_of_a_file_of_weights_is_assumed_aloud(tmp_path):
     ):
         evaluated("mine.py:build", data="digits", **FEW)
     assert evaluated("mine.py:build", data="digits", size=(40,), **FEW).preprocessing["size"] == [40, 40]
+
+
+def test_flip_rates_are_measured_by_an_option(tmp_path, capsys):
+    run = Path(__file__).parents[1] / "fixtures" / "run_of_ec61bc6"
+    words = ["evaluate", str(run), "--limit", "6", "--perturbed", "made", "--output", str(tmp_path)]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "mean (mFP)" in out
+    assert len(Stability.load(tmp_path).flip_rates) == 10
+    assert main(words) == 2
+    assert "is there already; --overwrite" in capsys.readouterr().err
+    assert main([*words, "--adapt", "bn"]) == 2
+    assert "leave --adapt out" in capsys.readouterr().err

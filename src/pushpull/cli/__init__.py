@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "one checked file for other programs: ONNX",
     "reproduce": "a table of many runs, with seeds and intervals",
     "compare": "a table of runs against a baseline",
+    "aggregate": "one model's figures on several sets: C, C-bar, P, A, R",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from typing import Literal
 
 from pushpull.errors import say
@@ -21,6 +22,7 @@ def compare_command(
     title: str | None = None,
     format: Literal["terminal", "markdown", "latex", "csv", "json"] = "terminal",
     adapted: bool = False,
+    per_severity: bool = False,
 ) -> None:
     """Compare evaluated models with a baseline: clean error, corruption errors, R_net.
 
@@ -33,12 +35,15 @@ def compare_command(
         title: Heading of the report; by default it names the models.
         format: What is printed: tables for the terminal, Markdown, LaTeX (for booktabs), CSV with one row per
             model, or JSON.
+        per_severity: Show each model's errors by corruption and severity too, and in CSV their columns.
         adapted: Networks that were adapted to the test images (evaluate --adapt bn) may stand beside others.
     """
     words = ["pushpull", "compare", baseline, *runs]
     words += ["--output", output] if output else []
     words += ["--adapted"] if adapted else []
+    words += ["--per_severity"] if per_severity else []
     comparison = compare(baseline, runs, title=title, commands=[shlex.join(words)], adapted=adapted)
+    comparison = replace(comparison, per_severity=per_severity)
     if format == "terminal":
         print_comparison(comparison)
     elif format == "json":

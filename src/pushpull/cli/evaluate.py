@@ -17,6 +17,7 @@ from pushpull.errors import InputError, all_printable, printable, say
 from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate, writable_results_path
+from pushpull.evaluation.stability import Stability, measure_stability, stability_path
 from pushpull.files.names import RESULTS
 from pushpull.models.network import Network, NetworkSpec, load_run
 from pushpull.reports.summary import short_text
@@ -33,7 +34,8 @@ def evaluate_command(
     input_style: str | None = None,
     label_column: str | None = None,
     everything: bool = False,
-) -> Results:
+    perturbed: str | None = None,
+) -> Results | Stability:
     """Measure a model's error on clean and corrupted images; a killed one continues where it was.
 
     Args:
@@ -53,6 +55,8 @@ def evaluate_command(
         label_column: The column of a table that has the labels. By default the one called label, else the one
             with the most classes.
         everything: Print every corruption at the end, not the worst three alone.
+        perturbed: Measure flip rates on sequences instead of errors: made (of the data's images), or the
+            folder of ImageNet-P, CIFAR-10-P or the like. Into stability.json.
         options: What is measured, and how.
 
     Returns:
@@ -62,6 +66,8 @@ def evaluate_command(
         InputError: something that does not exist or does not fit, in one line.
     """
     spec = NetworkSpec(model, weights, model_name, stem, input_style)
+    if perturbed is not None:
+        return _stability(spec, options, perturbed, data, classes, label_column)
     path = writable_results_path(options.output or (model if spec.is_run else f"runs/evaluate-{_name(spec)}"))
     network, splits = _opened(spec, data, classes, label_column, options.corrupted)
     options = replace(options, device=options.device or "auto", output=str(path))
@@ -70,6 +76,32 @@ def evaluate_command(
     where = shlex.quote(str(path.parent if path.name == RESULTS else path))
     say(f"Written to {path.resolve()}; as a page: pushpull report {where}")
     return results
+
+
+def _stability(
+    spec: NetworkSpec,
+    options: EvaluationOptions,
+    perturbed: str,
+    data: str | None,
+    classes: str | None,
+    label_column: str | None,
+) -> Stability:
+    """Measure and print flip rates."""
+    for name in ("corrupted", "corruptions", "adapt", "save_predictions"):
+        if getattr(options, name) != getattr(EvaluationOptions(), name):
+            raise InputError(f"--perturbed measures flip rates alone; leave --{name} out, or --perturbed")
+    network, splits = _opened(spec, data, classes, label_column, None)
+    output = options.output or (spec.spec if spec.is_run else f"runs/evaluate-{_name(spec)}")
+    options = replace(options, device=options.device or "auto", output=output)
+    found = measure_stability(network, splits, options, perturbed=perturbed)
+    say(f"{found.label}: {found.sequences} sequences each, {found.source}")
+    for name, rate in found.flip_rates.items():
+        distance = found.top5_distances.get(name)
+        said = "" if distance is None else f"   top-5 distance {distance:.2f}"
+        say(f"  {name:18} {100 * rate:5.1f} % of frames change the answer{said}")
+    say(f"  {'mean (mFP)':18} {100 * found.mean_flip_probability:5.1f} %   (plain, not divided by AlexNet's)")
+    say(f"Written to {stability_path(output).resolve()}")
+    return found
 
 
 def _opened(

@@ -95,8 +95,10 @@ def mean_corruption_error(errors: Errors, corruptions: Iterable[str] = CORRUPTIO
     return fmean(_mean_error(errors, name) for name in names)
 
 
-def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
-    """Mean over the fifteen corruptions of error relative to a baseline's; 1 for the baseline itself.
+def mce(
+    errors: Errors, baseline: BaselineErrors | str = "alexnet", corruptions: Iterable[str] = CORRUPTIONS
+) -> float:
+    """Mean over the corruptions of error relative to a baseline's; 1 for the baseline itself.
 
     mean over c of (sum over s of E[c, s]) / (sum over s of E_base[c, s])
 
@@ -104,6 +106,7 @@ def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
         errors: corruption -> errors at severity 1..5, in [0, 1].
         baseline: "alexnet" (ImageNet-C only) or another network's errors; a single number for a corruption is
             its mean over severities.
+        corruptions: which to average; the fifteen of the benchmark unless given.
 
     Returns:
         A ratio, >= 0 (the literature prints it times 100).
@@ -113,7 +116,7 @@ def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
 
     Source: Hendrycks & Dietterich, ICLR 2019, section 4.3.
     """
-    return _mean_ratio(errors, 0.0, baseline, 0.0)
+    return _mean_ratio(errors, 0.0, baseline, 0.0, corruptions)
 
 
 def relative_mce(
@@ -121,8 +124,9 @@ def relative_mce(
     clean_error: float,
     baseline: BaselineErrors | str = "alexnet",
     baseline_clean_error: float | None = None,
+    corruptions: Iterable[str] = CORRUPTIONS,
 ) -> float:
-    """Mean over the fifteen corruptions of the error that each adds, relative to what it adds to a baseline.
+    """Mean over the corruptions of the error that each adds, relative to what it adds to a baseline.
 
     mean over c of (sum over s of E[c, s] - E_clean) / (sum over s of E_base[c, s] - E_base_clean)
 
@@ -131,6 +135,7 @@ def relative_mce(
         clean_error: the same network's error on uncorrupted images.
         baseline: as for `mce`.
         baseline_clean_error: the baseline's; known for "alexnet".
+        corruptions: which to average; the fifteen of the benchmark unless given.
 
     Returns:
         A ratio; 1 for the baseline itself, below 0 if corruption lowers the mean error.
@@ -146,7 +151,7 @@ def relative_mce(
         raise InputError("baseline_clean_error is missing; give the baseline's error on clean images")
     clean = _fraction(clean_error, "clean_error")
     base_clean = _fraction(baseline_clean_error, "baseline_clean_error")
-    return _mean_ratio(errors, clean, baseline, base_clean)
+    return _mean_ratio(errors, clean, baseline, base_clean, corruptions)
 
 
 def net_reduction(
@@ -214,6 +219,40 @@ def flip_rate(predictions: Tensor, *, noise: bool = False) -> float:
         )
     before = predictions[:, :1] if noise else predictions[:, :-1]
     return (predictions[:, 1:] != before).double().mean().item()
+
+
+def top5_distances(before: Tensor, logits: Tensor) -> Tensor:
+    """How far the five classes ranked first have moved between two frames.
+
+    T5D = sum over i = 0..4 of |i - min(r_i, 5)|, r_i the rank in the second frame of the class that is i-th
+    in the first; equal logits rank by class number.
+
+    Args:
+        before, logits: (n, classes), classes >= 6.
+
+    Returns:
+        (n,) float64, in [0, 15].
+
+    Source: Hendrycks & Dietterich, ICLR 2019, section 4.3, as its published program computes it.
+    """
+    order, now = (of.sort(dim=1, descending=True, stable=True).indices for of in (before, logits))
+    rank = now.argsort(dim=1).gather(1, order[:, :5])
+    place = torch.arange(5, device=rank.device)
+    return (place - rank.clamp(max=5)).abs().sum(dim=1).double()
+
+
+def mean_top5_distance(distances: Mapping[str, float], baseline: Mapping[str, float]) -> float:
+    """Mean over perturbations of a network's top-5 distance divided by a baseline's (mT5D).
+
+    Raises:
+        InputError: `distances` is empty, or the baseline lacks a perturbation or never moves.
+    """
+    if not distances:
+        raise InputError("distances is empty; give perturbation -> top-5 distance")
+    missing = [name for name in distances if name not in baseline]
+    if missing:
+        raise InputError(f"the baseline's top-5 distances lack {', '.join(missing)}; give them too")
+    return fmean(_ratio(distance, baseline[name], name) for name, distance in distances.items())
 
 
 def mean_flip_rate(rates: Mapping[str, float], baseline: Mapping[str, float]) -> float:
@@ -301,8 +340,14 @@ def _mean_error(errors: BaselineErrors, name: str, whose: str = "the errors") ->
     return fmean(_fraction(value, f"{whose}: {name}") for value in values)
 
 
-def _mean_ratio(errors: Errors, clean: float, baseline: BaselineErrors | str, base_clean: float) -> float:
-    """Return the mean over the fifteen of errors less `clean`, each over the baseline's less `base_clean`."""
+def _mean_ratio(
+    errors: Errors,
+    clean: float,
+    baseline: BaselineErrors | str,
+    base_clean: float,
+    corruptions: Iterable[str],
+) -> float:
+    """Return the mean over corruptions of errors less `clean`, each over the baseline's less `base_clean`."""
     if isinstance(baseline, str):
         baseline = BASELINES[choice("baseline", baseline, BASELINES)].mean_errors
     return fmean(
@@ -311,7 +356,7 @@ def _mean_ratio(errors: Errors, clean: float, baseline: BaselineErrors | str, ba
             _mean_error(baseline, name, "the baseline's errors") - base_clean,
             name,
         )
-        for name in CORRUPTIONS
+        for name in corruptions
     )
 
 

@@ -6,7 +6,7 @@ The spread over training seeds is another thing: it says what another training w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from pushpull.evaluation.results import CLEAN, SEVERITIES
 if TYPE_CHECKING:
     import pandas as pd
 
-    Predictions = pd.DataFrame | Sequence[pd.DataFrame]
+    Predictions: TypeAlias = pd.DataFrame | Sequence[pd.DataFrame]
 
 MEAN = "mean_corruption_error"
 _CHUNK = 2**22  # drawn images at a time: 32 MiB of row numbers
@@ -137,7 +137,9 @@ class _Answers(NamedTuple):
 
 def _answers(predictions: Predictions) -> _Answers:
     """Return which answers are wrong; of several predictions their mean, a share."""
-    several = list(predictions) if isinstance(predictions, list | tuple) else [predictions]
+    several: list[pd.DataFrame] = (
+        list(predictions) if isinstance(predictions, list | tuple) else [predictions]
+    )
     if not several or any(len(one) == 0 for one in several):
         raise InputError("the predictions hold no image; evaluate with --save_predictions")
     every = [_of_one(one) for one in several]

@@ -89,6 +89,7 @@ class Comparison(Shown):
         intervals: whether tables print 95 % intervals, and differences in tables of their own; else standard
             deviations.
         lead: what the page says first, a sentence each.
+        per_severity: whether tables of each row's errors by corruption and severity are shown too.
     """
 
     title: str
@@ -100,6 +101,7 @@ class Comparison(Shown):
     commands: tuple[str, ...] = ()
     intervals: bool = False
     lead: tuple[str, ...] = ()
+    per_severity: bool = False
 
     def group(self, *groups: str) -> tuple[Column, ...]:
         """The columns of these groups ("main", "family", "corruption", "extra")."""
@@ -269,14 +271,12 @@ def compare_twins(
 
 
 def _twin_rows(entries: Sequence[Entry], twins: Mapping[str, str | None], frame: _Frame) -> tuple[Row, ...]:
-    errors: dict[str | None, dict[int | None, Errors]] = {
-        entry.label: _errors_by_seed(entry) for entry in entries
-    }
+    errors = {entry.label: _errors_by_seed(entry) for entry in entries}
     bases = {seed: base for seed, base in errors.get(frame[-1], {}).items() if base[1]}
     rows = []
     for entry in entries:
         twin = twins.get(entry.label)
-        of_twin = errors.get(twin, {})
+        of_twin = errors.get(twin or "", {})
         trials = [(own, of_twin.get(seed), bases.get(seed)) for seed, own in errors[entry.label].items()]
         said = "paired by seed" if any(partner for _, partner, _ in trials) else ""
         rows.append(_row(entry, entry.label, trials, twin, said, frame))

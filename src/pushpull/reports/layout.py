@@ -84,7 +84,19 @@ def tables(comparison: Comparison, bold: Callable[[Row, Column], bool] | None = 
         found.append(_by_row(caption, "model", (*main, *families), pairs, _difference))
     over = severities_text(comparison.setting.severities)
     found.append(_by_corruption(f"Error by corruption (mean over {over}), percent", comparison, rows, shown))
+    if comparison.per_severity:
+        found += [_by_severity(comparison, row) for row in rows]
     return [table for table in found if len(table[1]) > 1]
+
+
+def _by_severity(comparison: Comparison, row: Row) -> Table:
+    """One line per corruption, one column per severity, of one row."""
+    heads = ["severity", *map(str, comparison.setting.severities)]
+    lines = [
+        (column.title, [Cell(estimate.text()) for estimate in row.curves[column.key]])
+        for column in comparison.group("corruption", "extra")
+    ]
+    return f"{row.label}: error by severity, percent", heads, lines
 
 
 def _interval_tables(comparison: Comparison) -> list[Table]:

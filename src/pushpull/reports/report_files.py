@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushpull.errors import InputError, all_printable
 from pushpull.files import writable_folder, write_json, write_text
-from pushpull.reports.columns import LEVEL, Estimate
+from pushpull.reports.columns import LEVEL, Estimate, title
 from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, seeds_text, side_by_side
 from pushpull.reports.layout import runs_text
 from pushpull.reports.markup import latex, markdown, table_markdown
@@ -178,6 +178,10 @@ def wide_csv(comparison: Comparison) -> str:
         for column in comparison.columns:
             one = row.values.get(column.key)  # a row of a table may lack R_net
             line |= {column.key: one and one.mean, f"{column.key}_std": one and one.std}
+        if comparison.per_severity:
+            for name in setting.corruptions:
+                pairs = zip(setting.severities, row.curves[name], strict=True)
+                line |= {f"{name}_{severity}": estimate.mean for severity, estimate in pairs}
         lines.append(line)
     return _csv(lines)
 
@@ -185,7 +189,8 @@ def wide_csv(comparison: Comparison) -> str:
 def long_csv(comparison: Comparison) -> str:
     """One row per figure in the columns Task, Dataset, Metric, Value, Model.
 
-    The metric's name carries its convention and unit; values are means over the model's seeds.
+    The metric's name carries its convention and unit; values are means over the model's seeds. After these,
+    the top-1 error of every corruption, severity and seed.
     """
     comparison = all_printable(comparison)
     clean = comparison.setting.label
@@ -198,6 +203,17 @@ def long_csv(comparison: Comparison) -> str:
                 task, data = ("Image Classification", clean)
             metric, mean = f"{column.metric}, {column.unit}", row.values[column.key].mean
             lines.append({"Task": task, "Dataset": data, "Metric": metric, "Value": mean, "Model": model})
+    for one in comparison.conditions().to_dict("records"):
+        corrupted, seed = one["severity"] > 0, "" if one["seed"] is None else f", seed {one['seed']}"
+        where = f"{title(one['corruption'])}, severity {one['severity']}" if corrupted else "clean"
+        line = {
+            "Task": "Domain Generalization" if corrupted else "Image Classification",
+            "Dataset": f"{clean}-C" if corrupted else clean,
+            "Metric": f"Top-1 error, {where}, fraction",
+            "Value": one["top1_error"],
+            "Model": f"{one['row']}{seed}",
+        }
+        lines.append(line)
     return _csv(lines)
 
 

@@ -34,16 +34,27 @@ class Shown:
 
     def worst(self, n: int = 3) -> dict[str, list[tuple[str, float]]]:
         """Label of a row -> its n corruptions with the highest mean error in [0, 1], the worst first."""
-        return {
-            row.label: sorted(
-                (
-                    (column.key, row.values[column.key].mean)
-                    for column in self._columns("corruption", "extra")
-                ),
-                key=lambda pair: -pair[1],
-            )[:n]
+        names = [column.key for column in self._columns("corruption", "extra")]
+        every = {row.label: [(name, row.values[name].mean) for name in names] for row in self.rows}
+        return {label: sorted(pairs, key=lambda pair: -pair[1])[:n] for label, pairs in every.items()}
+
+    def conditions(self) -> DataFrame:
+        """Return every condition of every seed of every row, as a pandas data frame.
+
+        Returns:
+            Columns row and seed (None where it is not known), then those of `Results.to_dataframe`.
+        """
+        import pandas
+
+        parts = [
+            result.to_dataframe().assign(row=row.label, seed=result.model["seed"])
             for row in self.rows
-        }
+            for result in (row.entry.results if row.entry else ())
+        ]
+        if not parts:
+            return pandas.DataFrame(columns=["row", "seed"])
+        frame = pandas.concat(parts, ignore_index=True)
+        return frame[["row", "seed", *frame.columns.drop(["row", "seed"])]]
 
     def plot(self) -> Figure:
         """Return a matplotlib figure of every row's error by corruption, the first row's worst on top."""
