@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pushpull.evaluation import EvaluationOptions, Results, evaluate
     from pushpull.models import Network, create_model, load_network, register_stem
     from pushpull.models.network import load_run
-    from pushpull.reports import compare
+    from pushpull.reports import compare, report
     from pushpull.training import Recipe, train
     from pushpull.training.harden import harden
     from pushpull.unit import functional
@@ -60,6 +60,7 @@ _ATTRIBUTES = {
     "register_data": "pushpull.data",
     "register_stem": "pushpull.models",
     "replace_first_conv": "pushpull.unit.surgery",
+    "report": "pushpull.reports",
     "set_gate": "pushpull.unit.gate",
     "train": "pushpull.training",
 }
@@ -107,6 +108,7 @@ __all__ = [
     "register_data",
     "register_stem",
     "replace_first_conv",
+    "report",
     "reports",
     "set_gate",
     "train",

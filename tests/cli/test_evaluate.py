@@ -83,6 +83,22 @@ def test_a_run_folder_brings_data_preprocessing_and_place(run_folder, capsys):
     assert str(folder / "results.json") in printed
 
 
+def test_it_ends_with_the_worst_three_or_with_everything(run_folder, capsys):
+    folder, _ = run_folder
+    noises = ("gaussian_noise", "shot_noise", "impulse_noise", "fog")
+    results = evaluated(str(folder), **FEW | {"corruptions": noises})
+    short = capsys.readouterr().out
+    assert "95 % interval over images" in short
+    assert "plain mean of 4 corruptions x 1 severity" in short
+    assert "    noise " in short
+    assert "the worst 3 of 4:" in short
+    worst = max(noises, key=lambda name: results.corrupted[name][2].top1_error).replace("_", " ")
+    assert short.partition("the worst 3 of 4:")[2].split("\n")[1].strip().startswith(worst)
+    assert f"as a page: pushpull report {folder}" in short
+    evaluate_command(str(folder), EvaluationOptions(**FEW | {"corruptions": noises}), everything=True)
+    assert all(f"\n  {name.replace('_', ' ')} " in capsys.readouterr().out for name in noises[:1])
+
+
 def test_weights_by_name_by_file_and_with_notes_agree(model, tmp_path):
     file = weights(model, tmp_path / "plain.safetensors")
     noted = weights(

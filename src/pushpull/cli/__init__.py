@@ -23,6 +23,7 @@ COMMANDS = {
     "harden": "make a network more robust, keep its accuracy",
     "train": "train a network by a recipe",
     "evaluate": "error on clean and corrupted images",
+    "report": "one page: how robust a model is, or several",
     "corrupt": "a corrupted copy of a data set; a gallery",
     "export": "one checked file for other programs: ONNX",
     "reproduce": "a table of many runs, with seeds and intervals",
@@ -167,6 +168,8 @@ def _run(name: str, arguments: list[str]) -> None:
         from pushpull.training.launched import refuse_several
 
         refuse_several(name)
+    if name == "quickstart" and not {"-h", "--help"} & set(arguments):
+        say("loading PyTorch, the data comes next ...", file=sys.stderr)  # it may take ten seconds
     command = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
     # Lightning, which some commands import, sets a format of its own.
     warnings.formatwarning = _warning_line  # type: ignore[assignment]

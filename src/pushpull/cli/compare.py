@@ -51,7 +51,9 @@ def compare_command(
     else:
         print({"markdown": markdown, "latex": latex, "csv": wide_csv}[format](comparison), end="")
     if output is not None:
-        paths = write_report(comparison, output)
+        from pushpull.reports.gather import gather  # torch, which printing needs not
+
+        paths = write_report(comparison, output, evidence=gather(comparison, pictures=False))
         # What is printed in another format may be on its way into a file.
         where = sys.stdout if format == "terminal" else sys.stderr
         say(f"Report: {paths[0]} (with {len(paths) - 1} tables and figures beside it)", file=where)

@@ -1,7 +1,7 @@
-"""The page's figures: small SVG panels of a fixed size that the page sets side by side, as many as fit.
+"""The page's figures: small SVG panels of one size, which the page sets side by side, as many as fit.
 
-Not plotly's: its script alone is 4.8 MB on every page, and a panel that is drawn at 340 px and wraps is read at
-390 px as at 1300. What the pointer or the arrow keys are on is told by `data-tip`, which page.js shows.
+Not plotly's: its script alone is 4.8 MB on every page, and panels of 340 px that wrap are read at 390 px as
+at 1300. What the pointer or the arrow keys are on is told by `data-tip`, which page.js shows.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from html import escape
 from pushpull.reports.layout import Look
 
 _WIDTH, _HEIGHT = 340, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 34, 10, 12, 34
-_NAMES = 112  # px that the names of a panel of differences take
+_LEFT, _RIGHT, _TOP, _BOTTOM = 34, 10, 24, 34
+_NAMES = 126  # px that the names of a panel of differences take
 _LINE = 17  # px between its lines
 Interval = tuple[float, float]
 
@@ -65,7 +65,7 @@ def curves(
         places: where on the horizontal axis, and what is written there.
         lines: label, look, values in percent, and half of each value's spread (0: none).
         axes: names of the two axes.
-        top: the highest value of all panels, so that they can be compared.
+        top: the highest value that the panel shows.
     """
     x = Scale(places[0][0], places[-1][0], _LEFT + 8, _WIDTH - _RIGHT - 8, whole=True)
     y = Scale(0, max(top, 1), _HEIGHT - _BOTTOM, _TOP)
@@ -74,12 +74,18 @@ def curves(
     for _, look, values, spreads in lines:
         pairs = list(zip(at, values, spreads, strict=True))
         if any(spreads):
-            edge = [f"{px},{y(v + s)}" for px, v, s in pairs] + [f"{px},{y(v - s)}" for px, v, s in pairs[::-1]]
+            edge = [f"{px},{y(v + s)}" for px, v, s in pairs] + [
+                f"{px},{y(v - s)}" for px, v, s in pairs[::-1]
+            ]
             parts.append(f'<polygon points="{" ".join(edge)}" fill="{look.colour}" opacity=".15"/>')
         points = " ".join(f"{px},{y(value)}" for px, value, _ in pairs)
         dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>')
-        parts += [f'<circle cx="{px}" cy="{y(value)}" r="2.6" fill="{look.colour}"/>' for px, value, _ in pairs]
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>'
+        )
+        parts += [
+            f'<circle cx="{px}" cy="{y(value)}" r="2.6" fill="{look.colour}"/>' for px, value, _ in pairs
+        ]
     half = (at[-1] - at[0]) / max(1, len(at) - 1) / 2 or 40
     for n, (_, name) in enumerate(places):
         parts.append(_text(at[n], _HEIGHT - _BOTTOM + 14, name, "middle"))
@@ -101,15 +107,15 @@ def differences(
         span: lowest and highest value of all panels.
         unit: what follows a number.
     """
-    height = _TOP + _LINE * len(lines) + _BOTTOM
+    height = 6 + _LINE * len(lines) + _BOTTOM
     x = Scale(min(0, span[0]), max(0, span[1]), _NAMES + 4, _WIDTH - _RIGHT)
     parts = []
     for tick in x.ticks:
         kind = "zero" if tick == 0 else "rule"
-        parts.append(f'<line class="{kind}" x1="{x(tick)}" x2="{x(tick)}" y1="{_TOP}" y2="{height - _BOTTOM}"/>')
+        parts.append(f'<line class="{kind}" x1="{x(tick)}" x2="{x(tick)}" y1="6" y2="{height - _BOTTOM}"/>')
         parts.append(_text(x(tick), height - _BOTTOM + 14, _number(tick), "middle"))
     for n, (name, value, interval) in enumerate(lines):
-        middle = _TOP + _LINE * (n + 0.5)
+        middle = 6 + _LINE * (n + 0.5)
         low, high = interval or (value, value)
         settled = interval is not None and not low <= 0 <= high
         kind = ("better" if value < 0 else "worse") if value else "same"
@@ -127,9 +133,7 @@ def differences(
     return _panel(title, parts, (axis, ""), height)
 
 
-def reliability(
-    title: str, lines: Sequence[tuple[str, Look, Sequence[tuple[float, float, int]]]]
-) -> str:
+def reliability(title: str, lines: Sequence[tuple[str, Look, Sequence[tuple[float, float, int]]]]) -> str:
     """Return how often answers are right against how sure the network says it is.
 
     Args:
@@ -144,7 +148,9 @@ def reliability(
     for label, look, bins in lines:
         points = " ".join(f"{x(100 * sure)},{y(100 * right)}" for sure, right, _ in bins)
         dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>')
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>'
+        )
         for sure, right, count in bins:
             place = x(100 * sure), y(100 * right)
             parts.append(f'<circle cx="{place[0]}" cy="{place[1]}" r="3" fill="{look.colour}"/>')
@@ -170,16 +176,17 @@ def _grid_y(y: Scale, left: float) -> list[str]:
     parts = []
     for tick in y.ticks:
         kind = "zero" if tick == y.low else "rule"
-        parts.append(f'<line class="{kind}" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>')
+        parts.append(
+            f'<line class="{kind}" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>'
+        )
         parts.append(_text(left - 5, y(tick) + 4, _number(tick), "end"))
     return parts
 
 
 def _hit(x: float, y: float, width: float, height: float, tip: Sequence[str]) -> str:
     text = escape("\n".join(tip)).replace("\n", "&#10;")
-    return (
-        f'<rect class="hit" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" data-tip="{text}"/>'
-    )
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="hit" {box} data-tip="{text}"/>'
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:

@@ -210,8 +210,6 @@ def side_by_side(
     mean = _errors(first.results)
     every = [_against_baseline(entry, first, mean) for entry in entries]
     columns, omitted = _defined_columns(setting, [trial for trials in every for trial in trials], mean)
-    if len(entries) == 1:
-        columns = tuple(column for column in columns if column not in define.AGAINST_BASELINE)
     epochs = {result.label: result.model.get("epochs") for entry in entries for result in entry.results}
     unfinished = [f"{label} is not finished: {done} epochs" for label, done in epochs.items() if done]
     rows = (
@@ -365,6 +363,8 @@ def _defined_columns(
 ) -> tuple[tuple[Column, ...], list[str]]:
     """The columns that are defined for all trials, and one sentence for each kind that is left out."""
     candidates, reasons = measured_columns(setting)
+    if all(base is None or base is own for own, _, base in trials):  # no row but the baseline
+        candidates = [column for column in candidates if column not in define.AGAINST_BASELINE]
     chosen = []
     for column in candidates:
         try:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 _BINS = 15
+LEAST_ANSWERS = 5  # of a bin that is drawn: the share of fewer is chance
 _WORST_PAIRS = 10
 
 
@@ -47,8 +48,8 @@ def confusions(predictions: Sequence[DataFrame], classes: Sequence[str]) -> list
         classes: names of the labels.
 
     Returns:
-        For each pair: label, answer, the share of the label's corrupted images that get it, and the corruption
-        under which that happens most.
+        For each pair: label, answer, the share of the label's corrupted images that get it, and the
+        corruption under which that happens most.
     """
     import pandas
 
@@ -68,12 +69,15 @@ def confusions(predictions: Sequence[DataFrame], classes: Sequence[str]) -> list
     return found
 
 
-def reliability_bins(predictions: Sequence[DataFrame], *, corrupted: bool) -> list[tuple[float, float, int]]:
+def reliability_bins(
+    predictions: Sequence[DataFrame], *, corrupted: bool, least: int = LEAST_ANSWERS
+) -> list[tuple[float, float, int]]:
     """Return mean confidence, share of right answers and number of answers of 15 bins of equal width.
 
     Args:
         predictions: of one row, a table for each seed.
         corrupted: of the corrupted images, else of the clean ones.
+        least: bins of fewer answers are left out.
     """
     import numpy as np
     import pandas
@@ -86,7 +90,7 @@ def reliability_bins(predictions: Sequence[DataFrame], *, corrupted: bool) -> li
     return [
         (float(sure[bins == n].mean()), float(right[bins == n].mean()), int((bins == n).sum()))
         for n in range(_BINS)
-        if (bins == n).any()
+        if (bins == n).sum() >= max(1, least)
     ]
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pushpull._version import __version__
 from pushpull.errors import InputError, all_printable
 from pushpull.reports import sections
 from pushpull.reports.columns import ordered, title
 from pushpull.reports.comparison import Comparison, Row
-from pushpull.reports.evidence import Evidence
+from pushpull.reports.evidence import LEAST_ANSWERS, Evidence
 from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, looks, runs_text, tables
+from pushpull.reports.pictures import picture
 
 # A difference of this many percentage points is shaded in full.
 _FULL_SHADE_POINTS = 10.0
@@ -43,20 +41,22 @@ def page(
     loader = jinja2.PackageLoader("pushpull", "reports")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     style, script = (loader.get_source(environment, f"page.{kind}")[0] for kind in ("css", "js"))
-    whole, every = sections.severity_panels(comparison)
-    values = {
+    whole, every = ([Markup(one) for one in some] for some in sections.severity_panels(comparison))
+    panel_of = dict(zip(map(title, comparison.setting.corruptions), every, strict=True))
+    ranked = sections.ranked(comparison, evidence)
+    values: dict[str, Any] = {
         "single": len(comparison.rows) == 1,
         "banners": sections.banners(comparison),
-        "headlines": sections.headlines(comparison),
+        "headlines": sections.headlines(comparison, evidence),
         "figures": sections.figures(comparison, evidence),
         "legend": sections.legend(comparison),
         "looks": looks(comparison),
         "runs": all_runs_text(comparison),
-        "ranked": sections.ranked(comparison, evidence),
+        "ranked": [row | {"panel": panel_of[row["name"]]} for row in ranked],
         "heat_maps": sections.heat_maps(comparison),
         "tables": _tables(comparison, evidence),
-        "panels": [Markup(one) for one in whole],
-        "corruption_panels": [Markup(one) for one in every],
+        "panels": whole,
+        "corruption_panels": every,
         "difference_panels": [Markup(one) for one in sections.difference_panels(comparison, evidence)],
         "classes": sections.classes(comparison),
         "confusions": sections.mixed_up(comparison, evidence),
@@ -73,6 +73,7 @@ def page(
         # How strongly a cell is shaded: an error by its size, a difference by its points.
         heat=lambda percent: f"{0.5 * max(0.0, min(1.0, percent / 100)):.2f}",
         strength=lambda points: f"{0.08 + 0.32 * min(1.0, abs(points) / _FULL_SHADE_POINTS):.2f}",
+        least_answers=LEAST_ANSWERS,
         version=__version__,
         **values,
     )
@@ -103,14 +104,6 @@ def sample_strips(samples: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             found = f"{images.dtype} of shape {images.shape}"
             raise InputError(f"samples[{name!r}] is {found}; give uint8 of shape (5, 3, H, W)")
         yield title(name), picture(images.transpose(2, 0, 3, 1).reshape(images.shape[2], -1, 3))
-
-
-def picture(pixels: np.ndarray) -> str:
-    """Return (H, W, 3) uint8 pixels as a `data:` address: small ones as they are, others as a JPEG."""
-    stream, small = io.BytesIO(), pixels.size <= 64 * 64 * 3 * 8
-    Image.fromarray(pixels).save(stream, "PNG" if small else "JPEG", optimize=True, quality=85)
-    kind = "png" if small else "jpeg"
-    return f"data:image/{kind};base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def _method_facts(row: Row) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pushpull.reports.evidence import Evidence, Interval, calibration, confusion
 from pushpull.reports.layout import Look, looks
 from pushpull.reports.summary import broken_from, few_images_words, headline, weaknesses, wilson
 
-_MOST_CLASSES = 12
+_MOST_CLASSES, _MOST_SENTENCES = 12, 3
 _FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
 
 
@@ -35,15 +35,52 @@ def banners(comparison: Comparison) -> list[str]:
     return [text for text in (comparison.note, *said, few_images_words(images)) if text]
 
 
-def headlines(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return each row's label and its result in a sentence; of many rows, those of the first three."""
+def headlines(comparison: Comparison, evidence: Evidence) -> list[tuple[str, str]]:
+    """Return labels and sentences: the first row's result, and what the best of the others differ by."""
+    first, *others = comparison.rows
     images = comparison.setting.images - len(comparison.setting.skipped)
-    found = []
-    for row in comparison.rows[:3]:
-        clean = row.values.get(CLEAN_ERROR.key)
-        said = headline(None if clean is None else clean.mean, by_severity(row, comparison), images)
-        found.append((row.label, said))
+    clean = first.values.get(CLEAN_ERROR.key)
+    said = headline(None if clean is None else clean.mean, by_severity(first, comparison), images)
+    found = [(first.label, said)]
+    ordered = sorted((row for row in others if row.differences), key=lambda row: _mean_difference(row)[1])
+    for row in ordered[:_MOST_SENTENCES]:
+        found.append((row.label, _difference_words(row, comparison, evidence)))
     return found
+
+
+def _mean_difference(row: Row) -> tuple[str, float]:
+    """Return the column and the value of what a row is judged by: the mean, where there is one."""
+    keys = [column.key for column in (MEAN_CORRUPTION_ERROR, MEAN_OF_SET, CLEAN_ERROR)]
+    key = next((key for key in keys if key in row.differences), next(iter(row.differences)))
+    return key, row.differences[key].mean
+
+
+def _difference_words(row: Row, comparison: Comparison, evidence: Evidence) -> str:
+    """Return what a row does better and worse than the one that it is compared with."""
+    key, mean = _mean_difference(row)
+    column = next(one for one in comparison.columns if one.key == key)
+    what = "clean" if column is CLEAN_ERROR else "under corruption"
+    text = f"{100 * abs(mean):.1f} points {'fewer' if mean < 0 else 'more'} wrong {what} than {row.against}"
+    interval = difference_interval(row, column, evidence)
+    if interval is None:
+        text += " (how much of it is chance is not known)"
+    else:
+        text += (
+            f" (95 % interval {_span(interval)}{'' if settled(row, column, evidence) else ': may be chance'})"
+        )
+    each = [one for one in comparison.group("corruption", "extra") if one.key in row.differences]
+    if len(each) > 1:
+        low, *_, high = sorted(each, key=lambda one: row.differences[one.key].mean)
+        ends = [f"{name.title} {_signed(row.differences[name.key].mean)}" for name in (low, high)]
+        text += f"; from {ends[0]} to {ends[1]}"
+    if column is not CLEAN_ERROR and CLEAN_ERROR.key in row.differences:
+        text += f"; clean {_signed(row.differences[CLEAN_ERROR.key].mean)}"
+    return text + "."
+
+
+def _signed(difference: float) -> str:
+    points = round(100 * difference, 1) + 0.0
+    return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def figures(comparison: Comparison, evidence: Evidence) -> list[dict[str, str]]:
@@ -95,7 +132,7 @@ def heat_maps(comparison: Comparison) -> list[tuple[str, list[tuple[str, list[fl
 
 
 def severity_panels(comparison: Comparison) -> tuple[list[str], list[str]]:
-    """Return the panels of mean and families, and those of each corruption; all with one axis."""
+    """Return the panels of mean and families, and those of each corruption."""
     has_clean = comparison.setting.clean_images is not None
     places: list[tuple[float, str]] = [(0, "clean")] if has_clean else []
     places += [(severity, str(severity)) for severity in comparison.setting.severities]
@@ -110,11 +147,14 @@ def severity_panels(comparison: Comparison) -> tuple[list[str], list[str]]:
             means, spreads = [100 * p.mean for p in points], [100 * (p.std or 0) for p in points]
             lines.append((label, look, means, spreads))
         drawn[name] = lines
-    top = max(m + s for lines in drawn.values() for _, _, ms, ss in lines for m, s in zip(ms, ss, strict=True))
+    tops = {
+        name: max(m + s for _, _, ms, ss in lines for m, s in zip(ms, ss, strict=True))
+        for name, lines in drawn.items()
+    }
     names = {"mean": "mean of the 15"}
     axes = "severity", "top-1 error, percent"
     panels = {
-        name: curves(names.get(name, title(name)), places, lines, axes, min(100, top))
+        name: curves(names.get(name, title(name)), places, lines, axes, min(100, tops[name]))
         for name, lines in drawn.items()
     }
     return [panels[name] for name in whole], [panels[name] for name in comparison.setting.corruptions]
@@ -176,9 +216,7 @@ def _class_errors(row: Row, *, clean: bool = False) -> dict[int, float] | None:
     conditions = [
         one
         for result in results
-        for one in (
-            [result.clean] if clean else [c for by in result.corrupted.values() for c in by.values()]
-        )
+        for one in ([result.clean] if clean else [c for by in result.corrupted.values() for c in by.values()])
         if one is not None
     ]
     if not conditions or len({len(one.class_errors) for one in conditions}) > 1:
@@ -241,9 +279,13 @@ def _interval(row: Row, column: Column, comparison: Comparison, evidence: Eviden
     known = evidence.intervals.get(row.label, {}).get(column.key)
     if known is not None:
         return known
-    if column.factor != 100 or "mce" in column.key or (
-        column.group not in ("family", "corruption", "extra")
-        and column not in (CLEAN_ERROR, MEAN_CORRUPTION_ERROR, MEAN_OF_SET)
+    if (
+        column.factor != 100
+        or "mce" in column.key
+        or (
+            column.group not in ("family", "corruption", "extra")
+            and column not in (CLEAN_ERROR, MEAN_CORRUPTION_ERROR, MEAN_OF_SET)
+        )
     ):
         return None
     images = comparison.setting.images - len(comparison.setting.skipped)
@@ -251,7 +293,10 @@ def _interval(row: Row, column: Column, comparison: Comparison, evidence: Eviden
 
 
 def _span(interval: Interval | None, factor: float = 100) -> str:
-    return "" if interval is None else f"{factor * interval[0]:.1f} to {factor * interval[1]:.1f}"
+    if interval is None:
+        return ""
+    low, high = (f"{factor * end + 0.0:.1f}".replace("-", "\N{MINUS SIGN}") for end in interval)
+    return f"{low} to {high}"
 
 
 def legend(comparison: Comparison) -> list[tuple[str, Look]]:
@@ -260,4 +305,3 @@ def legend(comparison: Comparison) -> list[tuple[str, Look]]:
         (f"{row.label} (baseline)" if row.is_baseline and len(comparison.rows) > 1 else row.label, look)
         for row, look in zip(comparison.rows, looks(comparison).values(), strict=True)
     ]
-

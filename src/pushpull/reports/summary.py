@@ -1,4 +1,4 @@
-"""What results say in a few words: the headline, the weaknesses in order, and how sure a share of images is."""
+"""Results in a few words: the headline, the weaknesses in order, how sure a share of images is."""
 
 from __future__ import annotations
 
@@ -95,7 +95,11 @@ def headline(clean: float | None, errors: BySeverity, images: int) -> str:
         parts.append(f"{100 * mean[0]:.1f} %{'' if parts else ' wrong'} under corruption")
     text = f"Of {images:,} images {', '.join(parts)}"
     ranked = weaknesses(errors)
-    return f"{text}; worst: {title(ranked[0][0])}, {worst_words(errors[ranked[0][0]])}." if ranked else text + "."
+    return (
+        f"{text}; worst: {title(ranked[0][0])}, {worst_words(errors[ranked[0][0]])}."
+        if ranked
+        else text + "."
+    )
 
 
 def worst_words(by_severity: Mapping[int, float]) -> str:
