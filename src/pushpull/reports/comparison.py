@@ -16,7 +16,7 @@ from pushpull.reports import columns as define
 from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, seeds_text, value
 from pushpull.reports.comparable import Setting, common_setting, measured_columns
 from pushpull.reports.notes import footnotes, image_notes, pairing, seed_notes, twin_notes
-from pushpull.reports.read_results import UNNAMED, Entry, load_entry
+from pushpull.reports.read_results import Entry, load_entry, unique_labels
 from pushpull.reports.shown import Shown
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def side_by_side(
         title, commands, adapted: as for `compare`.
     """
     entries = [entry if isinstance(entry, Entry) else load_entry(entry) for entry in runs]
-    labels = _unique_labels(entries)
+    labels = unique_labels(entries)
     named = ((f"{entry.source} ({result.label})", result) for entry in entries for result in entry.results)
     setting = common_setting(named, adapted=adapted)
     first = entries[0]
@@ -383,16 +383,3 @@ def _curves(setting: Setting, every: Sequence[Errors]) -> dict[str, tuple[Estima
         for name, members in sets.items()
         if set(members) <= set(setting.corruptions)
     }
-
-
-def _unique_labels(entries: Sequence[Entry]) -> list[str]:
-    """Labels, with the source where two rows would be called the same; a source given twice is refused."""
-    sources = [entry.source for entry in entries]
-    twice = [source for source in sources if sources.count(source) > 1 and source != UNNAMED]
-    if twice:
-        raise InputError(f"{twice[0]} was given more than once; name the baseline and each run once")
-    labels = [entry.label for entry in entries]
-    unique = [f"{e.label} ({e.source})" if labels.count(e.label) > 1 else e.label for e in entries]
-    if len(set(unique)) < len(unique):
-        raise InputError(f"two rows are called {max(unique, key=unique.count)!r}; give them different labels")
-    return unique

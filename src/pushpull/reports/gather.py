@@ -13,7 +13,7 @@ from torch import Tensor
 from pushpull.corruptions import corrupt
 from pushpull.corruptions.textures import PROCEDURAL, frost_texture_source
 from pushpull.data import DataConfig, Framing, ImageSplit, Preprocessing, load_data
-from pushpull.errors import InputError, MissingFileError
+from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import eval_images
@@ -37,6 +37,11 @@ _WORST, _EACH = 4, 3  # corruptions that examples are of, and how many of each: 
 _ASKED = 96  # images of which a network is asked where no predictions were saved; of large ones a quarter
 _LARGE_PX = 64
 _NOISE, _NOISE_SEVERITY = "gaussian_noise", 3
+_FAILURES = (
+    OSError,
+    ValueError,
+    RuntimeError,
+)  # of data and networks that are not there, or not as they were
 _COLUMNS = {CLEAN: CLEAN_ERROR.key, MEAN: MEAN_CORRUPTION_ERROR.key}
 
 
@@ -129,8 +134,8 @@ def _with_pictures(comparison: Comparison, evidence: Evidence) -> Evidence:
     for row in comparison.rows:
         try:
             networks[row.label] = _network(row)
-        except (InputError, OSError) as error:
-            remarks.append(f"No kernels and answers of {row.label}: {error}.")
+        except _FAILURES as error:
+            remarks.append(f"No kernels and answers of {row.label}: {_why(error)}.")
     units = {label: first_layer(network.model) for label, network in networks.items()}
     kernels = {label: kernel_sheet(unit) for label, unit in units.items() if unit is not None}
     examples: list[dict[str, Any]] = []
@@ -142,9 +147,13 @@ def _with_pictures(comparison: Comparison, evidence: Evidence) -> Evidence:
             if isinstance(unit, PushPullConv2d):
                 row = next(row for row in comparison.rows if row.label == label)
                 seen[label] = _responses(row, networks[label], unit, images)
-    except (InputError, OSError) as error:
-        remarks.append(f"No pictures under corruption: {error}.")
+    except _FAILURES as error:
+        remarks.append(f"No pictures under corruption: {_why(error)}.")
     return replace(evidence, examples=examples, kernels=kernels, responses=seen, remarks=remarks)
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, InputError) else one_line(error)
 
 
 def _network(row: Row) -> Network:
@@ -217,7 +226,8 @@ def _chosen(answers: Mapping[str, _Answers], labels: Sequence[int]) -> list[int]
     """Return a few places: where rows disagree, of a single row where it is wrong and sure."""
     right = [[one[at][0] == label for one in answers.values()] for at, label in enumerate(labels)]
     sure = [max(one[at][1] for one in answers.values()) for at in range(len(labels))]
-    wrong = [at for at, each in enumerate(right) if not all(each)]
+    asked = [all(one[at][1] > 0 for one in answers.values()) for at in range(len(labels))]
+    wrong = [at for at, each in enumerate(right) if asked[at] and not all(each)]
     order = sorted(wrong, key=lambda at: (not any(right[at]), -sure[at]))
     by_class = {labels[at]: at for at in reversed(order)}  # the first of each class
     varied = sorted(by_class.values(), key=order.index)

@@ -104,6 +104,23 @@ def load_entry(path: Path | str) -> Entry:
     return Entry.of([Results.load(file) for file in files], source=str(path), folders=folders)
 
 
+def unique_labels(entries: Sequence[Entry]) -> list[str]:
+    """Return labels, with the source where two rows would be called the same.
+
+    Raises:
+        InputError: a source was given twice, or two rows are still called the same.
+    """
+    sources = [entry.source for entry in entries]
+    twice = [source for source in sources if sources.count(source) > 1 and source != UNNAMED]
+    if twice:
+        raise InputError(f"{twice[0]} was given more than once; name the baseline and each run once")
+    labels = [entry.label for entry in entries]
+    unique = [f"{e.label} ({e.source})" if labels.count(e.label) > 1 else e.label for e in entries]
+    if len(set(unique)) < len(unique):
+        raise InputError(f"two rows are called {max(unique, key=unique.count)!r}; give them different labels")
+    return unique
+
+
 def _results_below(folder: Path) -> list[Path]:
     """The results of the folders directly below, in natural order (seed2 before seed10)."""
     found = []
