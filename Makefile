@@ -32,13 +32,16 @@ clean:
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "PushPull-Net needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "making an environment in $(VENV) ..."
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml
+	@echo "installing the package and PyTorch into $(VENV): minutes, the first time ..."
 	$(VENV)/bin/python -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
+	@echo "installing the package, PyTorch and what the tests need into $(VENV): minutes, the first time ..."
 	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pushpull.evaluation import EvaluationOptions, Results, evaluate
     from pushpull.models import Network, create_model, load_network, register_stem
     from pushpull.models.network import from_pretrained, load_run
-    from pushpull.reports import compare, plot
+    from pushpull.reports import compare, plot, report
     from pushpull.reports.sharing import push_to_hub, save_pretrained
     from pushpull.training import Recipe, train
     from pushpull.training.harden import harden
@@ -63,6 +63,7 @@ _ATTRIBUTES = {
     "register_data": "pushpull.data",
     "register_stem": "pushpull.models",
     "replace_first_conv": "pushpull.unit.surgery",
+    "report": "pushpull.reports",
     "save_pretrained": "pushpull.reports.sharing",
     "set_gate": "pushpull.unit.gate",
     "train": "pushpull.training",
@@ -115,6 +116,7 @@ __all__ = [
     "register_data",
     "register_stem",
     "replace_first_conv",
+    "report",
     "reports",
     "save_pretrained",
     "set_gate",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 T = TypeVar("T")
+_PLAIN = {int, float, bool, type(None)}
 
 
 class InputError(ValueError):
@@ -169,6 +170,8 @@ def all_printable(value: T) -> T:
         same = all(a is b and c is d for (a, c), (b, d) in zip(pairs, value.items(), strict=True))
         new = value if same else dict(pairs)
     elif type(value) in (list, tuple):
+        if set(map(type, value)) <= _PLAIN:  # type: ignore[call-overload]
+            return value  # thousands of numbers, one by one, would take seconds
         items = [all_printable(item) for item in value]  # type: ignore[attr-defined]
         same = all(a is b for a, b in zip(items, value, strict=True))  # type: ignore[call-overload]
         new = value if same else type(value)(items)  # type: ignore[call-arg]

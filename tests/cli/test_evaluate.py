@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from pushpull.cli.evaluate import evaluate_command
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError
 from pushpull.evaluation import EvaluationOptions, Results
+from pushpull.evaluation.stability import Stability
 from pushpull.models import Network, create_model
 
 _OF_NETWORK = ("data", "classes", "weights", "model_name", "stem", "input_style")
@@ -79,6 +81,22 @@ def test_a_run_folder_brings_data_preprocessing_and_place(run_folder, capsys):
     assert f"{100 * results.clean_error:.1f}" in printed
     assert f"{100 * results.corrupted['fog'][2].top1_error:.1f}   (severity 2)" in printed
     assert str(folder / "results.json") in printed
+
+
+def test_it_ends_with_the_worst_three_or_with_everything(run_folder, capsys):
+    folder, _ = run_folder
+    noises = ("gaussian_noise", "shot_noise", "impulse_noise", "fog")
+    results = evaluated(str(folder), **FEW | {"corruptions": noises})
+    short = capsys.readouterr().out
+    assert "95 % interval over images" in short
+    assert "plain mean of 4 corruptions x 1 severity" in short
+    assert "    noise " in short
+    assert "the worst 3 of 4:" in short
+    worst = max(noises, key=lambda name: results.corrupted[name][2].top1_error).replace("_", " ")
+    assert short.partition("the worst 3 of 4:")[2].split("\n")[1].strip().startswith(worst)
+    assert f"as a page: pushpull report {folder}" in short
+    evaluate_command(str(folder), EvaluationOptions(**FEW | {"corruptions": noises}), everything=True)
+    assert all(f"\n  {name.replace('_', ' ')} " in capsys.readouterr().out for name in noises[:1])
 
 
 def test_weights_by_name_by_file_and_with_notes_agree(model, tmp_path):
@@ -319,3 +337,16 @@ def test_what_nothing_says_of_a_file_of_weights_is_assumed_aloud(tmp_path):
     ):
         evaluated("mine.py:build", data="digits", **FEW)
     assert evaluated("mine.py:build", data="digits", size=(40,), **FEW).preprocessing["size"] == [40, 40]
+
+
+def test_flip_rates_are_measured_by_an_option(tmp_path, capsys):
+    run = Path(__file__).parents[1] / "fixtures" / "run_of_ec61bc6"
+    words = ["evaluate", str(run), "--limit", "6", "--perturbed", "made", "--output", str(tmp_path)]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "mean (mFP)" in out
+    assert len(Stability.load(tmp_path).flip_rates) == 10
+    assert main(words) == 2
+    assert "is there already; --overwrite" in capsys.readouterr().err
+    assert main([*words, "--adapt", "bn"]) == 2
+    assert "leave --adapt out" in capsys.readouterr().err

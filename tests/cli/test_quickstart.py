@@ -38,7 +38,11 @@ def test_it_trains_evaluates_compares_and_continues_after_a_kill(config, tmp_pat
     quickstart.quickstart_command(**options)
     assert started == [("plain", 3), ("pp3", 3), ("plain", 4), ("plain", 4), ("pp3", 4)]
 
-    printed = capsys.readouterr().out
+    said = capsys.readouterr()
+    printed = said.out
+    begun = [line for line in said.err.splitlines() if line.endswith(" ...")]
+    assert begun[0] == "[1/4] plain     seed 3  training 1 epochs ...", "said before it is done"
+    assert begun[-1] == "writing the page ..."
     assert "DEMONSTRATION, NOT EVIDENCE" in printed
     assert "resnet8 pp3" in printed
     results = Results.load(folder / "pp3" / "seed4")
@@ -47,7 +51,9 @@ def test_it_trains_evaluates_compares_and_continues_after_a_kill(config, tmp_pat
     assert {path.name for path in folder.iterdir()} >= {"index.html", "comparison.md", "comparison.csv"}
     page = (folder / "index.html").read_text()
     assert "demonstration, not evidence" in page
-    assert "gaussian" in page
+    assert "push kernels" in page
+    assert "bootstrap over the test images" in page
+    assert f"Open {folder / 'index.html'}" in printed
 
 
 def test_mistakes_stop_before_anything_is_trained(config, tmp_path):

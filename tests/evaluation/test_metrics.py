@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torchmetrics.classification import MulticlassCalibrationError
 
 from pushpull.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError
@@ -154,44 +155,31 @@ def slow_ece(p, labels, bins):
 
 
 @pytest.mark.parametrize("bins", [1, 4, 15])
-def test_calibration_against_slow_versions(bins):
+def test_calibration_against_slow_versions_and_torchmetrics(bins):
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(200, 7, generator=generator)
     labels = torch.randint(7, (200,), generator=generator)
-    p = logits.double().softmax(1).tolist()
-    expected = slow_ece(p, labels.tolist(), bins)
-    assert metrics.expected_calibration_error(logits, labels, bins=bins) == pytest.approx(expected, abs=1e-12)
-    nll = -sum(math.log(row[label]) for row, label in zip(p, labels.tolist(), strict=True)) / 200
-    assert metrics.negative_log_likelihood(logits, labels) == pytest.approx(nll)
+    # In batches, one of which holds an image whose logits say nothing.
+    broken = torch.cat([logits[150:], torch.full((1, 7), math.nan)])
+    parts = [(logits[:150], labels[:150]), (broken, torch.cat([labels[150:], labels[:1]]))]
+    found = metrics.calibration(sum(metrics.calibration_sums(*part, bins=bins) for part in parts))
+    p = logits.double().softmax(1)
+    of_peer = MulticlassCalibrationError(7, n_bins=bins, norm="l1")(p, labels).item()
+    assert found[0] == pytest.approx(slow_ece(p.tolist(), labels.tolist(), bins), abs=1e-12)
+    assert found[0] == pytest.approx(of_peer, abs=1e-6)
+    assert found[1] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-6)
     brier = sum(
         (value - (c == label)) ** 2
-        for row, label in zip(p, labels.tolist(), strict=True)
+        for row, label in zip(p.tolist(), labels.tolist(), strict=True)
         for c, value in enumerate(row)
     )
-    assert metrics.brier_score(logits, labels) == pytest.approx(brier / 200)
+    assert found[2] == pytest.approx(brier / 200)
 
 
 def test_calibration_of_a_sure_and_right_network_and_its_opposite():
     logits = torch.tensor([[100.0, 0.0], [0.0, 100.0]])
     right, wrong = torch.tensor([0, 1]), torch.tensor([1, 0])
-    assert metrics.expected_calibration_error(logits, right) == pytest.approx(0)
-    assert metrics.expected_calibration_error(logits, wrong) == pytest.approx(1)
-    assert metrics.brier_score(logits, wrong) == pytest.approx(2)
-    assert metrics.negative_log_likelihood(logits, wrong) == pytest.approx(100)
-
-
-@pytest.mark.parametrize(
-    ("logits", "labels", "message"),
-    [
-        (torch.zeros(2, 3), torch.zeros(3, dtype=torch.long), "do not fit"),
-        (torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), "do not fit"),
-        (torch.tensor([[math.nan, 0.0]]), torch.tensor([0]), "NaN or infinity"),
-        (torch.zeros(1, 3), torch.tensor([3]), "labels reach from 3 to 3"),
-    ],
-)
-def test_calibration_refuses_what_it_cannot_use(logits, labels, message):
-    for metric in (metrics.expected_calibration_error, metrics.negative_log_likelihood, metrics.brier_score):
-        with pytest.raises(InputError, match=message):
-            metric(logits, labels)
-    with pytest.raises(InputError, match="bins=0"):
-        metrics.expected_calibration_error(torch.zeros(1, 3), torch.tensor([0]), bins=0)
+    assert metrics.calibration(metrics.calibration_sums(logits, right)) == pytest.approx((0, 0, 0))
+    assert metrics.calibration(metrics.calibration_sums(logits, wrong)) == pytest.approx((1, 100, 2))
+    nothing = metrics.calibration_sums(torch.full((2, 2), math.inf), right)
+    assert metrics.calibration(nothing) is None

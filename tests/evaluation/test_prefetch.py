@@ -25,7 +25,7 @@ def test_batches_come_prepared_one_at_a_time_and_in_order(monkeypatch):
         log.append(f"prepare {int(batch.images[0, 0, 0, 0])}")
         return batch.images.float() + 0.5
 
-    for number, (images, labels) in enumerate(prepared(batches(log), prepare, CPU)):
+    for number, (images, labels, _) in enumerate(prepared(batches(log), prepare, CPU)):
         assert not torch.is_inference_mode_enabled()
         log.append(f"network {number}")
         assert images.unique().tolist() == [number + 0.5]

@@ -47,6 +47,7 @@ def run(folder):
         severities=(1, 5),
         preprocessing=Preprocessing(),
         output=folder,
+        save_predictions=folder is not None,
         batch_size=4,
         progress=False,
     )
@@ -183,6 +184,8 @@ def test_two_and_three_processes_give_the_results_of_one(tmp_path):
     for world in (2, 3):
         start(world, tmp_path)
     assert errors(Results.load(tmp_path / "two")) == errors(run(tmp_path / "one"))
+    of_two, of_one = (tmp_path / name / "predictions.parquet" for name in ("two", "one"))
+    assert of_two.read_bytes() == of_one.read_bytes()
     alone = of_shards(tmp_path, tmp_path / "of1")
     assert errors(alone[0])[1:] == errors(alone[1])[1:]
     assert alone[0].data["skipped"] == [f"{tmp_path}/shards/test-1.tar: 4.png"]

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation import Condition, Results
 
@@ -61,6 +62,9 @@ def test_round_trip_through_the_file(tmp_path):
         "class_errors": [0.5, 0.5],
         "images": 10,
         "seconds": 0.5,
+        "ece": None,
+        "nll": None,
+        "brier": None,
     }
     assert results.save(tmp_path / "other.json") == tmp_path / "other.json"
 
@@ -146,7 +150,7 @@ def test_a_missing_file_names_itself(tmp_path):
 
 def test_keys_of_later_versions_are_ignored(tmp_path):
     value = broken(colour="red")
-    value["clean"]["ece"] = 0.1
+    value["clean"]["later"] = 0.1
     assert Results.from_json(value) == example()
 
 
@@ -170,3 +174,52 @@ def test_a_set_on_disk_has_no_seed(tmp_path):
     path = example(corruption=corruption | {"files": ["sparkles"]}).save(tmp_path)
     with pytest.raises(InputError, match=r"files=.*'sparkles'.* is not dict"):
         Results.load(path)
+
+
+def measured():
+    """All 15 at 40 %, fog worse, glass blur worst and one severity of snow better."""
+    corrupted = {name: {level: condition(0.4) for level in range(1, 6)} for name in CORRUPTIONS}
+    corrupted["fog"] = {level: condition(0.6) for level in range(1, 6)}
+    corrupted["glass_blur"] = {level: condition(0.8) for level in range(1, 6)}
+    corrupted["snow"][1] = Condition(0.3, None, [0.3, 0.3], 10, 0.5, 0.05, 1.2, 0.4)
+    return example(corrupted=corrupted, complete=True)
+
+
+def test_results_as_data():
+    results = measured()
+    assert results.mean == pytest.approx((0.4 * 13 + 0.6 + 0.8 - 0.02) / 15)
+    assert [name for name, _ in results.worst(2)] == ["glass_blur", "fog"]
+    assert [error for _, error in results.worst(2)] == pytest.approx([0.8, 0.6])
+    assert len(results.worst(99)) == 15
+    frame = results.to_dataframe()
+    assert frame.shape == (76, 9)
+    assert frame.iloc[0][["corruption", "severity", "top1_error"]].tolist() == ["clean", 0, 0.25]
+    row = frame[(frame.corruption == "snow") & (frame.severity == 1)].iloc[0]
+    assert row[["top1_error", "images", "ece", "nll", "brier"]].tolist() == [0.3, 10, 0.05, 1.2, 0.4]
+    assert frame.top5_error.isna().all()
+    assert frame.ece.isna().sum() == 75
+    with pytest.raises(InputError, match="lack gaussian_noise"):
+        assert example().mean
+    assert example(clean=None, corrupted={}).to_dataframe().empty
+
+
+def test_results_show_themselves():
+    text = str(measured())
+    assert text.splitlines() == [
+        "resnet14 pp3 seed 0 on digits (demonstration, not evidence), 10 images: top-1 error in percent",
+        "  clean  25.0",
+        f"  mean   {100 * measured().mean:.1f}  (plain mean of 15 corruptions x 5 severities)",
+        "  worst  glass_blur 80.0, fog 60.0, gaussian_noise 40.0",
+    ]
+    part = str(example())
+    assert "mean   50.0  (of what was measured: 1 corruptions)" in part
+    assert part.endswith("not complete")
+    hostile = example(model=example().model | {"label": "<b>\x1b[2J"})
+    assert "&lt;b&gt;\\x1b[2J" in hostile._repr_html_()
+    assert "<td>50.0</td><td></td>" in hostile._repr_html_()
+    figure = measured().plot()
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[-2:] == ["fog", "glass blur"]
+    with pytest.raises(InputError, match="nothing to draw"):
+        example(corrupted={}).plot()

@@ -1,12 +1,17 @@
 import dataclasses
 import json
+import re
 
+import pandas
 import pytest
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError, MissingFileError
 from pushpull.evaluation.metrics import ALEXNET
 from pushpull.reports import Entry, compare, write_report
+from pushpull.reports.layout import tables
+from pushpull.reports.markup import latex, markdown
+from pushpull.reports.report_files import wide_csv
 
 # Bennabhaktula et al., ICPR 2024: E, mCE (the plain mean), R_net of ResNet-50 on ImageNet.
 PUBLISHED = [
@@ -287,3 +292,54 @@ def test_precisions_that_differ_are_noted(results):
     half = dataclasses.replace(results("pp3"), precision="bf16")
     both = compare(Entry.of([results()]), [Entry.of([half])])
     assert "Networks computed in different precisions: bf16; fp32." in both.footnotes
+
+
+def test_a_comparison_as_data(seeds, tmp_path):
+    comparison = compare(seeds("plain", [(0.1, 0.4), (0.2, 0.5)]), [seeds("pp3", [(0.2, 0.3)])])
+    plain, pp3 = (row.label for row in comparison.rows)
+    assert comparison.mean == {plain: pytest.approx(0.45), pp3: pytest.approx(0.3)}
+    assert [name for name, _ in comparison.worst(2)[pp3]] == ["gaussian_noise", "shot_noise"]
+    assert comparison.worst(1)[pp3][0][1] == pytest.approx(0.3)
+    frame = comparison.conditions()
+    assert frame.shape == (3 * 76, 11)
+    one = frame[(frame.row == plain) & (frame.seed == 1) & (frame.corruption == "fog")]
+    assert (one.severity.tolist(), one.top1_error.tolist()) == ([1, 2, 3, 4, 5], [0.5] * 5)
+    assert str(comparison).splitlines()[0] == comparison.title
+    assert "15.0 ± 7.1" in str(comparison)
+    assert "<td>15.0 ± 7.1</td>" in comparison._repr_html_()
+    assert comparison.plot()._repr_png_().startswith(b"\x89PNG")
+    write_report(comparison, tmp_path / "report")
+    text = (tmp_path / "report" / "results_long.csv").read_text()
+    assert '"Top-1 error, fog, severity 3, fraction",0.500000,"resnet14 plain, seed 1"' in text
+
+
+def test_tables_by_severity_on_demand(seeds):
+    comparison = compare(seeds("plain", [(0.1, 0.4)]), [seeds("pp3", [(0.2, 0.3)])])
+    asked = dataclasses.replace(comparison, per_severity=True)
+    assert [len(tables(asked)), len(tables(comparison))] == [5, 3]
+    caption, heads, lines = tables(asked)[-1]
+    assert caption == f"{comparison.rows[1].label}: error by severity, percent"
+    assert heads == ["severity", "1", "2", "3", "4", "5"]
+    assert lines[-1][0] == "JPEG compression"
+    assert [cell.text for cell in lines[-1][1]] == ["30.0"] * 5
+    assert "| severity | 1 | 2 | 3 | 4 | 5 |" in markdown(asked)
+    assert r"\toprule" in latex(asked)
+    assert wide_csv(asked).splitlines()[0].endswith("jpeg_compression_4,jpeg_compression_5")
+
+
+def test_intervals_over_images_stand_under_the_tables(results, tmp_path):
+    places = []
+    for name, wrong in (("a", range(0, 100, 2)), ("b", range(0, 100, 4))):
+        places.append(tmp_path / name)
+        results(name, seed=None, images=100, clean=len(wrong) / 100).save(places[-1])
+        table = pandas.DataFrame({"index": range(100), "label": 0, "prediction": 0, "confidence": 1.0})
+        table.loc[list(wrong), "prediction"] = 1
+        table.assign(corruption="clean", severity=0).to_parquet(places[-1] / "predictions.parquet")
+    said = note(compare(places[0], places[1:]), "Over the test images")
+    assert re.search(r"resnet14 a seed None: E 50\.0 \[(39|40|41)\.0, (59|60|61)\.0\]", said)
+    assert re.search(r"b seed None minus resnet14 a seed None: E −25\.0 \[−3\d\.0, −1\d\.0\]", said)
+    (places[1] / "predictions.parquet").unlink()
+    assert "Over the test images" not in " ".join(compare(places[0], places[1:]).footnotes)
+    table[:50].assign(corruption="clean", severity=0).to_parquet(places[1] / "predictions.parquet")
+    said = note(compare(places[0], places[1:]), "Intervals over the test images are not shown")
+    assert "different images (50 and 100)" in said

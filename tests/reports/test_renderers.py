@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from pushpull.reports import Entry, compare, compare_twins
-from pushpull.reports.layout import runs_text, tables
+from pushpull.reports.layout import COLOURS, looks, runs_text, tables
 from pushpull.reports.markup import latex, latex_escape, markdown
+from pushpull.reports.page import page
 from pushpull.reports.report_files import long_csv, wide_csv
 from pushpull.reports.terminal import print_comparison
 
@@ -24,6 +25,21 @@ def printed(comparison, width, **options):
     console = Console(width=width, file=io.StringIO(), highlight=False, **options)
     print_comparison(comparison, console)
     return console.file.getvalue()
+
+
+def test_a_model_has_one_colour_on_page_in_figures_and_in_the_terminal(comparison):
+    from pushpull.reports.figures import error_by_severity
+
+    baseline, run = (row.label for row in comparison.rows)
+    colour = looks(comparison)[run].colour
+    assert colour == COLOURS[0]
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    shown = printed(comparison, 150, force_terminal=True, color_system="truecolor")
+    assert f"\x1b[38;2;{red};{green};{blue}m{run}" in shown
+    html = page(comparison)
+    assert f'background:{colour}"></i>{run}' in html
+    assert f'background:var(--ink)"></i>{baseline}' in html
+    assert [line.get_color() for line in error_by_severity(comparison).axes[0].lines][1] == colour
 
 
 def test_main_table_cells(comparison):
@@ -130,7 +146,8 @@ def test_long_csv(comparison):
         rows[1]["Metric"]
         == "Mean corruption error (plain mean over 15 x 5, not AlexNet-normalised), fraction"
     )
-    assert len(rows) == 2 * len(comparison.columns)
+    # Two rows of figures; of each of the four results a row a condition.
+    assert len(rows) == 2 * len(comparison.columns) + 4 * 76
     assert len({(row["Metric"], row["Model"]) for row in rows}) == len(rows)
 
 

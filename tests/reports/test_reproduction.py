@@ -29,7 +29,8 @@ def assert_same_run(first: Path, second: Path) -> None:
 
 def test_the_table_and_all_that_is_promised(whole, table, capsys):
     names = {path.name for path in whole.iterdir()}
-    assert names == {"runs", "table.md", "table.csv", "table.json", "table.tex", "table.png", "table.svg"}
+    kinds = ("md", "csv", "json", "tex", "html", "png", "svg")
+    assert names == {"runs", *(f"table.{kind}" for kind in kinds)}
     value = json.loads((whole / "table.json").read_text())
     assert value["complete"]
     assert [row["name"] for row in value["rows"]] == ["baseline", "PP3"]

@@ -23,10 +23,12 @@ COMMANDS = {
     "harden": "make a network more robust, keep its accuracy",
     "train": "train a network by a recipe",
     "evaluate": "error on clean and corrupted images",
+    "report": "one page: how robust a model is, or several",
     "corrupt": "a corrupted copy of a data set; a gallery",
     "export": "one checked file for other programs: ONNX; a folder for the hub",
     "reproduce": "a table of many runs, with seeds and intervals",
     "compare": "a table of runs against a baseline",
+    "aggregate": "one model's figures on several sets: C, C-bar, P, A, R",
     "leaderboard": "one page over many results",
     "completion": "a script for the tab key of bash or zsh",
 }
@@ -175,6 +177,8 @@ def _run(name: str, arguments: list[str]) -> None:
         from pushpull.training.launched import refuse_several
 
         refuse_several(name)
+    if name == "quickstart" and not {"-h", "--help"} & set(arguments):
+        say("loading PyTorch, the data comes next ...", file=sys.stderr)  # it may take ten seconds
     command = command_function(name)
     # Lightning, which some commands import, sets a format of its own.
     warnings.formatwarning = _warning_line  # type: ignore[assignment]

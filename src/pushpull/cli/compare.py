@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from typing import Literal
 
 from pushpull.errors import say
@@ -21,6 +22,7 @@ def compare_command(
     title: str | None = None,
     format: Literal["terminal", "markdown", "latex", "csv", "json"] = "terminal",
     adapted: bool = False,
+    per_severity: bool = False,
 ) -> None:
     """Compare evaluated models with a baseline: clean error, corruption errors, R_net.
 
@@ -33,6 +35,7 @@ def compare_command(
         title: Heading of the report; by default it names the models.
         format: What is printed: tables for the terminal, Markdown, LaTeX (for booktabs), CSV with one row per
             model, or JSON.
+        per_severity: Show each model's errors by corruption and severity too, and in CSV their columns.
         adapted: Networks that were adapted to the test images (evaluate --adapt bn) may stand beside others.
 
     Example:
@@ -41,7 +44,9 @@ def compare_command(
     words = ["pushpull", "compare", baseline, *runs]
     words += ["--output", output] if output else []
     words += ["--adapted"] if adapted else []
+    words += ["--per_severity"] if per_severity else []
     comparison = compare(baseline, runs, title=title, commands=[shlex.join(words)], adapted=adapted)
+    comparison = replace(comparison, per_severity=per_severity)
     if format == "terminal":
         print_comparison(comparison)
     elif format == "json":
@@ -49,7 +54,9 @@ def compare_command(
     else:
         print({"markdown": markdown, "latex": latex, "csv": wide_csv}[format](comparison), end="")
     if output is not None:
-        paths = write_report(comparison, output)
+        from pushpull.reports.gather import gather  # torch, which printing needs not
+
+        paths = write_report(comparison, output, evidence=gather(comparison, pictures=False))
         # What is printed in another format may be on its way into a file.
         where = sys.stdout if format == "terminal" else sys.stderr
         say(f"Report: {paths[0]} (with {len(paths) - 1} tables and figures beside it)", file=where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,10 @@ from pushpull.errors import InputError, all_printable, printable, say
 from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate, writable_results_path
+from pushpull.evaluation.stability import Stability, measure_stability, stability_path
+from pushpull.files.names import RESULTS
 from pushpull.models.network import Network, NetworkSpec, load_run
+from pushpull.reports.summary import short_text
 
 
 def evaluate_command(
@@ -29,7 +33,9 @@ def evaluate_command(
     stem: str | None = None,
     input_style: str | None = None,
     label_column: str | None = None,
-) -> Results:
+    everything: bool = False,
+    perturbed: str | None = None,
+) -> Results | Stability:
     """Measure a model's error on clean and corrupted images; a killed one continues where it was.
 
     Args:
@@ -49,6 +55,9 @@ def evaluate_command(
             images of up to 64 pixels.
         label_column: The column of a table that has the labels. By default the one called label, else the one
             with the most classes.
+        everything: Print every corruption at the end, not the worst three alone.
+        perturbed: Measure flip rates on sequences instead of errors: made (of the data's images), or the
+            folder of ImageNet-P, CIFAR-10-P or the like. Into stability.json.
         options: What is measured, and how.
 
     Returns:
@@ -61,13 +70,42 @@ def evaluate_command(
         pushpull evaluate runs/pp3 --corruptions noise blur --severities 3 --limit 500
     """
     spec = NetworkSpec(model, weights, model_name, stem, input_style)
+    if perturbed is not None:
+        return _stability(spec, options, perturbed, data, classes, label_column)
     path = writable_results_path(options.output or (model if spec.is_run else f"runs/evaluate-{_name(spec)}"))
     network, splits = _opened(spec, data, classes, label_column, options.corrupted)
     options = replace(options, device=options.device or "auto", output=str(path))
     results = evaluate(network, splits, options)
-    say(_summary(results))
-    say(f"Written to {path.resolve()}")
+    say(_summary(results, everything))
+    where = shlex.quote(str(path.parent if path.name == RESULTS else path))
+    say(f"Written to {path.resolve()}; as a page: pushpull report {where}")
     return results
+
+
+def _stability(
+    spec: NetworkSpec,
+    options: EvaluationOptions,
+    perturbed: str,
+    data: str | None,
+    classes: str | None,
+    label_column: str | None,
+) -> Stability:
+    """Measure and print flip rates."""
+    for name in ("corrupted", "corruptions", "adapt", "save_predictions"):
+        if getattr(options, name) != getattr(EvaluationOptions(), name):
+            raise InputError(f"--perturbed measures flip rates alone; leave --{name} out, or --perturbed")
+    network, splits = _opened(spec, data, classes, label_column, None)
+    output = options.output or (spec.spec if spec.is_run else f"runs/evaluate-{_name(spec)}")
+    options = replace(options, device=options.device or "auto", output=output)
+    found = measure_stability(network, splits, options, perturbed=perturbed)
+    say(f"{found.label}: {found.sequences} sequences each, {found.source}")
+    for name, rate in found.flip_rates.items():
+        distance = found.top5_distances.get(name)
+        said = "" if distance is None else f"   top-5 distance {distance:.2f}"
+        say(f"  {name:18} {100 * rate:5.1f} % of frames change the answer{said}")
+    say(f"  {'mean (mFP)':18} {100 * found.mean_flip_probability:5.1f} %   (plain, not divided by AlexNet's)")
+    say(f"Written to {stability_path(output).resolve()}")
+    return found
 
 
 def _opened(
@@ -141,8 +179,8 @@ def _input(results: Results) -> str:
     return f"{height} x {width} px, mean {mean}, std {std}: {said.get('from', 'not said')}"
 
 
-def _summary(results: Results) -> str:
-    """Return the errors as lines of text, in percent."""
+def _summary(results: Results, everything: bool) -> str:
+    """Return the errors as lines of text, in percent: of `everything`, or of the worst corruptions."""
     data, corruption = all_printable(results.data), all_printable(results.corruption)
     label = printable(results.model["label"])
     how = ""
@@ -156,9 +194,4 @@ def _summary(results: Results) -> str:
     if data.get("logits"):
         lines.append(f"  logits of the data's {len(data['classes'])} classes: {data['logits']}")
     lines.append(f"  network input: {_input(results)}")
-    if results.clean is not None:
-        lines.append(f"  {'clean':18} {100 * results.clean_error:5.1f}")
-    for name, by_severity in results.corrupted.items():
-        errors = " ".join(f"{100 * condition.top1_error:5.1f}" for condition in by_severity.values())
-        lines.append(f"  {name:18} {errors}   (severity {' '.join(map(str, by_severity))})")
-    return "\n".join(lines)
+    return "\n".join([*lines, *short_text(results, None if everything else 3)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pushpull.files.names import LAST
 from pushpull.models.network import load_run
 from pushpull.models.stems import STEMS
 from pushpull.reports import compare, write_report
+from pushpull.reports.gather import gather
 from pushpull.reports.terminal import print_comparison
 from pushpull.training import Recipe, read_recipe, train
 from pushpull.training.folder import is_finished
@@ -72,7 +74,8 @@ def quickstart_command(
     baseline, twin = (str(folder / kind) for kind in (BASELINE, stem))
     comparison = compare(baseline, [twin], commands=[f"pushpull compare {baseline} {twin}"])
     print_comparison(comparison)
-    page, *_ = write_report(comparison, folder, samples=_samples(splits))
+    with _shown("writing the page"):
+        page, *_ = write_report(comparison, folder, _samples(splits), gather(comparison))
     say(f"{time.perf_counter() - start:.0f} s. Open {page.resolve()}; tables and figures are beside it.")
 
 
@@ -83,6 +86,23 @@ def _this_command_goes_on() -> Iterator[None]:
         yield
     except Interrupted as stopped:
         raise Interrupted(stopped.how_far, stopped.signum) from None
+
+
+@contextmanager
+def _shown(text: str) -> Iterator[None]:
+    """Say on standard error what is being done, on a terminal in a line that counts and is taken away."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        say(f"{text} ...", file=sys.stderr)
+        yield
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(text, total=None)
+        yield
 
 
 def _train_and_evaluate(
@@ -103,11 +123,21 @@ def _train_and_evaluate(
         start = time.perf_counter()
         if overwrite or not is_finished(run, twin):
             resume = not overwrite and (run / LAST).exists()
-            train(twin, run, resume=resume, overwrite=not resume, progress=False, splits=splits)
+            with _shown(f"{name} training {twin.epochs} epochs"):
+                train(twin, run, resume=resume, overwrite=not resume, progress=False, splits=splits)
             seconds = time.perf_counter() - start
             say(f"{name} trained {twin.epochs} epochs in {seconds:.1f} s")
         start = time.perf_counter()
-        results = evaluate(load_run(run), splits, output=str(run), limit=limit, device="auto", progress=False)
+        with _shown(f"{name} corrupting and evaluating"):
+            results = evaluate(
+                load_run(run),
+                splits,
+                output=str(run),
+                limit=limit,
+                save_predictions=True,
+                device="auto",
+                progress=False,
+            )
         conditions = sum(map(len, results.corrupted.values()))
         say(
             f"{name} clean error {results.clean_error:.1%}, {results.data['images']} images in {conditions} "

@@ -172,7 +172,19 @@ class OnDisk:
         # Arrays, which are not decoded, take the split's own limit.
         limit_gib = None if isinstance(split.source, TensorSource) else 0.0
         size, workers = self.options.batch_size, self.options.workers
-        yield from eval_batches(split, AS_IS, size, workers, memory_limit_gib=limit_gib)
+        batches = eval_batches(split, AS_IS, size, workers, memory_limit_gib=limit_gib)
+        yield from self._as_rows_of_clean(batches, whole)
+
+    def _as_rows_of_clean(self, batches: Iterator[Batch], whole: ImageSplit) -> Iterator[Batch]:
+        """Yield the batches with the clean images' rows, where a condition has one image for each of them."""
+        clean = self.images.split
+        if torch.equal(whole.index, clean.index) or not torch.equal(whole.labels, clean.labels):
+            yield from batches
+            return
+        rows, order = whole.index.sort()
+        for batch in batches:
+            at = order[torch.searchsorted(rows, batch.index)]
+            yield batch._replace(index=clean.index[at])
 
     def _matched(self, split: ImageSplit) -> ImageSplit:
         """Return a condition's images with the labels of the evaluation, after the limit.

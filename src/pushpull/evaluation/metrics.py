@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
+from pushpull.data.published import SEVERITIES
 from pushpull.errors import InputError, choice
-from pushpull.evaluation.results import SEVERITIES
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,10 @@ def mean_corruption_error(errors: Errors, corruptions: Iterable[str] = CORRUPTIO
     return fmean(_mean_error(errors, name) for name in names)
 
 
-def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
-    """Mean over the fifteen corruptions of error relative to a baseline's; 1 for the baseline itself.
+def mce(
+    errors: Errors, baseline: BaselineErrors | str = "alexnet", corruptions: Iterable[str] = CORRUPTIONS
+) -> float:
+    """Mean over the corruptions of error relative to a baseline's; 1 for the baseline itself.
 
     mean over c of (sum over s of E[c, s]) / (sum over s of E_base[c, s])
 
@@ -104,6 +106,7 @@ def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
         errors: corruption -> errors at severity 1..5, in [0, 1].
         baseline: "alexnet" (ImageNet-C only) or another network's errors; a single number for a corruption is
             its mean over severities.
+        corruptions: which to average; the fifteen of the benchmark unless given.
 
     Returns:
         A ratio, >= 0 (the literature prints it times 100).
@@ -113,7 +116,7 @@ def mce(errors: Errors, baseline: BaselineErrors | str = "alexnet") -> float:
 
     Source: Hendrycks & Dietterich, ICLR 2019, section 4.3.
     """
-    return _mean_ratio(errors, 0.0, baseline, 0.0)
+    return _mean_ratio(errors, 0.0, baseline, 0.0, corruptions)
 
 
 def relative_mce(
@@ -121,8 +124,9 @@ def relative_mce(
     clean_error: float,
     baseline: BaselineErrors | str = "alexnet",
     baseline_clean_error: float | None = None,
+    corruptions: Iterable[str] = CORRUPTIONS,
 ) -> float:
-    """Mean over the fifteen corruptions of the error that each adds, relative to what it adds to a baseline.
+    """Mean over the corruptions of the error that each adds, relative to what it adds to a baseline.
 
     mean over c of (sum over s of E[c, s] - E_clean) / (sum over s of E_base[c, s] - E_base_clean)
 
@@ -131,6 +135,7 @@ def relative_mce(
         clean_error: the same network's error on uncorrupted images.
         baseline: as for `mce`.
         baseline_clean_error: the baseline's; known for "alexnet".
+        corruptions: which to average; the fifteen of the benchmark unless given.
 
     Returns:
         A ratio; 1 for the baseline itself, below 0 if corruption lowers the mean error.
@@ -146,7 +151,7 @@ def relative_mce(
         raise InputError("baseline_clean_error is missing; give the baseline's error on clean images")
     clean = _fraction(clean_error, "clean_error")
     base_clean = _fraction(baseline_clean_error, "baseline_clean_error")
-    return _mean_ratio(errors, clean, baseline, base_clean)
+    return _mean_ratio(errors, clean, baseline, base_clean, corruptions)
 
 
 def net_reduction(
@@ -216,6 +221,40 @@ def flip_rate(predictions: Tensor, *, noise: bool = False) -> float:
     return (predictions[:, 1:] != before).double().mean().item()
 
 
+def top5_distances(before: Tensor, logits: Tensor) -> Tensor:
+    """How far the five classes ranked first have moved between two frames.
+
+    T5D = sum over i = 0..4 of |i - min(r_i, 5)|, r_i the rank in the second frame of the class that is i-th
+    in the first; equal logits rank by class number.
+
+    Args:
+        before, logits: (n, classes), classes >= 6.
+
+    Returns:
+        (n,) float64, in [0, 15].
+
+    Source: Hendrycks & Dietterich, ICLR 2019, section 4.3, as its published program computes it.
+    """
+    order, now = (of.sort(dim=1, descending=True, stable=True).indices for of in (before, logits))
+    rank = now.argsort(dim=1).gather(1, order[:, :5])
+    place = torch.arange(5, device=rank.device)
+    return (place - rank.clamp(max=5)).abs().sum(dim=1).double()
+
+
+def mean_top5_distance(distances: Mapping[str, float], baseline: Mapping[str, float]) -> float:
+    """Mean over perturbations of a network's top-5 distance divided by a baseline's (mT5D).
+
+    Raises:
+        InputError: `distances` is empty, or the baseline lacks a perturbation or never moves.
+    """
+    if not distances:
+        raise InputError("distances is empty; give perturbation -> top-5 distance")
+    missing = [name for name in distances if name not in baseline]
+    if missing:
+        raise InputError(f"the baseline's top-5 distances lack {', '.join(missing)}; give them too")
+    return fmean(_ratio(distance, baseline[name], name) for name, distance in distances.items())
+
+
 def mean_flip_rate(rates: Mapping[str, float], baseline: Mapping[str, float]) -> float:
     """Mean over perturbations of a network's flip rate divided by a baseline's (mFR).
 
@@ -233,67 +272,50 @@ def mean_flip_rate(rates: Mapping[str, float], baseline: Mapping[str, float]) ->
     )
 
 
-def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = 15) -> float:
-    """Expected calibration error: how far confidence and accuracy lie apart, in bins of equal width.
-
-    ECE = sum over bins b of |B_b| / n * |accuracy(B_b) - confidence(B_b)|; bin b is ((b-1)/bins, b/bins]
+def calibration_sums(logits: Tensor, labels: Tensor, *, bins: int = 15) -> Tensor:
+    """What `calibration` needs of some images; sums of several batches are those of all their images.
 
     Args:
-        logits: (n, classes), finite.
-        labels: (n,) integers.
-        bins: how many.
+        logits: (n, classes); images with a logit that is not finite are left out.
+        labels: (n,) integers in 0..classes-1.
+        bins: of confidence, of equal width: bin b is ((b-1)/bins, b/bins].
 
     Returns:
-        In [0, 1].
-
-    Raises:
-        InputError: shapes, labels or logits that do not fit; bins < 1.
-
-    Source: Guo et al., ICML 2017, equation 3.
+        (bins + 3,) float64: of each bin the sum of right (1 or 0) minus confidence; then the sums of
+        -log p(label) in nats and of squared distances between probabilities and one-hot label; then the
+        number of images.
     """
-    if bins < 1:
-        raise InputError(f"bins={bins} is below 1; 15 is usual")
-    confidence, predicted = _log_probabilities(logits, labels).exp().max(dim=1)
-    gap = (predicted == labels).double() - confidence
+    finite = logits.isfinite().all(dim=1)
+    # No double precision on Apple's GPUs.
+    dtype = torch.float32 if logits.device.type == "mps" else torch.float64
+    log_p = logits.to(dtype).where(finite[:, None], 0).log_softmax(dim=1)
+    p = log_p.exp()
+    confidence, predicted = p.max(dim=1)
     which = (confidence * bins).ceil().long().clamp(1, bins) - 1
-    per_bin = torch.zeros(bins, dtype=torch.float64, device=gap.device).index_add_(0, which, gap)
-    return (per_bin.abs().sum() / len(labels)).item()
+    of_label = log_p.gather(1, labels[:, None])[:, 0]
+    squares = p.square().sum(dim=1) - 2 * of_label.exp() + 1
+    of_image = torch.stack([-of_label, squares, finite.to(dtype)])
+    gaps = torch.zeros(bins, dtype=dtype, device=p.device)
+    gaps.index_add_(0, which, ((predicted == labels).to(dtype) - confidence) * finite)
+    return torch.cat([gaps, (of_image * finite).sum(dim=1)])
 
 
-def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
-    """Mean of -log p(label), in nats, >= 0.
+def calibration(sums: Tensor) -> tuple[float, float, float] | None:
+    """Expected calibration error, negative log-likelihood and Brier score; None where there was no image.
 
-    Args and raises as `expected_calibration_error`.
+    ECE = sum over bins b of |B_b| / n * |accuracy(B_b) - confidence(B_b)|
+
+    Args:
+        sums: what `calibration_sums` returned, added over batches.
+
+    Returns:
+        ECE in [0, 1]; the mean of -log p(label) in nats; Brier's score, the sum over all classes and not the
+        half of it, in [0, 2].
+
+    Source: Guo et al., ICML 2017, equation 3; Brier, Monthly Weather Review 1950.
     """
-    log_p = _log_probabilities(logits, labels)
-    return -log_p.gather(1, labels[:, None]).mean().item()
-
-
-def brier_score(logits: Tensor, labels: Tensor) -> float:
-    """Mean over images of the squared distance between probabilities and one-hot label, in [0, 2].
-
-    Args and raises as `expected_calibration_error`.
-
-    Source: Brier, Monthly Weather Review 1950: the sum over all classes, not the half of it.
-    """
-    p = _log_probabilities(logits, labels).exp()
-    one_hot = torch.nn.functional.one_hot(labels, p.shape[1])
-    return (p - one_hot).square().sum(dim=1).mean().item()
-
-
-def _log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return (n, classes) float64 log-probabilities of checked logits."""
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
-        shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
-        raise InputError(f"{shapes} do not fit; need (n, classes) and (n,), n >= 1")
-    if not bool(torch.isfinite(logits).all()):
-        raise InputError("logits hold NaN or infinity: calibration is undefined; leave those images out")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= logits.shape[1]:
-        raise InputError(
-            f"labels reach from {low} to {high}; with {logits.shape[1]} logits 0 to {logits.shape[1] - 1}"
-        )
-    return logits.double().log_softmax(dim=1)
+    *gaps, nll, brier, images = sums.tolist()
+    return (sum(map(abs, gaps)) / images, nll / images, brier / images) if images else None
 
 
 def _fraction(value: float, what: str) -> float:
@@ -317,8 +339,14 @@ def _mean_error(errors: BaselineErrors, name: str, whose: str = "the errors") ->
     return fmean(_fraction(value, f"{whose}: {name}") for value in values)
 
 
-def _mean_ratio(errors: Errors, clean: float, baseline: BaselineErrors | str, base_clean: float) -> float:
-    """Return the mean over the fifteen of errors less `clean`, each over the baseline's less `base_clean`."""
+def _mean_ratio(
+    errors: Errors,
+    clean: float,
+    baseline: BaselineErrors | str,
+    base_clean: float,
+    corruptions: Iterable[str],
+) -> float:
+    """Return the mean over corruptions of errors less `clean`, each over the baseline's less `base_clean`."""
     if isinstance(baseline, str):
         baseline = BASELINES[choice("baseline", baseline, BASELINES)].mean_errors
     return fmean(
@@ -327,7 +355,7 @@ def _mean_ratio(errors: Errors, clean: float, baseline: BaselineErrors | str, ba
             _mean_error(baseline, name, "the baseline's errors") - base_clean,
             name,
         )
-        for name in CORRUPTIONS
+        for name in corruptions
     )
 
 

@@ -65,6 +65,9 @@ class EvaluationOptions:
         output: Folder for results.json, or a .json file; written after every condition, and continued where
             it stops if everything that decides the numbers agrees. By default, in Python, no file; on the
             command line the run folder, else runs/evaluate-NAME.
+        save_predictions: Write predictions.parquet beside the results: of every image and condition the
+            label, the answer and its confidence. Conditions whose predictions are not there are measured
+            anew.
         overwrite: Replace the results that are there.
         label: What tables call the model. By default its name, stem and seed.
         quiet: Show no progress bar.
@@ -98,6 +101,7 @@ class EvaluationOptions:
     adapt_images: int = 64
     adapt_prior: float = 16.0
     output: str | None = None
+    save_predictions: bool = False
     overwrite: bool = False
     label: str | None = None
     quiet: bool = False

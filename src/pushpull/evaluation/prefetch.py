@@ -12,10 +12,11 @@ from pushpull.data import Batch
 
 
 class Ready(NamedTuple):
-    """What goes into the network, and the labels, both on its device."""
+    """What goes into the network, the labels, and the images' rows, all on its device."""
 
     images: Tensor
     labels: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which is not needed
 
 
 def prepared(
@@ -39,7 +40,7 @@ def _ready(batch: Batch, prepare: Callable[[Batch], Tensor], device: torch.devic
     # Not around the loop: the data keeps what it decodes, and training may not use inference tensors.
     with torch.inference_mode():
         batch = batch.to(device)
-        return Ready(prepare(batch), batch.labels)
+        return Ready(prepare(batch), batch.labels, batch.index)
 
 
 def _prepared_aside(

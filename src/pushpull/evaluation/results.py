@@ -5,16 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from pathlib import Path
+from statistics import fmean
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from pushpull.corruptions import CORRUPTIONS
 from pushpull.data.published import SEVERITIES as SEVERITIES
-from pushpull.errors import InputError, MissingFileError
+from pushpull.errors import InputError, MissingFileError, printable
+from pushpull.evaluation.metrics import mean_corruption_error
 from pushpull.files import read_json, write_json
 from pushpull.files.names import RESULTS
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
 SCHEMA = "pushpull-results/1"
+CLEAN = "clean"  # what tables of conditions call the uncorrupted images, at severity 0
 
 
 Info = dict[str, Any]
@@ -73,6 +82,9 @@ _CONDITION = {
     "class_errors": list[float | None],
     "images": int,
     "seconds": float,
+    "ece?": float | None,  # these three are not in files from before they were measured
+    "nll?": float | None,
+    "brier?": float | None,
 }
 
 
@@ -86,6 +98,10 @@ class Condition:
         class_errors: top-1 error of each class's images; None for a class without any.
         images: how many images were evaluated.
         seconds: wall clock of the pass.
+        ece: expected calibration error, 15 bins of equal width, in [0, 1]; None, as the next two, where no
+            image has finite logits, and in files from before it was measured.
+        nll: negative log-likelihood of the labels, in nats, >= 0.
+        brier: Brier score, summed over classes, in [0, 2].
     """
 
     top1_error: float
@@ -93,11 +109,18 @@ class Condition:
     class_errors: list[float | None]
     images: int
     seconds: float
+    ece: float | None = None
+    nll: float | None = None
+    brier: float | None = None
 
     def __post_init__(self) -> None:
         for error in (self.top1_error, self.top5_error, *self.class_errors):
             if error is not None and not 0.0 <= error <= 1.0:
                 raise InputError(f"an error of {error} is outside [0, 1]; errors are fractions, not percent")
+        for name, most in (("ece", 1.0), ("nll", math.inf), ("brier", 2.0)):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= most:
+                raise InputError(f"{name}={value} is outside [0, {most:g}]")
 
 
 @dataclass(frozen=True)
@@ -152,11 +175,103 @@ class Results:
             for name, by in self.corrupted.items()
         }
 
+    @property
+    def mean(self) -> float:
+        """The mean corruption error, in [0, 1]: the plain mean over 15 corruptions x 5 severities.
+
+        It is not divided by AlexNet's errors, as ImageNet-C's mCE is (`pushpull.evaluation.metrics.mce`).
+
+        Raises:
+            InputError: one of the 15 x 5 was not evaluated.
+        """
+        return mean_corruption_error(self.errors())
+
+    def worst(self, n: int = 3) -> list[tuple[str, float]]:
+        """Return the n corruptions with the highest error, the worst first.
+
+        Args:
+            n: how many; fewer where fewer were evaluated.
+
+        Returns:
+            Name and top-1 error in [0, 1], the mean over the severities that were evaluated.
+        """
+        means = {
+            name: fmean(condition.top1_error for condition in by.values())
+            for name, by in self.corrupted.items()
+            if by
+        }
+        return sorted(means.items(), key=lambda item: -item[1])[:n]
+
+    def to_dataframe(self) -> DataFrame:
+        """Return one row a condition, clean first, as a pandas data frame.
+
+        Returns:
+            Columns corruption ("clean" for the uncorrupted images), severity (0 for clean), top1_error and
+            top5_error in [0, 1], images, seconds, ece in [0, 1], nll in nats, brier in [0, 2]; NaN where
+            there is none.
+        """
+        import pandas  # a third of a second
+
+        names = ("top1_error", "top5_error", "images", "seconds", "ece", "nll", "brier")
+        rows = [
+            {"corruption": name or CLEAN, "severity": severity or 0}
+            | {field: getattr(condition, field) for field in names}
+            for (name, severity), condition in self.measured().items()
+        ]
+        frame = pandas.DataFrame(rows, columns=["corruption", "severity", *names])
+        floats = [field for field in names if field != "images"]
+        return frame.astype(dict.fromkeys(floats, float))
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure of the error of every corruption and severity, the worst on top."""
+        from pushpull.evaluation.plots import errors_by_corruption  # matplotlib takes half a second
+
+        clean = None if self.clean is None else self.clean_error
+        return errors_by_corruption({self.label: self.errors()}, {self.label: clean})
+
+    def __str__(self) -> str:
+        """The network, the data, and the errors in percent: clean, mean, the three worst corruptions."""
+        name, data = printable(self.label), printable(self.data["label"])
+        lines = [f"{name} on {data}, {self.data['images']} images: top-1 error in percent"]
+        if self.clean is not None:
+            lines.append(f"  clean  {100 * self.clean_error:.1f}")
+        every = self.worst(len(self.corrupted))
+        if self.errors().keys() >= set(CORRUPTIONS) and not math.isnan(sum(map(sum, self.errors().values()))):
+            lines.append(f"  mean   {100 * self.mean:.1f}  (plain mean of 15 corruptions x 5 severities)")
+        elif every:
+            mean = fmean(error for _, error in every)
+            lines.append(f"  mean   {100 * mean:.1f}  (of what was measured: {len(every)} corruptions)")
+        if every:
+            worst = ", ".join(f"{printable(name)} {100 * error:.1f}" for name, error in every[:3])
+            lines.append(f"  worst  {worst}")
+        return "\n".join(lines) + ("" if self.complete else "\n  not complete")
+
+    def _repr_html_(self) -> str:
+        """Return the same and a table of all errors, for notebooks."""
+        heads = "".join(f"<th>{head}</th>" for head in ("corruption", *SEVERITIES))
+        rows = "".join(
+            f"<tr><td>{escape(printable(name))}</td>"
+            + "".join(f"<td>{'' if math.isnan(error) else f'{100 * error:.1f}'}</td>" for error in errors)
+            + "</tr>"
+            for name, errors in self.errors().items()
+        )
+        table = f"<table><tr>{heads}</tr>{rows}</table>" if rows else ""
+        return f"<pre>{escape(str(self))}</pre>{table}"
+
     def condition(self, name: str | None, severity: int | None) -> Condition | None:
         """Return the condition if it was evaluated; name None is the clean one."""
         if name is None or severity is None:
             return self.clean
         return self.corrupted.get(name, {}).get(severity)
+
+    def measured(self) -> dict[tuple[str | None, int | None], Condition]:
+        """Return (corruption, severity) -> condition, of all that are there; (None, None), clean, first."""
+        found: dict[tuple[str | None, int | None], Condition] = {}
+        if self.clean is not None:
+            found[None, None] = self.clean
+        for name, by_severity in self.corrupted.items():
+            found |= {(name, severity): condition for severity, condition in by_severity.items()}
+        return found
 
     def with_condition(self, name: str | None, severity: int | None, condition: Condition) -> Results:
         """Return a copy that has this condition too; name None is the clean one. Severities stay in order."""
@@ -275,6 +390,7 @@ def _severity(key: str, where: str) -> int:
 def _condition(record: Any, where: str) -> Condition:
     _check(record, _CONDITION, where)
     try:
-        return Condition(**{name: record[name] for name in _CONDITION})
+        names = [key.removesuffix("?") for key in _CONDITION]
+        return Condition(**{name: record[name] for name in names if name in record})
     except InputError as error:
         raise InputError(f"{where}: {error}; delete the file and evaluate again") from error

@@ -25,6 +25,13 @@ from pushpull.evaluation.continuing import continued, model_digest, package_vers
 from pushpull.evaluation.images import EvalData, EvalImages
 from pushpull.evaluation.options import EvaluationOptions, device_text, lent_to_evaluation
 from pushpull.evaluation.peers import meet, named_when_ended
+from pushpull.evaluation.predictions import (
+    merge_parts,
+    predictions_path,
+    remove_predictions,
+    save_part,
+    saved_pairs,
+)
 from pushpull.evaluation.prefetch import prepared
 from pushpull.evaluation.progress import Progress, progress_bar
 from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, on_all_ranks, rank, world_size
@@ -82,6 +89,8 @@ def evaluate(
     if options.output is not None:
         output = options.output
         path = from_first_rank(lambda: writable_results_path(output))
+    elif options.save_predictions:
+        raise InputError("save_predictions needs a folder to write to; give output too")
     device = options.chosen_device(network.model)
     if data is None and options.corrupted is None:
         data = network.data
@@ -254,7 +263,8 @@ class _Run:
             return results
 
         self.kept = None if self.options.overwrite else results
-        missing = [pair for pair in wanted if results.condition(*pair) is None]
+        saved = self._saved_predictions(results, path)
+        missing = [pair for pair in wanted if results.condition(*pair) is None or not saved(pair)]
         count = len(self.images.split) // world_size()
         bar_of = progress_bar(len(missing), count) if show and missing else nullcontext()
         with lent_to_evaluation(self.network.model, self.device), bar_of as bar:
@@ -262,10 +272,23 @@ class _Run:
             for pair in missing:
                 if stop is not None and from_first_rank(stop):
                     return results
-                condition = self._measure(pair, call, bar)
+                condition = self._measure(pair, call, bar, path)
                 data = {**results.data, **self._told_by(results, condition)}
                 results = save(replace(results.with_condition(*pair, condition), data=data))
+        if path is not None and self.options.save_predictions:
+            file, order = predictions_path(path), results.measured()
+            from_first_rank(lambda: merge_parts(file, order))
         return save(replace(results, complete=True))
+
+    def _saved_predictions(self, results: Results, path: Path | None) -> Callable[[Pair], bool]:
+        """Return whether a condition's predictions need not be made; those of other results are removed."""
+        found: set[Pair] = set()
+        if path is not None:
+            file = predictions_path(path)
+            if not results.measured():
+                from_first_rank(lambda: remove_predictions(file))
+            found = from_first_rank(lambda: saved_pairs(file))
+        return lambda pair: not self.options.save_predictions or pair in found
 
     def interrupted(
         self, stopped: KeyboardInterrupt, wanted: list[Pair], path: Path | None
@@ -286,7 +309,9 @@ class _Run:
             told["classes"] = [str(number) for number in range(len(condition.class_errors))]
         return told
 
-    def _measure(self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress | None) -> Condition:
+    def _measure(
+        self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress | None, path: Path | None
+    ) -> Condition:
         title = "clean" if pair[0] is None else f"{pair[0]} {pair[1]}"
         if bar:
             bar.begin(title)
@@ -298,6 +323,9 @@ class _Run:
         if broken:
             share = f"{broken} of {condition.images} images"
             warnings.warn(f"{title}: NaN logits for {share}, counted as wrong", RuntimeWarning, stacklevel=2)
+        if self.options.save_predictions and path is not None:
+            columns = from_all_ranks(tally.answers())
+            from_first_rank(lambda: save_part(predictions_path(path), pair, columns))
         if bar:
             bar.finish()
         return condition
@@ -310,11 +338,12 @@ class _Run:
             return self.preprocessing(self.conditions.corrupted(batch, pair))
 
         with self._adapted(call, network_input, pair):
-            for images, labels in prepared(self.conditions.batches(pair), network_input, self.device):
+            for images, labels, index in prepared(self.conditions.batches(pair), network_input, self.device):
                 with torch.inference_mode():
                     logits = self.outputs.take(self._answer(call, images), len(images), self.highest_label)
-                    tally = tally or Tally(logits.shape[1], logits.device)
-                    tally.add(logits, labels.to(logits.device))
+                    keep = self.options.save_predictions
+                    tally = tally or Tally(logits.shape[1], logits.device, keep=keep)
+                    tally.add(logits, labels.to(logits.device), index)
                 if bar:
                     bar.advance(len(logits))
         if tally is None:

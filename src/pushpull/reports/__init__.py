@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pushpull.reports.columns import Estimate
 from pushpull.reports.comparison import Comparison, Row, compare, compare_twins
 from pushpull.reports.read_results import Entry, load_entry
-from pushpull.reports.report_files import write_report, write_table
+from pushpull.reports.report_files import report, write_report, write_table
 
 if TYPE_CHECKING:
     from pushpull.reports.reproduction import reproduce
@@ -30,6 +30,7 @@ __all__ = [
     "load_entry",
     "packaged_table",
     "read_table",
+    "report",
     "reproduce",
     "write_report",
     "write_table",

@@ -163,6 +163,7 @@ NET_REDUCTION = Column(
     lower_is_better=False,
 )
 NEED_CLEAN = (CLEAN_ERROR, RELATIVE_MCE_BASELINE, NET_REDUCTION)
+AGAINST_BASELINE = (MCE_BASELINE, RELATIVE_MCE_BASELINE, NET_REDUCTION)
 MAIN_COLUMNS = (CLEAN_ERROR, MEAN_CORRUPTION_ERROR, MCE_ALEXNET, MCE_BASELINE, *NEED_CLEAN[1:])
 
 
@@ -202,6 +203,11 @@ def title(name: str) -> str:
 def severities_text(severities: Sequence[int]) -> str:
     """`5 severities` for all of them, else `severity 1, 3 only`."""
     return "5 severities" if len(severities) == 5 else f"severity {', '.join(map(str, severities))} only"
+
+
+def seeds_text(seeds: Sequence[int | None]) -> str:
+    """The known seeds with spaces between: `0 1 2`."""
+    return " ".join(str(seed) for seed in seeds if seed is not None)
 
 
 def value(column: Column, own: Errors, base: Errors | None, mean: Errors | None) -> float:

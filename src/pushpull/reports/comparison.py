@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError
 from pushpull.evaluation.results import Results
 from pushpull.reports import columns as define
-from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, value
+from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, seeds_text, value
 from pushpull.reports.comparable import Setting, common_setting, measured_columns
-from pushpull.reports.notes import footnotes, pairing, seed_notes, twin_notes
-from pushpull.reports.read_results import UNNAMED, Entry, load_entry
+from pushpull.reports.notes import footnotes, image_notes, pairing, seed_notes, twin_notes
+from pushpull.reports.read_results import Entry, load_entry, unique_labels
+from pushpull.reports.shown import Shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,6 +50,7 @@ class Row:
         against: label of the row that the differences are against; None: there are none.
         paired_seeds: seeds that the differences are over.
         baseline_seeds: seeds that R_net is over.
+        entry: the results that it was made from; in no file.
     """
 
     label: str
@@ -64,6 +66,7 @@ class Row:
     against: str | None = None
     paired_seeds: tuple[int | None, ...] = ()
     baseline_seeds: tuple[int | None, ...] = ()
+    entry: Entry | None = None
 
     @property
     def seeds(self) -> tuple[int | None, ...]:
@@ -72,7 +75,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Rows and columns, with what was measured and what a reader must know.
 
     Args:
@@ -86,6 +89,7 @@ class Comparison:
         intervals: whether tables print 95 % intervals, and differences in tables of their own; else standard
             deviations.
         lead: what the page says first, a sentence each.
+        per_severity: whether tables of each row's errors by corruption and severity are shown too.
     """
 
     title: str
@@ -97,6 +101,7 @@ class Comparison:
     commands: tuple[str, ...] = ()
     intervals: bool = False
     lead: tuple[str, ...] = ()
+    per_severity: bool = False
 
     def group(self, *groups: str) -> tuple[Column, ...]:
         """The columns of these groups ("main", "family", "corruption", "extra")."""
@@ -111,7 +116,11 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values of everything; no NaN."""
-        return {"schema": SCHEMA, **asdict(self)}
+        bare = replace(self, rows=tuple(replace(row, entry=None) for row in self.rows))
+        values = asdict(bare)
+        for row in values["rows"]:
+            del row["entry"]
+        return {"schema": SCHEMA, **values}
 
     def to_dataframe(self) -> DataFrame:
         """Return one line for each figure, and one for each difference, as a pandas data frame.
@@ -134,11 +143,6 @@ class Comparison:
                     half, std = (math.nan if x is None else x for x in (one.half_width(), one.std))
                     lines.append((*names, one.mean, std, one.mean - half, one.mean + half))
         return pandas.DataFrame(lines, columns=list(FRAME_COLUMNS))
-
-
-def seeds_text(seeds: Sequence[int | None]) -> str:
-    """The known seeds with spaces between: `0 1 2`."""
-    return " ".join(str(seed) for seed in seeds if seed is not None)
 
 
 def compare(
@@ -175,19 +179,26 @@ def compare(
     >>> both.rows[1].differences["fog"].text(signed=True)  # doctest: +SKIP
     '−2.3 ± 0.4'
     """
-    entries = [entry if isinstance(entry, Entry) else load_entry(entry) for entry in (baseline, *runs)]
-    if len(entries) < 2:
+    if not runs:
         raise InputError("only a baseline was given; name at least one run: pushpull compare BASELINE RUN...")
-    return _against_first(entries, _unique_labels(entries), title, commands, adapted)
+    return side_by_side([baseline, *runs], title=title, commands=commands, adapted=adapted)
 
 
-def _against_first(
-    entries: Sequence[Entry],
-    labels: Sequence[str],
-    title: str | None,
-    commands: Sequence[str],
-    adapted: bool,
+def side_by_side(
+    runs: Sequence[Entry | Path | str],
+    *,
+    title: str | None = None,
+    commands: Sequence[str] = (),
+    adapted: bool = False,
 ) -> Comparison:
+    """Do what `compare` does, the first run being the baseline; of a single run its own figures alone.
+
+    Args:
+        runs: at least one.
+        title, commands, adapted: as for `compare`.
+    """
+    entries = [entry if isinstance(entry, Entry) else load_entry(entry) for entry in runs]
+    labels = unique_labels(entries)
     named = ((f"{entry.source} ({result.label})", result) for entry in entries for result in entry.results)
     setting = common_setting(named, adapted=adapted)
     first = entries[0]
@@ -200,14 +211,15 @@ def _against_first(
         _row(entry, label, trials, labels[0], pairing(first, entry), (setting, columns, mean, labels[0]))
         for entry, label, trials in zip(entries, labels, every, strict=True)
     )
+    over_images = image_notes(entries, labels)
     others = ", ".join(labels[1:]) if len(labels) < 5 else f"{len(labels) - 1} models"
     return Comparison(
-        title=title or f"{others} against {labels[0]}",
+        title=title or (f"{others} against {labels[0]}" if others else f"How robust is {labels[0]}?"),
         setting=setting,
         note="; ".join(filter(None, [first.results[0].data["note"], *unfinished])) or None,
         columns=columns,
         rows=tuple(rows),
-        footnotes=footnotes(setting, columns, entries, [*omitted, *seed_notes(entries)]),
+        footnotes=footnotes(setting, columns, entries, [*omitted, *seed_notes(entries), *over_images]),
         commands=tuple(commands),
     )
 
@@ -254,14 +266,12 @@ def compare_twins(
 
 
 def _twin_rows(entries: Sequence[Entry], twins: Mapping[str, str | None], frame: _Frame) -> tuple[Row, ...]:
-    errors: dict[str | None, dict[int | None, Errors]] = {
-        entry.label: _errors_by_seed(entry) for entry in entries
-    }
+    errors = {entry.label: _errors_by_seed(entry) for entry in entries}
     bases = {seed: base for seed, base in errors.get(frame[-1], {}).items() if base[1]}
     rows = []
     for entry in entries:
         twin = twins.get(entry.label)
-        of_twin = errors.get(twin, {})
+        of_twin = errors.get(twin or "", {})
         trials = [(own, of_twin.get(seed), bases.get(seed)) for seed, own in errors[entry.label].items()]
         said = "paired by seed" if any(partner for _, partner, _ in trials) else ""
         rows.append(_row(entry, entry.label, trials, twin, said, frame))
@@ -291,6 +301,7 @@ def _row(
         against=against if paired else None,
         paired_seeds=paired,
         baseline_seeds=based,
+        entry=entry,
     )
 
 
@@ -347,6 +358,8 @@ def _defined_columns(
 ) -> tuple[tuple[Column, ...], list[str]]:
     """The columns that are defined for all trials, and one sentence for each kind that is left out."""
     candidates, reasons = measured_columns(setting)
+    if all(base is None or base is own for own, _, base in trials):  # no row but the baseline
+        candidates = [column for column in candidates if column not in define.AGAINST_BASELINE]
     chosen = []
     for column in candidates:
         try:
@@ -370,16 +383,3 @@ def _curves(setting: Setting, every: Sequence[Errors]) -> dict[str, tuple[Estima
         for name, members in sets.items()
         if set(members) <= set(setting.corruptions)
     }
-
-
-def _unique_labels(entries: Sequence[Entry]) -> list[str]:
-    """Labels, with the source where two rows would be called the same; a source given twice is refused."""
-    sources = [entry.source for entry in entries]
-    twice = [source for source in sources if sources.count(source) > 1 and source != UNNAMED]
-    if twice:
-        raise InputError(f"{twice[0]} was given more than once; name the baseline and each run once")
-    labels = [entry.label for entry in entries]
-    unique = [f"{e.label} ({e.source})" if labels.count(e.label) > 1 else e.label for e in entries]
-    if len(set(unique)) < len(unique):
-        raise InputError(f"two rows are called {max(unique, key=unique.count)!r}; give them different labels")
-    return unique

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,12 @@ from matplotlib.figure import Figure
 from pushpull.corruptions import FAMILIES
 from pushpull.errors import all_printable
 from pushpull.files import atomic_path
-from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, Column, title
-from pushpull.reports.comparison import Comparison, Row, seeds_text
-from pushpull.reports.layout import all_runs_text, spread_text
+from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, Column, seeds_text, title
+from pushpull.reports.comparison import Comparison, Row
+from pushpull.reports.layout import all_runs_text, looks, spread_text
 
-# The page swaps these for its own colours, in light and in dark.
-INK, GRID, BLUE = "#222426", "#d5d8dc", "#0072b2"
-# Okabe and Ito's colours, told apart by colour-blind readers; the baseline takes the ink.
-COLOURS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h", "*")
+INK, GRID = "#222426", "#d5d8dc"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*")
 _DOTS_PER_INCH = 150
 _EMPTY = "."
 
@@ -93,7 +89,7 @@ def differences(comparison: Comparison) -> Figure:
     height = 1.6 + len(columns) * max(0.24, 0.14 * len(rows))
     figure = Figure(figsize=(8, height), layout="constrained")
     panel = figure.add_subplot()
-    looks = _looks(comparison)
+    styles = _looks(comparison)
     for i, row in enumerate(rows):
         estimates = [row.differences[column.key] for column in columns]
         widths = [one.half_width() if comparison.intervals else one.std for one in estimates]
@@ -101,8 +97,8 @@ def differences(comparison: Comparison) -> Figure:
             [100 * estimate.mean for estimate in estimates],
             [place + ((len(rows) - 1) / 2 - i) * step for place in range(len(columns))],
             xerr=None if widths[0] is None else [100 * (width or 0.0) for width in widths],
-            color=looks[row.label]["color"],
-            fmt=looks[row.label]["marker"],
+            color=styles[row.label]["color"],
+            fmt=styles[row.label]["marker"],
             markersize=5,
             elinewidth=1.2,
         )
@@ -132,24 +128,20 @@ def _difference_columns(comparison: Comparison) -> list[Column]:
 
 
 def _looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """Return each row's look, the baseline's first; line styles change when the colours run out."""
-    lines = ("-", (0, (5, 1.5)), (0, (1, 1)))
-    looks: list[tuple[Any, ...]] = [(INK, "o", (0, (4, 2)))]
-    for i in range(len(comparison.rows) - 1):
-        line = lines[i // len(COLOURS) % 3]
-        looks.append((COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], line))
-    names = ("color", "marker", "linestyle")
-    return {
-        row.label: dict(zip(names, look, strict=True))
-        for row, look in zip(comparison.rows, looks, strict=True)
-    }
+    """Return each row's look, as on the page, and a mark of its own."""
+    found: dict[str, dict[str, Any]] = {}
+    for n, (label, look) in enumerate(looks(comparison).items()):
+        colour = look.colour if look.colour.startswith("#") else INK
+        dash = (0, tuple(map(float, look.dash.split()))) if look.dash else "-"
+        found[label] = {"color": colour, "marker": MARKERS[n % len(MARKERS)], "linestyle": dash}
+    return found
 
 
 def _legend(figure: Figure, comparison: Comparison, rows: Sequence[Row]) -> None:
-    looks, handles, labels = _looks(comparison), [], []
+    styles, handles, labels = _looks(comparison), [], []
     unlined = {} if len(rows) == len(comparison.rows) else {"linestyle": ""}
     for row in rows:
-        handles.append(matplotlib.lines.Line2D([], [], **looks[row.label] | unlined, markersize=5))
+        handles.append(matplotlib.lines.Line2D([], [], **styles[row.label] | unlined, markersize=5))
         about = f" (seeds {seeds_text(row.paired_seeds)})" if comparison.intervals else ""
         labels.append(literal(f"{row.label} (baseline)" if row.is_baseline else row.label + about))
     longest = max(map(len, labels), default=0)
@@ -196,15 +188,6 @@ def save(figure: Figure, path: Path | str) -> Path:
         else:
             FigureCanvasAgg(figure).print_figure(str(temporary), dpi=_DOTS_PER_INCH)
     return path
-
-
-def svg_text(figure: Figure) -> str:
-    """The figure as SVG source with a transparent ground and real text, to stand inside a page."""
-    stream = io.StringIO()
-    figure.set_facecolor("none")
-    _print_svg(figure, stream)
-    figure.set_facecolor("white")
-    return stream.getvalue()
 
 
 def _print_svg(figure: Figure, target: object) -> None:

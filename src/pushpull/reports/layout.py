@@ -4,13 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pushpull.errors import all_printable
-from pushpull.reports.columns import Column, severities_text
-from pushpull.reports.comparison import Comparison, Row, seeds_text
+from pushpull.reports.columns import Column, seeds_text, severities_text
+from pushpull.reports.comparison import Comparison, Row
 
 Trend = Literal["better", "worse", "same"]
+# The colours of models, the same on page, in figures and in the terminal: Okabe and Ito's hues, which
+# colour-blind readers tell apart, at a lightness that has a contrast of 3 with white and with the dark page.
+COLOURS = ("#2a83c4", "#d55e00", "#009e73", "#b8649a", "#b57a00", "#2a98b8")
+_DASHES = ("", "6 3", "2 2")
+
+
+class Look(NamedTuple):
+    """How a model is drawn: a colour that CSS knows, and the dashes of its line (empty: none)."""
+
+    colour: str
+    dash: str
+
+
+def looks(comparison: Comparison) -> dict[str, Look]:
+    """Return each row's look; a baseline has the ink of the page, and dashes change when colours run out."""
+    found = {}
+    others = [row for row in comparison.rows if not _is_ink(comparison, row)]
+    for n, row in enumerate(others):
+        found[row.label] = Look(COLOURS[n % len(COLOURS)], _DASHES[n // len(COLOURS) % len(_DASHES)])
+    return {row.label: found.get(row.label, Look("var(--ink)", "4 2")) for row in comparison.rows}
+
+
+def _is_ink(comparison: Comparison, row: Row) -> bool:
+    return row.is_baseline and len(comparison.rows) > 1
 
 
 @dataclass(frozen=True)
@@ -38,13 +62,18 @@ Table = tuple[str, list[str], list[tuple[str, list[Cell]]]]
 BY_CORRUPTION = "corruption"  # the first head of tables whose columns are models
 
 
-def tables(comparison: Comparison) -> list[Table]:
-    """All tables of a comparison, in their order; those without a column are left out. All is `printable`."""
+def tables(comparison: Comparison, bold: Callable[[Row, Column], bool] | None = None) -> list[Table]:
+    """All tables of a comparison, in their order; those without a column are left out. All is `printable`.
+
+    Args:
+        comparison: what to show.
+        bold: which errors are; None: those than which no row has a better one.
+    """
     comparison = all_printable(comparison)
     if comparison.intervals:
         return _interval_tables(comparison)
     main, families = comparison.group("main"), comparison.group("family")
-    rows, shown = comparison.rows, _shown(comparison)
+    rows, shown = comparison.rows, _shown(comparison, bold)
     found = [
         _by_row("Clean and mean corruption error, percent", "model", main, rows, shown),
         _by_row("Mean error by family of corruptions, percent", "model", families, rows, shown),
@@ -55,7 +84,19 @@ def tables(comparison: Comparison) -> list[Table]:
         found.append(_by_row(caption, "model", (*main, *families), pairs, _difference))
     over = severities_text(comparison.setting.severities)
     found.append(_by_corruption(f"Error by corruption (mean over {over}), percent", comparison, rows, shown))
+    if comparison.per_severity:
+        found += [_by_severity(comparison, row) for row in rows]
     return [table for table in found if len(table[1]) > 1]
+
+
+def _by_severity(comparison: Comparison, row: Row) -> Table:
+    """One line per corruption, one column per severity, of one row."""
+    heads = ["severity", *map(str, comparison.setting.severities)]
+    lines = [
+        (column.title, [Cell(estimate.text()) for estimate in row.curves[column.key]])
+        for column in comparison.group("corruption", "extra")
+    ]
+    return f"{row.label}: error by severity, percent", heads, lines
 
 
 def _interval_tables(comparison: Comparison) -> list[Table]:
@@ -104,12 +145,13 @@ def _pair(row: Row) -> str:
     return f"{row.label} \N{MINUS SIGN} {row.against}"
 
 
-def _shown(comparison: Comparison) -> _MakeCell:
+def _shown(comparison: Comparison, strong: Callable[[Row, Column], bool] | None) -> _MakeCell:
     """Return what makes the cell of a figure with its standard deviation and its trend."""
     best = {column.key: comparison.best(column) for column in comparison.columns}
 
     def cell(row: Row, column: Column) -> Cell:
-        text, bold = row.values[column.key].text(column.factor), row.label in best[column.key]
+        text = row.values[column.key].text(column.factor)
+        bold = strong(row, column) if strong else row.label in best[column.key]
         if column.key not in row.differences:
             return Cell(text, bold)
         difference = row.differences[column.key]

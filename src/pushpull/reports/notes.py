@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from pushpull.corruptions import EXTRA_CORRUPTIONS
+from pushpull.errors import InputError
+from pushpull.evaluation.predictions import load_predictions, predictions_path
+from pushpull.evaluation.uncertainty import MEAN, Interval, interval, paired
 from pushpull.reports import columns as define
 from pushpull.reports.columns import Column
 from pushpull.reports.comparable import Setting
@@ -50,8 +54,11 @@ def seed_notes(entries: Sequence[Entry]) -> list[str]:
     """How the seeds of models are set against those of the first, the baseline."""
     if all(len(entry.results) == 1 for entry in entries):
         return [_ONE_RUN]
+    spread = "± is the sample standard deviation over the seeds of a row."
+    if len(entries) == 1:
+        return [spread]
     notes = [
-        "± is the sample standard deviation over the seeds of a row.",
+        spread,
         "In the table of differences, ± is half of the 95 % confidence interval of the mean over seeds "
         "(Student's t), and bold are those whose interval leaves 0 out.",
     ]
@@ -107,6 +114,40 @@ def pairing(baseline: Entry, entry: Entry) -> str:
         return "paired by seed"
     several = len(baseline.results) > 1
     return "against the baseline's mean over seeds" if several else "against the one baseline run"
+
+
+def image_notes(entries: Sequence[Entry], labels: Sequence[str]) -> list[str]:
+    """What other test images would change, where every result has its predictions beside it; else nothing.
+
+    Args:
+        entries: the rows, the baseline first.
+        labels: what the tables call them.
+    """
+    places = [[entry.source] if entry.source.endswith(".json") else entry.folders for entry in entries]
+    files = [[predictions_path(place) for place in of] for of in places]
+    if not all(of and all(map(Path.is_file, of)) for of in files):
+        return []
+    try:
+        first, *others = ([load_predictions(file) for file in of] for of in files)
+        found = {labels[0]: interval(first)}
+        for label, own in zip(labels[1:], others, strict=True):
+            found |= {label: interval(own), f"{label} minus {labels[0]}": paired(own, first)}
+    except InputError as error:
+        return [f"Intervals over the test images are not shown: {error.problem}."]
+    figures = {"clean": "E", MEAN: "mean corruption error"}
+    lines = [
+        f"{label}: "
+        + ", ".join(f"{text} {_in_percent(of[key])}" for key, text in figures.items() if key in of)
+        for label, of in found.items()
+        if figures.keys() & of.keys()
+    ]
+    start = "Over the test images (95 % intervals, bootstrap of the images, the seeds that were trained): "
+    return [start + "; ".join(lines) + "."] if lines else []
+
+
+def _in_percent(found: Interval) -> str:
+    estimate, low, high = (f"{100 * value + 0.0:.1f}" for value in found)
+    return f"{estimate} [{low}, {high}]".replace("-", "\N{MINUS SIGN}")
 
 
 def _sources(entries: Sequence[Entry]) -> list[str]:

@@ -1,97 +1,92 @@
-"""A comparison as one self-contained HTML page, from the template `page.html.j2`."""
+"""One result or several as one self-contained HTML page, from the template `page.html.j2`."""
 
 from __future__ import annotations
 
-import base64
-import io
-import re
 from collections.abc import Iterator, Mapping
-from html import escape
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pushpull._version import __version__
 from pushpull.errors import InputError, all_printable
+from pushpull.reports import sections
 from pushpull.reports.columns import ordered, title
 from pushpull.reports.comparison import Comparison, Row
-from pushpull.reports.figures import BLUE, GRID, INK, svg_text
-from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, runs_text, spread_text, tables
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from pushpull.reports.evidence import LEAST_ANSWERS, Evidence
+from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, looks, runs_text, tables
+from pushpull.reports.pictures import picture
 
 # A difference of this many percentage points is shaded in full.
 _FULL_SHADE_POINTS = 10.0
-_CAPTIONS = {
-    "error_by_severity": (
-        "Top-1 error against severity. The mean of all 15 corruptions and of each family",
-        "bands",
-    ),
-    "differences": (
-        "Each corruption's error minus the baseline's, mean over severities. Left of zero the model does "
-        "better",
-        "bars",
-    ),
-}
-_TWINS = "Error minus that of the twin. Left of zero the row does better", "bars"
 
 
 def page(
-    comparison: Comparison, figures: Mapping[str, Figure], samples: Mapping[str, Any] | None = None
+    comparison: Comparison, samples: Mapping[str, Any] | None = None, evidence: Evidence | None = None
 ) -> str:
-    """The page's HTML: style, figures and images inside it, no request to anywhere.
+    """The page's HTML: style, script, figures and images inside it, no request to anywhere.
 
     Args:
-        comparison: what to show.
-        figures: name ("error_by_severity", "differences") -> figure.
+        comparison: what to show, of one row or more.
         samples: corruption -> (5, 3, H, W) uint8 images, one image at severity 1 to 5.
+        evidence: predictions, intervals over images and pictures, where they are known.
 
     Raises:
         InputError: `samples` are not such images.
     """
     import jinja2
+    from markupsafe import Markup
 
-    comparison = all_printable(comparison)
+    comparison, evidence = all_printable(comparison), all_printable(evidence or Evidence())
     loader = jinja2.PackageLoader("pushpull", "reports")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    labels = [row.label for row in comparison.rows[1:]]
-    spread, said = (
-        spread_text(comparison),
-        _CAPTIONS | ({"differences": _TWINS} if comparison.intervals else {}),
-    )
-    captions = {
-        n: f"{text}; {what} are {spread}." if spread else f"{text}." for n, (text, what) in said.items()
+    style, script = (loader.get_source(environment, f"page.{kind}")[0] for kind in ("css", "js"))
+    whole, every = ([Markup(one) for one in some] for some in sections.severity_panels(comparison))
+    panel_of = dict(zip(map(title, comparison.setting.corruptions), every, strict=True))
+    ranked = sections.ranked(comparison, evidence)
+    values: dict[str, Any] = {
+        "single": len(comparison.rows) == 1,
+        "banners": sections.banners(comparison),
+        "headlines": sections.headlines(comparison, evidence),
+        "figures": sections.figures(comparison, evidence),
+        "legend": sections.legend(comparison),
+        "looks": looks(comparison),
+        "runs": all_runs_text(comparison),
+        "ranked": [row | {"panel": panel_of[row["name"]]} for row in ranked],
+        "heat_maps": sections.heat_maps(comparison),
+        "tables": _tables(comparison, evidence),
+        "panels": whole,
+        "corruption_panels": every,
+        "difference_panels": [Markup(one) for one in sections.difference_panels(comparison, evidence)],
+        "classes": sections.classes(comparison),
+        "confusions": sections.mixed_up(comparison, evidence),
+        "calibration": sections.calibrations(comparison, evidence),
+        "samples": list(sample_strips(samples or {})),
+        "method": [_method_facts(row) for row in comparison.rows],
     }
+    values["calibration"]["panels"] = [Markup(one) for one in values["calibration"]["panels"]]
     return environment.get_template("page.html.j2").render(
         comparison=comparison,
-        style=loader.get_source(environment, "page.css")[0],
-        others=", ".join(labels) if len(labels) < 4 else f"{len(labels)} models",
-        runs=all_runs_text(comparison),
-        tables=tables(comparison),
-        by_corruption=BY_CORRUPTION,
-        # How strongly a cell is shaded: 0.08 to 0.40.
-        strength=lambda cell: f"{0.08 + 0.32 * min(1.0, abs(cell.points) / _FULL_SHADE_POINTS):.2f}",
-        figures=[
-            (captions[name], _inline_svg(figure, name, captions[name])) for name, figure in figures.items()
-        ],
-        samples=list(sample_strips(samples or {})),
-        method=[_method_facts(row) for row in comparison.rows],
+        evidence=evidence,
+        style=Markup(style),
+        script=Markup(script),
+        # How strongly a cell is shaded: an error by its size, a difference by its points.
+        heat=lambda percent: f"{0.5 * max(0.0, min(1.0, percent / 100)):.2f}",
+        strength=lambda points: f"{0.08 + 0.32 * min(1.0, abs(points) / _FULL_SHADE_POINTS):.2f}",
+        least_answers=LEAST_ANSWERS,
         version=__version__,
+        **values,
     )
 
 
-def _inline_svg(figure: Figure, name: str, caption: str) -> str:
-    """The figure as an element: ids that no other figure has, and the page's colours of ink and rules."""
-    text = re.sub(r"^.*?(?=<svg)", "", svg_text(figure), count=1, flags=re.DOTALL)
-    text = re.sub(r'\b(id|xlink:href|href)="(#?)', rf'\1="\2{name}-', text)
-    text = text.replace("url(#", f"url(#{name}-")
-    # Only the drawing's frame holds metadata; a page needs none.
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    for colour, variable in ((INK, "--ink"), (GRID, "--rule"), (BLUE, "--blue")):
-        text = text.replace(colour, f"var({variable})")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)
+def _tables(comparison: Comparison, evidence: Evidence) -> list[dict[str, Any]]:
+    """The tables of several rows; bold are figures whose difference to the baseline is settled."""
+    if len(comparison.rows) == 1:
+        return []
+    return [
+        {"caption": caption, "heads": heads, "rows": rows, "shaded": heads[0] == BY_CORRUPTION}
+        for caption, heads, rows in tables(comparison, partial(sections.settled, evidence=evidence))
+    ]
 
 
 def sample_strips(samples: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -108,10 +103,7 @@ def sample_strips(samples: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:2] != (5, 3):
             found = f"{images.dtype} of shape {images.shape}"
             raise InputError(f"samples[{name!r}] is {found}; give uint8 of shape (5, 3, H, W)")
-        strip = images.transpose(2, 0, 3, 1).reshape(images.shape[2], -1, 3)
-        stream = io.BytesIO()
-        Image.fromarray(strip).save(stream, format="PNG", optimize=True)
-        yield title(name), "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+        yield title(name), picture(images.transpose(2, 0, 3, 1).reshape(images.shape[2], -1, 3))
 
 
 def _method_facts(row: Row) -> dict[str, str]:

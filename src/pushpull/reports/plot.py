@@ -8,7 +8,6 @@ of floats in [0, 1]; None is a photograph that scikit-learn ships.
 from __future__ import annotations
 
 import copy
-import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
@@ -29,10 +27,12 @@ from pushpull.data.decode import pixels_of
 from pushpull.data.preprocessing import to_tensor
 from pushpull.errors import InputError, integer, printable
 from pushpull.evaluation.options import condition_list, severity_scale
+from pushpull.evaluation.plots import Picture
 from pushpull.evaluation.results import Results
 from pushpull.models.network import Network
 from pushpull.reports.columns import title
-from pushpull.reports.figures import COLOURS, GRID, INK, MARKERS, literal
+from pushpull.reports.figures import GRID, INK, MARKERS, literal
+from pushpull.reports.layout import COLOURS
 from pushpull.unit.functional import pull_kernel, respond
 from pushpull.unit.layers import PushPullConv2d
 from pushpull.unit.tracing import first_convolution
@@ -42,17 +42,7 @@ __all__ = ["corruptions", "kernels", "responses", "severities"]
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor | None
 _LARGE_PX = 224  # a side above it: framed as ImageNet-C's images
 _ACROSS = 8  # filters beside each other
-_DOTS_PER_INCH = 100
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601: grey of red, green, blue
-
-
-class Picture(Figure):
-    """A figure that a notebook shows though pyplot does not know it."""
-
-    def _repr_png_(self) -> bytes:
-        stream = io.BytesIO()
-        FigureCanvasAgg(self).print_figure(stream, dpi=_DOTS_PER_INCH)
-        return stream.getvalue()
 
 
 def corruptions(
@@ -277,7 +267,7 @@ def _drawn(lines: Sequence[tuple[str, list[float]]], head: str, result: Results)
     for i, (label, errors) in enumerate(lines):
         look: dict[str, Any] = {"color": INK, "marker": "o", "linewidth": 2.2}
         if i:
-            look = {"color": COLOURS[(i - 1) % len(COLOURS)], "marker": MARKERS[(i - 1) % len(MARKERS)]}
+            look = {"color": COLOURS[(i - 1) % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
         # A label that begins with _ would be left out of the legend.
         measured = [(severity, error) for severity, error in enumerate(errors) if not math.isnan(error)]
         (line,) = panel.plot(*zip(*measured, strict=True), **look, markersize=4)

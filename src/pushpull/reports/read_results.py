@@ -25,20 +25,30 @@ class Entry:
         label: what tables call it.
         results: at least one; all of the same model and stem, with different seeds.
         source: where they came from, as given by the user.
+        folders: the folder of each result, where predictions and weights may be too; empty: in memory.
     """
 
     label: str
     results: tuple[Results, ...]
     source: str
+    folders: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, results: Sequence[Results], *, label: str | None = None, source: str = UNNAMED) -> Entry:
+    def of(
+        cls,
+        results: Sequence[Results],
+        *,
+        label: str | None = None,
+        source: str = UNNAMED,
+        folders: Sequence[Path] = (),
+    ) -> Entry:
         """Group results that are in memory.
 
         Args:
             results: of one model, one per seed; at least one.
             label: what tables call them; None: what they call themselves, without the seed.
             source: where they came from.
+            folders: the folder of each.
 
         Raises:
             InputError: there are none, or they are of different models, or two are of the same seed.
@@ -51,7 +61,7 @@ class Entry:
                 f"{source} mixes models ({'; '.join(models)}); a folder is compared as the seeds of ONE "
                 "model, so name each model's folder on its own"
             )
-        entry = cls(label or _common_label(results), tuple(results), source)
+        entry = cls(label or _common_label(results), tuple(results), source, tuple(folders))
         twice = [seed for seed in entry.seeds if seed is not None and entry.seeds.count(seed) > 1]
         if twice:
             raise InputError(f"{source} holds seed {min(twice)} more than once; keep one result per seed")
@@ -83,13 +93,32 @@ def load_entry(path: Path | str) -> Entry:
             f"{path} does not exist; give a run folder, a {RESULTS}, or a folder of run folders"
         )
     if path.is_file() or (path / RESULTS).is_file():
-        return Entry.of([Results.load(path)], source=str(path))
+        folder = path if path.is_dir() else path.parent
+        return Entry.of([Results.load(path)], source=str(path), folders=[folder])
     files = _results_below(path)
     if not files:
         below = sorted({str(file.parent.parent) for file in path.glob(f"*/*/{RESULTS}")})
         remedy = f"name one of {', '.join(below)}" if below else f"make it with: pushpull evaluate {path}"
         raise MissingFileError(f"{path} holds no {RESULTS}; {remedy}")
-    return Entry.of([Results.load(file) for file in files], source=str(path))
+    folders = [file.parent for file in files]
+    return Entry.of([Results.load(file) for file in files], source=str(path), folders=folders)
+
+
+def unique_labels(entries: Sequence[Entry]) -> list[str]:
+    """Return labels, with the source where two rows would be called the same.
+
+    Raises:
+        InputError: a source was given twice, or two rows are still called the same.
+    """
+    sources = [entry.source for entry in entries]
+    twice = [source for source in sources if sources.count(source) > 1 and source != UNNAMED]
+    if twice:
+        raise InputError(f"{twice[0]} was given more than once; name the baseline and each run once")
+    labels = [entry.label for entry in entries]
+    unique = [f"{e.label} ({e.source})" if labels.count(e.label) > 1 else e.label for e in entries]
+    if len(set(unique)) < len(unique):
+        raise InputError(f"two rows are called {max(unique, key=unique.count)!r}; give them different labels")
+    return unique
 
 
 def _results_below(folder: Path) -> list[Path]:

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushpull.errors import all_printable
-from pushpull.files import write_json, write_text
-from pushpull.reports.columns import LEVEL, Estimate
-from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, seeds_text
+from pushpull.errors import InputError, all_printable
+from pushpull.files import writable_folder, write_json, write_text
+from pushpull.reports.columns import LEVEL, Estimate, seeds_text, title
+from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, side_by_side
 from pushpull.reports.layout import runs_text
 from pushpull.reports.markup import latex, markdown, table_markdown
+from pushpull.reports.read_results import Entry
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from pushpull.reports.evidence import Evidence
 
 TABLE_SCHEMA = "pushpull-table/1"
 _KINDS = ("png", "svg")  # of figures
 
 
 def write_report(
-    comparison: Comparison, folder: Path | str, samples: Mapping[str, Any] | None = None
+    comparison: Comparison,
+    folder: Path | str,
+    samples: Mapping[str, Any] | None = None,
+    evidence: Evidence | None = None,
 ) -> list[Path]:
     """Write page, tables and figures into `folder`, each file whole or not at all.
 
     index.html, comparison.md, comparison.tex (booktabs), comparison.csv (one row per model), results_long.csv
-    (Task, Dataset, Metric, Value, Model), comparison.json, error_by_severity.png and .svg, differences.png
-    and .svg.
+    (Task, Dataset, Metric, Value, Model), comparison.json, error_by_severity.png and .svg, and of several
+    rows differences.png and .svg.
 
     Args:
         comparison: what to report.
         folder: made if it is not there.
         samples: corruption -> (5, 3, H, W) uint8 images, one image at severity 1 to 5, shown on the page.
+        evidence: what else the page shows: predictions, intervals, pictures.
 
     Returns:
         The files, index.html first.
@@ -46,8 +53,10 @@ def write_report(
     from pushpull.reports.page import page
 
     folder = Path(folder)
-    figures = {"error_by_severity": error_by_severity(comparison), "differences": differences(comparison)}
-    html = page(comparison, figures, samples)
+    figures = {"error_by_severity": error_by_severity(comparison)}
+    if len(comparison.rows) > 1:
+        figures["differences"] = differences(comparison)
+    html = page(comparison, samples, evidence)
     return [
         write_text(folder / "index.html", html),
         write_text(folder / "comparison.md", markdown(comparison)),
@@ -59,8 +68,54 @@ def write_report(
     ]
 
 
+def report(
+    runs: Sequence[Entry | Path | str] | Entry | Path | str,
+    output: Path | str = "runs/report",
+    *,
+    title: str | None = None,
+    pictures: bool = True,
+    adapted: bool = False,
+    commands: Sequence[str] = (),
+    samples: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the page of one result, or of several; the first is what the others are compared with.
+
+    Beside it are the files of `write_report`. Where a run has predictions.parquet (`evaluate(...,
+    save_predictions=True)`) the page has intervals over images, confusions and reliability; where its data
+    and weights can be opened, examples under corruption and what its first layer answers.
+
+    Args:
+        runs: run folders, files of results, or folders with one run a seed; one or more.
+        output: the folder.
+        title: heading of the page; by default it names the models.
+        pictures: open data and weights; without them the page is made of the results alone.
+        adapted: networks that were adapted to the test images may stand beside others.
+        commands: commands that made the results, printed on the page.
+        samples: corruption -> (5, 3, H, W) uint8 images, one image at severity 1 to 5.
+
+    Returns:
+        The page, index.html.
+
+    Raises:
+        InputError: no run, results that are not complete or were not measured alike, or a folder that cannot
+            be written.
+        MissingFileError: no results at a path.
+
+    >>> pushpull.report("runs/pp3", "runs/report")  # doctest: +SKIP
+    PosixPath('runs/report/index.html')
+    """
+    from pushpull.reports.gather import gather
+
+    several = [runs] if isinstance(runs, Entry | Path | str) else list(runs)
+    if not several:
+        raise InputError("no run was given; name at least one: pushpull report RUN...")
+    writable_folder(Path(output))
+    comparison = side_by_side(several, title=title, commands=commands, adapted=adapted)
+    return write_report(comparison, output, samples, gather(comparison, pictures=pictures))[0]
+
+
 def write_table(comparison: Comparison | None, folder: Path | str, about: Mapping[str, Any]) -> list[Path]:
-    """Write a table of rows and their twins: table.md, table.csv, table.json, table.tex, and its figure.
+    """Write a table of rows and their twins: table.md, .csv, .json, .tex, its page table.html, its figure.
 
     Each file is written whole or not at all; an earlier table's is replaced, or removed where this one has
     none.
@@ -80,15 +135,17 @@ def write_table(comparison: Comparison | None, folder: Path | str, about: Mappin
         write_text(folder / "table.csv", table_csv(comparison)),
         write_json(folder / "table.json", table_json(comparison, about)),
     ]
-    tex, *drawn = (folder / f"table.{kind}" for kind in ("tex", *_KINDS))
+    tex, html, *drawn = (folder / f"table.{kind}" for kind in ("tex", "html", *_KINDS))
     if comparison is not None:
-        paths.append(write_text(tex, latex(comparison)))
+        from pushpull.reports.page import page
+
+        paths += [write_text(tex, latex(comparison)), write_text(html, page(comparison))]
     if comparison is not None and any(row.against for row in comparison.rows):
         from pushpull.reports.figures import differences, save
 
         figure = differences(comparison)
         paths += [save(figure, path) for path in drawn]
-    for path in (tex, *drawn):
+    for path in (tex, html, *drawn):
         if path not in paths:
             path.unlink(missing_ok=True)
     return paths
@@ -121,6 +178,10 @@ def wide_csv(comparison: Comparison) -> str:
         for column in comparison.columns:
             one = row.values.get(column.key)  # a row of a table may lack R_net
             line |= {column.key: one and one.mean, f"{column.key}_std": one and one.std}
+        if comparison.per_severity:
+            for name in setting.corruptions:
+                pairs = zip(setting.severities, row.curves[name], strict=True)
+                line |= {f"{name}_{severity}": estimate.mean for severity, estimate in pairs}
         lines.append(line)
     return _csv(lines)
 
@@ -128,7 +189,8 @@ def wide_csv(comparison: Comparison) -> str:
 def long_csv(comparison: Comparison) -> str:
     """One row per figure in the columns Task, Dataset, Metric, Value, Model.
 
-    The metric's name carries its convention and unit; values are means over the model's seeds.
+    The metric's name carries its convention and unit; values are means over the model's seeds. After these,
+    the top-1 error of every corruption, severity and seed.
     """
     comparison = all_printable(comparison)
     clean = comparison.setting.label
@@ -141,6 +203,17 @@ def long_csv(comparison: Comparison) -> str:
                 task, data = ("Image Classification", clean)
             metric, mean = f"{column.metric}, {column.unit}", row.values[column.key].mean
             lines.append({"Task": task, "Dataset": data, "Metric": metric, "Value": mean, "Model": model})
+    for one in comparison.conditions().to_dict("records"):
+        corrupted, seed = one["severity"] > 0, "" if one["seed"] is None else f", seed {one['seed']}"
+        where = f"{title(one['corruption'])}, severity {one['severity']}" if corrupted else "clean"
+        line = {
+            "Task": "Domain Generalization" if corrupted else "Image Classification",
+            "Dataset": f"{clean}-C" if corrupted else clean,
+            "Metric": f"Top-1 error, {where}, fraction",
+            "Value": one["top1_error"],
+            "Model": f"{one['row']}{seed}",
+        }
+        lines.append(line)
     return _csv(lines)
 
 

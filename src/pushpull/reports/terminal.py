@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.measure import Measurement
@@ -10,7 +13,7 @@ from rich.text import Text
 
 from pushpull.errors import all_printable
 from pushpull.reports.comparison import Comparison
-from pushpull.reports.layout import BY_CORRUPTION, Cell, Table, all_runs_text, tables
+from pushpull.reports.layout import BY_CORRUPTION, Cell, Table, all_runs_text, looks, tables
 
 _STYLES = {"better": "green", "worse": "red", "same": ""}
 _NAME_WIDTH, _FIGURE_WIDTH = 22, 16
@@ -47,12 +50,13 @@ def print_tables(comparison: Comparison, console: Console | None = None) -> None
         console: where; standard output by default.
     """
     console = console or Console(highlight=False)
+    colours = {label: look.colour for label, look in looks(comparison).items() if look.colour[0] == "#"}
     for table in tables(comparison):
         for part in _parts(table, console, lead=0 if comparison.intervals else 1):
             console.print(Text(part[0], style="bold"))
-            drawn = _draw(part, stacked=False)
+            drawn = _draw(part, stacked=False, colours=colours)
             wide = Measurement.get(console, console.options, drawn).maximum >= console.width
-            console.print(_draw(part, stacked=True) if wide else drawn)
+            console.print(_draw(part, stacked=True, colours=colours) if wide else drawn)
 
 
 def _parts(table: Table, console: Console, *, lead: int) -> list[Table]:
@@ -83,7 +87,8 @@ def _is_cut(drawn: RichTable, console: Console) -> bool:
     return Measurement.get(console, unlimited, drawn).minimum > console.width
 
 
-def _draw(table: Table, stacked: bool) -> RichTable:
+def _draw(table: Table, stacked: bool, colours: Mapping[str, str] = MappingProxyType({})) -> RichTable:
+    """Return a table as rich draws it; names of models are in the colours that they have on the page."""
     _, (corner, *heads), rows = table
     drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
     drawn.add_column(corner, overflow="fold", min_width=8)
@@ -92,9 +97,11 @@ def _draw(table: Table, stacked: bool) -> RichTable:
         lines = [line for _, cells in rows for line in _text(cells[i], stacked).plain.split("\n")]
         width = max(map(len, (*head.split(), *lines)))
         most = width if stacked else max(13, width)
-        drawn.add_column(Text(head), justify="right", min_width=width, max_width=most)
+        drawn.add_column(
+            Text(head, style=colours.get(head, "")), justify="right", min_width=width, max_width=most
+        )
     for name, cells in rows:
-        drawn.add_row(Text(name), *(_text(cell, stacked) for cell in cells))
+        drawn.add_row(Text(name, style=colours.get(name, "")), *(_text(cell, stacked) for cell in cells))
     return drawn
 
 

@@ -1,0 +1,244 @@
+"""How steady a network's answers are on sequences of slightly changed images: flip rates, top-5 distances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushpull.corruptions.perturbations import PERTURBATIONS, is_noise, perturbed
+from pushpull.data import Framing, ImageSplit, Preprocessing, eval_batches
+from pushpull.data.sequences import Sequences, open_sequences
+from pushpull.errors import InputError, MissingFileError, choice, integer
+from pushpull.evaluation import metrics
+from pushpull.evaluation.continuing import model_digest
+from pushpull.evaluation.images import EvalData, eval_images
+from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation, severity_scale
+from pushpull.evaluation.ranks import world_size
+from pushpull.files import read_json, writable_folder, write_json
+from pushpull.models.network import Network, load_network
+
+SCHEMA = "pushpull-stability/1"
+FILE = "stability.json"
+MADE = "made"
+_Frames = Iterator[Tensor]
+
+
+@dataclass(frozen=True)
+class Stability:
+    """What was measured on sequences.
+
+    Args:
+        label: what tables call the network.
+        source: the folder of the sequences, or what they were made of.
+        sequences: how many of each perturbation.
+        flip_rates: perturbation -> share of frames whose answer is not that of the frame before (of noise: of
+            the first frame), in [0, 1].
+        top5_distances: perturbation -> mean top-5 distance of the same pairs; empty with less than 6 classes.
+        precision: how the network computed.
+        complete: whether everything that was asked for is there.
+        weights_sha256: as in results.json.
+    """
+
+    label: str
+    source: str
+    sequences: int
+    flip_rates: dict[str, float]
+    top5_distances: dict[str, float]
+    precision: str = "fp32"
+    complete: bool = True
+    weights_sha256: str | None = None
+
+    @property
+    def mean_flip_probability(self) -> float:
+        """mFP: the plain mean of the flip rates, in [0, 1]; not divided by AlexNet's."""
+        return fmean(self.flip_rates.values())
+
+    def mean_flip_rate(self, baseline: Stability) -> float:
+        """mFR against a baseline in AlexNet's place: 1 is the baseline (`metrics.mean_flip_rate`)."""
+        self.check_same(baseline)
+        return metrics.mean_flip_rate(self.flip_rates, baseline.flip_rates)
+
+    def mean_top5_distance(self, baseline: Stability) -> float:
+        """mT5D against a baseline in AlexNet's place: 1 is the baseline (`metrics.mean_top5_distance`)."""
+        self.check_same(baseline)
+        return metrics.mean_top5_distance(self.top5_distances, baseline.top5_distances)
+
+    def check_same(self, baseline: Stability) -> None:
+        """Raise `InputError` where a baseline was measured on other sequences."""
+        for name in ("source", "sequences"):
+            there, here = getattr(baseline, name), getattr(self, name)
+            if there != here:
+                raise InputError(f"{name} is {there!r} of the baseline, {here!r} here; measure both alike")
+
+    def save(self, path: Path | str) -> Path:
+        """Write the file, whole or not at all; a folder gets a stability.json."""
+        return write_json(stability_path(path), {"schema": SCHEMA, **asdict(self)})
+
+    @classmethod
+    def load(cls, path: Path | str) -> Stability:
+        """Read the file, or the stability.json of a folder; `InputError` where it is none."""
+        file = stability_path(path)
+        if not file.is_file():
+            remedy = "make it with: pushpull evaluate ... --perturbed made"
+            raise MissingFileError(f"{file} does not exist; {remedy}")
+        value = read_json(file)
+        if not isinstance(value, dict) or value.pop("schema", None) != SCHEMA:
+            raise InputError(f"{file} is not of schema {SCHEMA}; measure again with this version")
+        tables = [
+            value[name] for name in ("flip_rates", "top5_distances") if isinstance(value.get(name), dict)
+        ]
+        numbers = all(isinstance(x, int | float) for of in tables for x in of.values())
+        if len(tables) < 2 or not numbers:
+            raise InputError(f"{file}: flip_rates and top5_distances are no tables of numbers; measure again")
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise InputError(f"{file} lacks or has other keys ({error}); measure again") from error
+
+
+def stability_path(path: Path | str) -> Path:
+    """Return the file that `path` means: itself if it ends in .json, else that folder's stability.json."""
+    path = Path(path)
+    return path if path.suffix == ".json" else path / FILE
+
+
+def measure_stability(
+    model: nn.Module | Network,
+    data: EvalData | None = None,
+    options: EvaluationOptions | None = None,
+    *,
+    perturbed: str = MADE,
+    perturbations: Iterable[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    framing: Framing | None = None,
+    **changes: Any,
+) -> Stability:
+    """Measure how often a network's answer changes along sequences, and how far its five first classes move.
+
+    All of the network's outputs count; labels are not needed.
+
+    Args:
+        model: as for `evaluate`.
+        data: as for `evaluate`: what sequences are made of; not needed with a folder.
+        options: of it: seed, scale, mean, std, size, resize, crop, limit (with a folder: every so manieth
+            sequence), batch_size, device, precision, output.
+        perturbed: "made": the ten of ImageNet-P made of the data's test images; or a folder of sequences.
+        perturbations: which; None: all ten, or all in the folder.
+        preprocessing, framing: as for `evaluate`.
+        changes: fields of `EvaluationOptions`, and `name`.
+
+    Returns:
+        What stability.json of the output holds.
+
+    Raises:
+        InputError: an argument that does not fit, or sequences that cannot be read.
+
+    Source: Hendrycks & Dietterich, ICLR 2019, section 4.3.
+    """
+    if world_size() > 1:
+        raise InputError(f"sequences are measured in one process, not in {world_size()}; run one")
+    network = load_network(model)
+    label = changes.pop("name", None) or network.label or network.name
+    options = EvaluationOptions.made_of(options, changes)
+    if options.output is not None:
+        writable_folder(stability_path(options.output).parent)
+        if stability_path(options.output).exists() and not options.overwrite:
+            raise InputError(
+                f"{stability_path(options.output)} is there already",
+                remedy="--overwrite replaces it, another --output keeps both",
+            )
+    device = options.chosen_device(network.model)
+    data = network.data if data is None else data
+    if framing is None and (options.resize, options.crop) != (None, None):
+        framing = Framing(options.resize, options.crop)
+    sets, source, count = _sets(perturbed, perturbations, data, options, framing)
+    fitting, _ = options.preprocessing(preprocessing or network.preprocessing, network.model)
+    done = Stability(options.label or label, source, count, {}, {}, options.precision, complete=False)
+    done = replace(done, weights_sha256=model_digest(network.model))
+    with lent_to_evaluation(network.model, device):
+        call = options.network(network.model)
+        for name, batches in sets.items():
+            flips, distance = _measured(batches(), lambda x: call(fitting(x.to(device))), is_noise(name))
+            done = replace(done, flip_rates=done.flip_rates | {name: flips})
+            if distance is not None:
+                done = replace(done, top5_distances=done.top5_distances | {name: distance})
+            if options.output is not None:
+                done.save(options.output)
+    done = replace(done, complete=True)
+    if options.output is not None:
+        done.save(options.output)
+    return done
+
+
+def _sets(
+    place: str,
+    asked: Iterable[str] | None,
+    data: EvalData | None,
+    options: EvaluationOptions,
+    framing: Framing | None,
+) -> tuple[dict[str, Callable[[], Iterator[_Frames]]], str, int]:
+    """Return perturbation -> what yields the frames of each batch of sequences; the source; their number."""
+    if place != MADE:
+        there = open_sequences(place)
+        names = _chosen(asked, there)
+        count = min(there[name].count for name in names)
+        number = count if options.limit is None else integer("limit", options.limit, "give a number")
+        if number < 1:
+            raise InputError(f"limit={number} is below 1; give a number of sequences, or none for all")
+        rows = [at * count // min(number, count) for at in range(min(number, count))]
+        found = {name: _batches_of(there[name], rows, options.batch_size) for name in names}
+        return found, str(place), len(rows)
+    if data is None:
+        raise InputError("data is missing; give a data set, or a folder of sequences (perturbed)")
+    names = _chosen(asked, PERTURBATIONS)
+    images = eval_images(data, limit=options.limit, framing=framing)
+    scale = severity_scale(options.scale, images.size, corrupted=True)
+    source = f"made of {images.info['label']}, {scale} scale, seed {options.seed}"
+    made = {name: _made(images.split, images.framing, name, scale, options) for name in names}
+    return made, source, len(images.split)
+
+
+def _chosen(asked: Iterable[str] | None, there: Iterable[str]) -> list[str]:
+    names = list(there) if asked is None else list(asked)
+    if not names:
+        raise InputError("perturbations is empty; name at least one")
+    return [choice("perturbation", name, there) for name in names]
+
+
+def _batches_of(sequences: Sequences, rows: list[int], size: int) -> Callable[[], Iterator[_Frames]]:
+    return lambda: (sequences.frames(rows[start : start + size]) for start in range(0, len(rows), size))
+
+
+def _made(
+    split: ImageSplit, framing: Framing, name: str, scale: str, options: EvaluationOptions
+) -> Callable[[], Iterator[_Frames]]:
+    return lambda: (
+        perturbed(batch.images, name, scale=scale, seed=options.seed, index=batch.index)
+        for batch in eval_batches(split, framing, options.batch_size, options.workers)
+    )
+
+
+def _measured(
+    batches: Iterator[_Frames], call: Callable[[Tensor], Tensor], noise: bool
+) -> tuple[float, float | None]:
+    """Return the flip rate and the mean top-5 distance (None with fewer than 6 classes)."""
+    answers, distances = [], []
+    for frames in batches:
+        before: Tensor | None = None
+        of_batch = []
+        for frame in frames:
+            with torch.inference_mode():
+                logits = call(frame).float()
+                of_batch.append(logits.sort(dim=1, descending=True, stable=True).indices[:, 0])
+                if before is not None and logits.shape[1] > 5:
+                    distances.append(metrics.top5_distances(before, logits))
+            before = before if noise and before is not None else logits
+        answers.append(torch.stack(of_batch, dim=1).cpu())
+    distance = torch.cat(distances).mean().item() if distances else None
+    return metrics.flip_rate(torch.cat(answers), noise=noise), distance
