@@ -142,3 +142,19 @@ def test_calibration_is_in_the_results_and_may_be_missing(network, split, corrup
     value["clean"]["ece"] = 2.0
     with pytest.raises(InputError, match=r"clean: ece=2.0 is outside \[0, 1\]"):
         Results.from_json(value)
+
+
+def test_images_of_a_set_on_disk_have_the_rows_of_the_clean_ones(network, split, tmp_path):
+    data = split.resident()
+    images = data.images.permute(0, 2, 3, 1).numpy()
+    (tmp_path / "set").mkdir()
+    np.save(tmp_path / "set" / "fog.npy", np.concatenate([images] * 5))
+    np.save(tmp_path / "set" / "labels.npy", data.labels.numpy())
+    run(network, split, tmp_path, corrupted=str(tmp_path / "set"), corruptions="fog")
+    table = load_predictions(tmp_path)
+    clean, *others = (rows for _, rows in table.groupby("severity"))
+    assert len(others) == 2
+    for rows in others:  # the same images, so the same answers, row by row
+        for name in ("index", "label", "prediction"):
+            assert rows[name].tolist() == clean[name].tolist()
+    assert clean["index"].tolist() == split.index.tolist()

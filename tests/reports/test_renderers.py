@@ -146,7 +146,8 @@ def test_long_csv(comparison):
         rows[1]["Metric"]
         == "Mean corruption error (plain mean over 15 x 5, not AlexNet-normalised), fraction"
     )
-    assert len(rows) == 2 * len(comparison.columns)
+    # Two rows of figures; of each of the four results a row a condition.
+    assert len(rows) == 2 * len(comparison.columns) + 4 * 76
     assert len({(row["Metric"], row["Model"]) for row in rows}) == len(rows)
 
 

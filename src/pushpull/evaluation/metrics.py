@@ -292,10 +292,9 @@ def calibration_sums(logits: Tensor, labels: Tensor, *, bins: int = 15) -> Tenso
     p = log_p.exp()
     confidence, predicted = p.max(dim=1)
     which = (confidence * bins).ceil().long().clamp(1, bins) - 1
-    one_hot = torch.nn.functional.one_hot(labels, logits.shape[1])
-    of_image = torch.stack(
-        [-log_p.gather(1, labels[:, None])[:, 0], (p - one_hot).square().sum(dim=1), finite.to(dtype)]
-    )
+    of_label = log_p.gather(1, labels[:, None])[:, 0]
+    squares = p.square().sum(dim=1) - 2 * of_label.exp() + 1
+    of_image = torch.stack([-of_label, squares, finite.to(dtype)])
     gaps = torch.zeros(bins, dtype=dtype, device=p.device)
     gaps.index_add_(0, which, ((predicted == labels).to(dtype) - confidence) * finite)
     return torch.cat([gaps, (of_image * finite).sum(dim=1)])

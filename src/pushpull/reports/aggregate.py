@@ -6,7 +6,7 @@ Models against Common Corruptions", 2023, which takes a ResNet-18 for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
@@ -113,9 +113,10 @@ def _set_name(one: Measured) -> str:
     return one.data["label"] + (", corrupted in memory" if one.corrupted else "")
 
 
-def _check_one_model(every: Sequence[Measured] | object) -> None:
-    found = {}
-    for one in every:  # type: ignore[attr-defined]
+def _check_one_model(every: Iterable[Measured]) -> None:
+    """Raise where results are not complete, or of different weights; what knows none counts as alike."""
+    found: dict[str, str] = {}
+    for one in every:
         if not one.complete:
             raise InputError(f"{one.label} on {_set_name(one)} is not complete; continue it first")
         digest = one.weights_sha256 if isinstance(one, Stability) else one.model["weights_sha256"]

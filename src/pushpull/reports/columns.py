@@ -205,6 +205,11 @@ def severities_text(severities: Sequence[int]) -> str:
     return "5 severities" if len(severities) == 5 else f"severity {', '.join(map(str, severities))} only"
 
 
+def seeds_text(seeds: Sequence[int | None]) -> str:
+    """The known seeds with spaces between: `0 1 2`."""
+    return " ".join(str(seed) for seed in seeds if seed is not None)
+
+
 def value(column: Column, own: Errors, base: Errors | None, mean: Errors | None) -> float:
     """Return the stored value of a column: a fraction, a ratio, or for R_net percent.
 

@@ -13,7 +13,7 @@ from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError
 from pushpull.evaluation.results import Results
 from pushpull.reports import columns as define
-from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, value
+from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, seeds_text, value
 from pushpull.reports.comparable import Setting, common_setting, measured_columns
 from pushpull.reports.notes import footnotes, image_notes, pairing, seed_notes, twin_notes
 from pushpull.reports.read_results import Entry, load_entry, unique_labels
@@ -143,11 +143,6 @@ class Comparison(Shown):
                     half, std = (math.nan if x is None else x for x in (one.half_width(), one.std))
                     lines.append((*names, one.mean, std, one.mean - half, one.mean + half))
         return pandas.DataFrame(lines, columns=list(FRAME_COLUMNS))
-
-
-def seeds_text(seeds: Sequence[int | None]) -> str:
-    """The known seeds with spaces between: `0 1 2`."""
-    return " ".join(str(seed) for seed in seeds if seed is not None)
 
 
 def compare(

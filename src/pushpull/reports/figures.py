@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from pushpull.corruptions import FAMILIES
 from pushpull.errors import all_printable
 from pushpull.files import atomic_path
-from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, Column, title
-from pushpull.reports.comparison import Comparison, Row, seeds_text
+from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, Column, seeds_text, title
+from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.layout import all_runs_text, looks
 
 INK, GRID = "#222426", "#d5d8dc"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pushpull.errors import all_printable
-from pushpull.reports.columns import Column, severities_text
-from pushpull.reports.comparison import Comparison, Row, seeds_text
+from pushpull.reports.columns import Column, seeds_text, severities_text
+from pushpull.reports.comparison import Comparison, Row
 
 Trend = Literal["better", "worse", "same"]
 # The colours of models, the same on page, in figures and in the terminal: Okabe and Ito's hues, which

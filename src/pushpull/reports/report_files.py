@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pushpull.errors import InputError, all_printable
 from pushpull.files import writable_folder, write_json, write_text
-from pushpull.reports.columns import LEVEL, Estimate, title
-from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, seeds_text, side_by_side
+from pushpull.reports.columns import LEVEL, Estimate, seeds_text, title
+from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, side_by_side
 from pushpull.reports.layout import runs_text
 from pushpull.reports.markup import latex, markdown, table_markdown
 from pushpull.reports.read_results import Entry
