@@ -38,9 +38,8 @@ def test_it_trains_evaluates_compares_and_continues_after_a_kill(config, tmp_pat
     quickstart.quickstart_command(**options)
     assert started == [("plain", 3), ("pp3", 3), ("plain", 4), ("plain", 4), ("pp3", 4)]
 
-    said = capsys.readouterr()
-    printed = said.out
-    begun = [line for line in said.err.splitlines() if line.endswith(" ...")]
+    printed = capsys.readouterr().out
+    begun = [line for line in printed.splitlines() if line.endswith(" ...")]
     assert begun[0] == "[1/4] plain     seed 3  training 1 epochs ...", "said before it is done"
     assert begun[-1] == "writing the page ..."
     assert "DEMONSTRATION, NOT EVIDENCE" in printed
@@ -60,4 +59,6 @@ def test_mistakes_stop_before_anything_is_trained(config, tmp_path):
     for options in ({"stem": "plain"}, {"seeds": []}, {"seeds": [1, 1]}):
         with pytest.raises(InputError, match="give a push-pull stem"):
             quickstart.quickstart_command(str(tmp_path / "out"), config, **options)
+    with pytest.raises(InputError, match="did you mean"):
+        quickstart.quickstart_command(str(tmp_path / "out"), config, stem="pq3")
     assert not (tmp_path / "out").exists()

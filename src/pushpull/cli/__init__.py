@@ -178,7 +178,7 @@ def _run(name: str, arguments: list[str]) -> None:
 
         refuse_several(name)
     if name == "quickstart" and not {"-h", "--help"} & set(arguments):
-        say("loading PyTorch, the data comes next ...", file=sys.stderr)  # it may take ten seconds
+        say("loading PyTorch, the data comes next ...")  # it may take ten seconds
     command = command_function(name)
     # Lightning, which some commands import, sets a format of its own.
     warnings.formatwarning = _warning_line  # type: ignore[assignment]

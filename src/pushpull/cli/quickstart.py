@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,7 +61,7 @@ def quickstart_command(
         raise InputError(
             f"stem={stem!r}, seeds={seeds}: give a push-pull stem and at least one seed, each once"
         )
-    STEMS.find(stem)  # before the baseline is trained
+    STEMS.find(stem)  # a mistake is said before anything is trained
     recipe = read_recipe(packaged_recipe(config))
     source = replace(recipe.data, name=data or recipe.data.name, label=label or recipe.data.label)
     recipe = replace(recipe, data=source)
@@ -90,13 +89,13 @@ def _this_command_goes_on() -> Iterator[None]:
 
 @contextmanager
 def _shown(text: str) -> Iterator[None]:
-    """Say on standard error what is being done, on a terminal in a line that counts and is taken away."""
+    """Say what is being done, on a terminal in a line that counts and is taken away."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        say(f"{text} ...", file=sys.stderr)
+        say(f"{text} ...")
         yield
         return
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
