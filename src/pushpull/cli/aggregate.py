@@ -21,6 +21,9 @@ def aggregate_command(
         results: Run folders, files of results, or stability.json of evaluate --perturbed; all of one model.
         baseline: The same of a model to compare with, for mCE, rCE, mFR, mT5D and relative robustness.
         format: What is printed: a table in percent, or CSV of fractions and ratios.
+
+    Example:
+        pushpull aggregate runs/pp3 runs/pp3-imagenet-r --baseline runs/plain runs/plain-imagenet-r
     """
     frame = aggregate(results, baseline or [])
     if format == "csv":

@@ -17,5 +17,8 @@ def leaderboard_command(
         folders: Folders; every results.json in and below them is entered. Or files of results.
         output: The page, one self-contained file.
         title: Its heading.
+
+    Example:
+        pushpull leaderboard runs --output leaderboard.html
     """
     say(f"Leaderboard: {leaderboard(folders, output, title=title).resolve()}")

@@ -24,6 +24,9 @@ def report_command(
         title: Heading of the page; by default it names the models.
         no_pictures: Open neither data nor weights: no example images, no kernels.
         adapted: Networks that were adapted to the test images (evaluate --adapt bn) may stand beside others.
+
+    Example:
+        pushpull report runs/pp3 --output page
     """
     words = ["pushpull", "report", *runs, "--output", output]
     words += ["--adapted"] if adapted else []

@@ -17,7 +17,7 @@ from pushpull.data import DataSplits, Preprocessing, eval_batches
 from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation
 from pushpull.models.network import Network
 from pushpull.training.hardenoptions import HardenOptions
-from pushpull.training.weighing import PASSES, VALIDATED
+from pushpull.training.weighing import VALIDATED, passes_of
 
 _EVALUATED_SHARE = 0.4  # of a budget
 
@@ -39,7 +39,8 @@ def planned(options: HardenOptions, network: Network, splits: DataSplits) -> dic
     most = min(options.limit or test_images, test_images)
     plan["limit"] = min(max(tested, 50), most)
     validated = 2 * min(len(splits.required("validation")), VALIDATED)
-    left = options.budget_s - 2 * 76 * forward * plan["limit"] - PASSES * validated * forward
+    weighing = passes_of(options.freeze_norms) * validated * forward
+    left = options.budget_s - 2 * 76 * forward * plan["limit"] - weighing
     epoch = train_images * step + validated * forward
     plan["epochs"] = max(1, min(options.epochs, int(left / epoch)))
     if left < epoch:  # not even one: fewer images

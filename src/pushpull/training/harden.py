@@ -19,9 +19,11 @@ from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.metrics import family_errors, mean_corruption_error
 from pushpull.evaluation.options import EvaluationOptions
+from pushpull.evaluation.predictions import load_predictions
 from pushpull.evaluation.progress import progress_bar
-from pushpull.evaluation.results import Results
+from pushpull.evaluation.results import CLEAN, Results
 from pushpull.evaluation.runner import evaluate
+from pushpull.evaluation.uncertainty import MEAN, Interval, paired
 from pushpull.files import folder_lock, read_json, writable_folder, write_json
 from pushpull.files.names import AFTER, BEFORE, PLAN, POINTS, TRAINING, WEIGHTS
 from pushpull.models.config import ModelConfig
@@ -35,7 +37,7 @@ from pushpull.training.hardenoptions import HardenOptions
 from pushpull.training.module import as_teacher
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe
 from pushpull.training.run import train
-from pushpull.training.weighing import PASSES, VALIDATED, Point, mixed_batches, validation_images, weighed
+from pushpull.training.weighing import VALIDATED, Point, mixed_batches, passes_of, validation_images, weighed
 from pushpull.unit.gate import finish_gate, gates, set_gate
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 
@@ -55,6 +57,7 @@ class Hardened:
         share: which of them was chosen, from 0 (as it came) to 1 (as it was trained).
         folder: what was written.
         seconds: of this call.
+        changes: after minus before with 95 % intervals over the test images, by `uncertainty.paired`.
     """
 
     network: Network
@@ -64,13 +67,14 @@ class Hardened:
     share: float
     folder: Path
     seconds: float
+    changes: dict[str, Interval]
 
     def sentences(self) -> list[str]:
         """Return a sentence each: clean accuracy, corruption error, what is better, what worse, the cost."""
         came, now = self.before, self.after
         lines = [
             f"Clean accuracy: {1 - came.clean_error:.1%} before, {1 - now.clean_error:.1%} after "
-            f"({came.data['images']} test images).",
+            f"({came.data['images']} test images; {self._change(CLEAN, -1)}).",
         ]
         try:
             mean = [mean_corruption_error(results.errors()) for results in (came, now)]
@@ -78,7 +82,7 @@ class Hardened:
             return lines
         lines.append(
             f"Mean corruption error (top-1, over 15 corruptions x 5 severities, not AlexNet-normalised): "
-            f"{mean[0]:.1%} before, {mean[1]:.1%} after."
+            f"{mean[0]:.1%} before, {mean[1]:.1%} after; {self._change(MEAN)}."
         )
         first, second = (family_errors(results.errors()) for results in (came, now))
         change = {name: second[name] - first[name] for name in first}
@@ -91,6 +95,12 @@ class Hardened:
             f"{self.seconds / 60:.1f} minutes."
         )
         return lines
+
+    def _change(self, name: str, sign: int = 1) -> str:
+        """Return the change in points and its interval; `sign` -1: of the accuracy."""
+        low, high = sorted(100 * sign * end for end in self.changes[name][1:])
+        points = 100 * sign * self.changes[name].estimate
+        return f"{points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
 
 
 def harden(
@@ -146,7 +156,8 @@ def harden(
         hardened = replace(network, model=best, stem=stem, source=str(folder / WEIGHTS))
         hardened = replace(hardened, label=f"{network.label or network.name}, hardened")
         after = evaluate(hardened, splits, measured, output=str(folder / AFTER), name=network.name)
-    return Hardened(hardened, before, after, points, share, folder, time.perf_counter() - began)
+        changes = paired(load_predictions(folder / AFTER), load_predictions(folder / BEFORE))
+    return Hardened(hardened, before, after, points, share, folder, time.perf_counter() - began, changes)
 
 
 def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOptions:
@@ -232,6 +243,7 @@ def _evaluation(options: HardenOptions, splits: DataSplits, progress: bool) -> E
         device=options.device,
         workers=options.workers,
         quiet=not progress,
+        save_predictions=True,  # for the intervals
     )
 
 
@@ -329,9 +341,11 @@ def _weighed(
 ) -> nn.Module:
     """Return the network that `weighed` keeps; the points are written."""
     assert network.preprocessing is not None
-    clean = mixed_batches(splits, options.seed)
+    # Norms that were held while the weights moved are what these weights go with.
+    clean = [] if options.freeze_norms else mixed_batches(splits, options.seed)
     device = EvaluationOptions(device=options.device).chosen_device(came)
-    shown = progress_bar(PASSES, len(validation), "points weighed") if progress else nullcontext()
+    passes = passes_of(options.freeze_norms)
+    shown = progress_bar(passes, len(validation), "points weighed") if progress else nullcontext()
     with shown as bar:
         best, points, kept = weighed(
             came, trained, network.preprocessing, validation, clean, device, options.clean_loss, bar

@@ -22,7 +22,11 @@ VALIDATED = 1000  # clean validation images, and as many corrupted
 _BATCH = 128
 _RESTATED, _RESTATED_BATCH = 512, 64  # training images for the batch norms' statistics
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-PASSES = 2 * len(SHARES) - 1  # over the validation images: as it came, then each share twice
+
+
+def passes_of(freeze_norms: bool) -> int:
+    """Return how often the validation images are gone over: as it came, then each share once or twice."""
+    return 1 + (len(SHARES) - 1) * (1 if freeze_norms else 2)
 
 
 class Point(NamedTuple):
@@ -162,10 +166,10 @@ def weighed(
         trained: after it.
         preprocessing: of both.
         validation: what `validation_images` returns.
-        clean: batches of training images, for the batch norms' statistics.
+        clean: batches of training images, for the batch norms' statistics; none: these stay.
         device: to compute on.
         clean_loss: how far the clean error may rise, in points of percent.
-        bar: counts the passes, `PASSES` at most.
+        bar: counts the passes, `passes_of` them at most.
     """
     points = [Point(0.0, *errors_on(came, preprocessing, validation, device, bar))]
     best, kept = came, points[0]
