@@ -235,9 +235,9 @@ def line_of_failure(capsys, *arguments):
         (["resnet8", "--data", "digits", "--weights", "none.pth"], "none.pth does not exist"),
         (["timm:resnet50"], "--data is missing"),
         (["timm:resnet50", "--data", "digits", "--stem", "pp4"], "stem='pp4' is not one of"),
-        (["timm:resnet50", "--data", "digits", "--model_name", "x"], "--model_name goes with a file"),
+        (["timm:resnet50", "--data", "digits", "--model_name", "x"], "--model-name goes with a file"),
         (["timm:resnet51", "--data", "digits"], "timm has no classification model 'resnet51'"),
-        (["{file}", "--data", "digits"], "does not say which network it is of; give --model_name"),
+        (["{file}", "--data", "digits"], "does not say which network it is of; give --model-name"),
         (["{file}", "--data", "digits", "--weights", "x"], "is a file of weights: leave out --weights"),
         (["{broken}", "--data", "digits", "--model_name", "resnet8"], "broken.safetensors"),
         (["{folder}", "--stem", "pp3"], "is a run folder and knows its model: leave out --stem"),
@@ -248,7 +248,7 @@ def line_of_failure(capsys, *arguments):
         (["{folder}", "--mean", "0", "0", "0"], "--mean and --std go together"),
         (["{folder}", "--data", "nothing"], "nothing"),
         (["{folder}", "--output", "{file}/x"], "cannot be written"),
-        (["{folder}", "--batch_size", "many"], "batch_size"),
+        (["{folder}", "--batch_size", "many"], "--batch-size many"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(run_folder, model, tmp_path, capsys, arguments, message):
