@@ -31,7 +31,9 @@ def build():
         nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 10),
     )
 """
-QUICK = HardenOptions(policy="augmix9", jsd=1.0, epochs=2, batch_size=20, limit=20, device="cpu")
+QUICK = HardenOptions(
+    stem="pp3", policy="augmix9", jsd=1.0, teacher_weight=0.5, epochs=2, batch_size=20, limit=20, device="cpu"
+)
 
 
 @pytest.fixture(scope="module")

@@ -114,12 +114,13 @@ def harden(
 ) -> Hardened:
     """Make a network more robust to corruptions and keep its accuracy: measure, convert, fine-tune, measure.
 
-    The network as it came is measured; its first convolution becomes a push-pull unit whose gate is closed,
-    so that nothing changes at first; it is fine-tuned with augmented views, a consistency loss and
-    distillation from itself, while the gate opens; of its epochs the best on clean and corrupted validation
-    images is taken; and of the points on the line between before and after that one which is best on
-    corrupted validation images while the clean error has risen by no more than was allowed. The corruptions
-    that decide are not among the fifteen that are reported. The same call goes on where it was stopped.
+    The network as it came is measured; where a stem is asked for, its first convolution becomes a push-pull
+    unit whose gate is closed, so that nothing changes at first, and opens in the training; it is fine-tuned
+    with augmentation and, if asked for, a consistency loss and distillation from itself; of its epochs the
+    best on clean and corrupted validation images is taken; and of the points on the line between before and
+    after that one which is best on corrupted validation images while the clean error has risen by no more
+    than was allowed. The corruptions that decide are not among the fifteen that are reported. The same call
+    goes on where it was stopped.
 
     Args:
         model: what `load_network` takes: a module, a spec, a loaded network; it is not changed.

@@ -17,13 +17,15 @@ class HardenOptions:
     """How a network is made more robust.
 
     Args:
-        stem: the first layer that its first convolution becomes: pp3, pp5, pp3_balanced, ... ; plain: none,
-            only the training.
+        stem: the first layer that its first convolution becomes, behind a gate that opens: pp3, pp5,
+            pp3_balanced, ...; plain: none, only the training, which was measured to gain more in short
+            trainings of a pretrained network (docs/harden.md).
         alpha: inhibition strength of the new stem; null for its own.
         policy: augmentation: prime, augmix9, or another.
-        jsd: weight of the consistency loss between an image and two augmented views; 0 for none (a step then
-            costs a third).
-        teacher_weight: share, in [0, 1), of the distillation from the network as it came, on clean images.
+        jsd: weight of the consistency loss between an image and two augmented views, 12 in AugMix and
+            PRIME; a step then costs three times as much. 0 for none.
+        teacher_weight: share, in [0, 1), of the distillation from the network as it came; with jsd on the
+            clean images, else on the augmented ones. 0 for none.
         epochs: passes over the training images.
         budget: time for everything, such as 30m or 2h: fits epochs, test images and, where need be, training
             images.
@@ -50,11 +52,11 @@ class HardenOptions:
     5400.0
     """
 
-    stem: str = "pp3"
+    stem: str = "plain"
     alpha: float | None = None
     policy: str = "prime"
-    jsd: float = 12.0
-    teacher_weight: float = 0.5
+    jsd: float = 0.0
+    teacher_weight: float = 0.0
     epochs: int = 5
     budget: str | None = None
     algorithm: Literal["sgd", "adamw"] = "adamw"
