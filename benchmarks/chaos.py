@@ -205,7 +205,7 @@ def jobs(network: Path, table: Path) -> dict[str, Job]:
         "--quiet",
         "--workers",
     ]
-    quick = ["--epochs", "1", "--limit", "10", "--policy", "augmix9", "--jsd", "1", "--batch_size", "16"]
+    quick = ["--epochs", "1", "--limit", "4", "--policy", "augmix9", "--jsd", "1", "--batch_size", "16"]
     quick += ["--device", "cpu", "--workers", "0"]
     return {
         "train": Job(lambda folder: [*train, str(folder)], run_state),
@@ -294,6 +294,7 @@ class Chaos:
             began = time.monotonic()
             if self.sitting(self.folder, (self.chance.uniform(0, 0.8 * self.seconds), number)):
                 self.counts[number.name] += 1
+                print(f"{self.name}: {number.name}", flush=True)
                 return
             # The first run may have compiled loops, or have had less of the machine.
             self.seconds = max(2.0, min(self.seconds, time.monotonic() - began))
