@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from pushpull.errors import InputError
+from pushpull.evaluation.peers import meet, named_when_ended
 from pushpull.training.recipe import Recipe
 
 _OTHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -101,7 +102,11 @@ def refuse_several(command: str) -> None:
 
 @contextmanager
 def process_group(recipe: Recipe) -> Iterator[None]:
-    """Join the processes of a launcher; without one, nothing. It is left in the end."""
+    """Join the processes of a launcher; without one, nothing. It is left in the end.
+
+    Raises:
+        InputError: they do not find each other, or one has ended and this one cannot go on without it.
+    """
     found = launch()
     if found is None or dist.is_initialized():
         yield
@@ -111,6 +116,7 @@ def process_group(recipe: Recipe) -> Iterator[None]:
     cuda = recipe.accelerator in ("auto", "cuda") and torch.cuda.is_available()
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        meet()
     except (RuntimeError, ValueError) as error:  # an address that is taken, processes that do not come
         text = str(error).splitlines()[0]
         raise InputError(
@@ -118,7 +124,8 @@ def process_group(recipe: Recipe) -> Iterator[None]:
             "MASTER_PORT say where the first one listens"
         ) from error
     try:
-        yield
+        with named_when_ended():
+            yield
     finally:
         dist.destroy_process_group()
 
