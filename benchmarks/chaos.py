@@ -219,7 +219,7 @@ def jobs(network: Path, table: Path) -> dict[str, Job]:
         ),
         "corrupt": Job(lambda folder: ["corrupt", "digits", str(folder), *copy, "0"], files_state),
         "harden": Job(lambda folder: ["harden", str(network), *quick, "--output", str(folder)], harden_state),
-        "ranks": Job(lambda folder: [*train, str(folder)], run_state, ranks=2),
+        "ranks": Job(lambda folder: [*train, str(folder), "--data.fraction", "0.05"], run_state, ranks=2),
     }
 
 
