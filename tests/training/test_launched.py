@@ -198,6 +198,26 @@ def test_a_rank_that_ends_before_the_training_begins_is_named():
     assert "Traceback" not in said[0][1]
 
 
+def test_sigterm_ends_a_rank_that_waits_for_others():
+    script = (
+        f"import signal\nsignal.signal(signal.SIGTERM, lambda *_: None)\nprint('on', flush=True)\n{JOINS}"
+    )
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    alone = subprocess.Popen(
+        [sys.executable, "-c", script.replace("    with ", "    print('joins', flush=True)\n    with ")],
+        env=os.environ | place | {"RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert [alone.stdout.readline().strip() for _ in range(2)] == ["on", "joins"]
+    time.sleep(3)  # it waits by now
+    alone.terminate()
+    try:
+        assert alone.wait(timeout=30) == -signal.SIGTERM
+    finally:
+        alone.kill()
+
+
 def test_sigterm_to_all_ends_within_30_s(tmp_path):
     run, _ = two_ranks(tmp_path / "run")
     os.killpg(run.pid, signal.SIGTERM)
