@@ -1,4 +1,4 @@
-"""Train, evaluate, reproduce and corrupt, killed at random and gone on with, against undisturbed runs.
+"""Every long command, killed at random and gone on with, against undisturbed runs.
 
     python benchmarks/chaos.py --kills 100
 
@@ -6,6 +6,11 @@ Each sitting is a process of its own (a fork of this one, which has all imported
 into the work), ended by SIGKILL or SIGTERM, then begun again by the same command. A sitting that gets to its
 end is compared with the undisturbed run, bit for bit but for times; then the next begins in a new folder. A
 sitting that SIGTERM ends must say in one line how far it is; none may leave processes or a traceback.
+
+The jobs: train, evaluate, reproduce, corrupt, harden, and ranks, which is train on two ranks (gloo) with
+torchrun's variables. There SIGTERM goes to both and SIGKILL to one; the other must end by itself within a
+minute, with one line that names it; where it still waits for it to begin, it is ended as torchrun would, and
+counted.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import platform
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -25,12 +31,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 
 import pushpull.cli.corrupt
 import pushpull.cli.evaluate
+import pushpull.cli.harden
 import pushpull.cli.reproduce
 import pushpull.cli.train  # noqa: F401 - so that forks need not
 from pushpull.cli import main as pushpull_main
@@ -55,9 +62,10 @@ class Job(NamedTuple):
 
     words: Callable[[Path], list[str]]
     state: Callable[[Path], dict[str, Any]]
+    ranks: int = 1
 
 
-def start(words: list[str], log: Path) -> int:
+def start(words: list[str], log: Path, variables: dict[str, str] | None = None) -> int:
     """Begin a command in a process, and process group, of its own; return its number."""
     sys.stdout.flush()
     pid = os.fork()
@@ -70,6 +78,7 @@ def start(words: list[str], log: Path) -> int:
         os.dup2(file, 1)
         os.dup2(file, 2)
         sys.argv = ["pushpull", *words]
+        os.environ.update(variables or {})
         training._CHECKPOINT_EVERY_S = 0.2  # within epochs too, which take a second
         code = pushpull_main(words)
         sys.stdout.flush()
@@ -77,15 +86,34 @@ def start(words: list[str], log: Path) -> int:
         os._exit(code)
 
 
-def exit_code(pid: int, seconds: float) -> int | None:
-    """Return how a process ended, None if it still runs after so many seconds."""
-    until = time.monotonic() + seconds
+def launched(world: int) -> list[dict[str, str]]:
+    """Return the variables that torchrun would give to each of several ranks; to one alone none."""
+    if world == 1:
+        return [{}]
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = str(one.getsockname()[1])
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
+    return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
+
+
+def exit_codes(pids: list[int], seconds: float, known: list[int | None] | None = None) -> list[int | None]:
+    """Return how processes ended, None for those that still run after so many seconds.
+
+    Args:
+        pids: the processes.
+        seconds: from now.
+        known: what was returned before: those that had ended are gone.
+    """
+    until, codes = time.monotonic() + seconds, known or [None] * len(pids)
     while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > until:
-            return None
+        for at, pid in enumerate(pids):
+            if codes[at] is None:
+                done, status = os.waitpid(pid, os.WNOHANG)
+                codes[at] = os.waitstatus_to_exitcode(status) if done else None
+        if None not in codes or time.monotonic() > until:
+            return codes
         time.sleep(0.002)
 
 
@@ -123,7 +151,7 @@ def digest(value: Any) -> str:
 
 
 def run_state(folder: Path) -> dict[str, Any]:
-    """Return weights, checkpoint and results of a run folder."""
+    """Return weights, checkpoint and, where it was evaluated, results of a run folder."""
     checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
     kept = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
     return {
@@ -131,7 +159,17 @@ def run_state(folder: Path) -> dict[str, Any]:
         "checkpoint": {key: digest(checkpoint[key]) for key in kept},
         "epochs": (folder / "epochs.json").read_text(),
         "recipe": (folder / "recipe.yaml").read_text(),
-        "results": results(folder / "results.json"),
+        "results": results(folder / "results.json") if (folder / "results.json").is_file() else None,
+    }
+
+
+def harden_state(folder: Path) -> dict[str, Any]:
+    """Return the training of a hardening, what it chose, and the results before and after."""
+    return {
+        "training": run_state(folder / "training"),
+        "points": json.loads((folder / "points.json").read_text()),
+        "weights": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "results": [results(folder / part / "results.json") for part in ("before", "after")],
     }
 
 
@@ -168,6 +206,8 @@ def jobs(network: Path, table: Path) -> dict[str, Job]:
         "--quiet",
         "--workers",
     ]
+    quick = ["--epochs", "1", "--limit", "4", "--policy", "augmix9", "--jsd", "1", "--batch_size", "16"]
+    quick += ["--device", "cpu", "--workers", "0"]
     return {
         "train": Job(lambda folder: [*train, str(folder)], run_state),
         "evaluate": Job(
@@ -178,6 +218,8 @@ def jobs(network: Path, table: Path) -> dict[str, Job]:
             lambda folder: ["reproduce", str(table), "--quiet", "--output", str(folder)], table_state
         ),
         "corrupt": Job(lambda folder: ["corrupt", "digits", str(folder), *copy, "0"], files_state),
+        "harden": Job(lambda folder: ["harden", str(network), *quick, "--output", str(folder)], harden_state),
+        "ranks": Job(lambda folder: [*train, str(folder), "--data.fraction", "0.05"], run_state, ranks=2),
     }
 
 
@@ -193,7 +235,7 @@ class Chaos:
 
     def __init__(self, name: str, job: Job, place: Path, chance: random.Random) -> None:
         self.name, self.job, self.place, self.chance = name, job, place, chance
-        self.log, self.number = place / f"{name}.log", 0
+        self.logs, self.number = [place / f"{name}-{rank}.log" for rank in range(job.ranks)], 0
         whole, began = place / f"{name}-whole", time.monotonic()
         self.sitting(whole, None)
         self.seconds, self.expected = time.monotonic() - began, job.state(whole)
@@ -207,20 +249,49 @@ class Chaos:
 
     def sitting(self, folder: Path, kill: tuple[float, int] | None) -> bool:
         """Run until a moment, or to the end; return whether it was killed."""
-        pid = start(self.job.words(folder), self.log)
-        code = exit_code(pid, 600 if kill is None else kill[0])
-        killed = code is None and kill is not None
+        pids = [
+            start(self.job.words(folder), log, variables)
+            for log, variables in zip(self.logs, launched(self.job.ranks), strict=True)
+        ]
+        codes = exit_codes(pids, 600 if kill is None else kill[0])
+        killed = None in codes and kill is not None
         if killed and kill is not None:
-            os.kill(pid, kill[1])
-            code = exit_code(pid, 30)
-        said = self.log.read_text(errors="replace")
+            codes = self.killed(pids, codes, kill[1])
+        said = [log.read_text(errors="replace") for log in self.logs]
         expected = {0} | ({-kill[1], 128 + kill[1]} if kill and killed else set())
-        line_missing = code == 143 and said.count("go on with: ") < 1
-        if code not in expected or "Traceback" in said or line_missing or not group_ends(pid):
+        if killed and len(pids) > 1:  # the rank that was left says which one had ended
+            expected |= {2, -signal.SIGTERM}
+        lines_missing = (143 in codes and not any("go on with: " in text for text in said)) or (
+            2 in codes and not any("ended before the others" in text for text in said)
+        )
+        bad = not expected.issuperset(codes) or any("Traceback" in text for text in said)
+        if bad or lines_missing or not all(map(group_ends, pids)):
+            self.give_up(pids, f"exit codes {codes} after {kill}; it said:\n" + "\n---\n".join(said))
+        return killed and any(codes)
+
+    def killed(self, pids: list[int], codes: list[int | None], number: int) -> list[int | None]:
+        """Send a signal to the ranks that run, SIGKILL to one of them; return how all ended."""
+        running = [at for at, code in enumerate(codes) if code is None]
+        if number == signal.SIGKILL:
+            running = [self.chance.choice(running)]
+        for at in running:
+            os.kill(pids[at], number)
+        codes = exit_codes(pids, 60 if number == signal.SIGKILL else 30, codes)
+        if None in codes and codes.count(None) < len(codes):  # before the ranks had found each other
+            self.counts["waiting ranks ended as torchrun does"] += 1
+            for pid in (pid for pid, code in zip(pids, codes, strict=True) if code is None):
+                os.kill(pid, signal.SIGTERM)
+            codes = exit_codes(pids, 30, codes)
+        if None in codes:
+            self.give_up(pids, f"exit codes {codes} long after {number}")
+        return codes
+
+    def give_up(self, pids: list[int], why: str) -> NoReturn:
+        """End what runs, and the program."""
+        for pid in pids:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-            raise SystemExit(f"{self.name}: exit code {code} after {kill}; it said:\n{said}")
-        return killed and code != 0
+        raise SystemExit(f"{self.name}: {why}")
 
     def kill_once(self) -> None:
         """Kill a sitting at a moment; where it comes to its end before, compare and begin anew."""
@@ -229,6 +300,7 @@ class Chaos:
             began = time.monotonic()
             if self.sitting(self.folder, (self.chance.uniform(0, 0.8 * self.seconds), number)):
                 self.counts[number.name] += 1
+                print(f"{self.name}: {number.name}", flush=True)
                 return
             # The first run may have compiled loops, or have had less of the machine.
             self.seconds = max(2.0, min(self.seconds, time.monotonic() - began))
@@ -255,7 +327,7 @@ class Chaos:
 def main() -> int:
     """Kill, go on, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = ("train", "evaluate", "reproduce", "corrupt")
+    names = ("train", "evaluate", "reproduce", "corrupt", "harden", "ranks")
     parser.add_argument("--jobs", nargs="+", default=names, choices=names)
     parser.add_argument("--kills", type=int, default=100, help="in all, in turn")
     parser.add_argument("--minutes", type=float, help="kill no more after so many")
@@ -269,9 +341,10 @@ def main() -> int:
         place = Path(folder)
         (place / "table.yaml").write_text(TABLE)
         offered = jobs(place / "network", place / "table.yaml")
-        pid = start(offered["train"].words(place / "network"), place / "network.log")
-        if exit_code(pid, 600) != 0:
-            raise SystemExit((place / "network.log").read_text())
+        if {"evaluate", "harden"}.intersection(arguments.jobs):
+            pid = start(offered["train"].words(place / "network"), place / "network.log")
+            if exit_codes([pid], 600) != [0]:
+                raise SystemExit((place / "network.log").read_text())
         chaos = [Chaos(name, offered[name], place, chance) for name in arguments.jobs]
         for one in chaos:
             print(f"{one.name}: {one.seconds:.1f} s undisturbed", flush=True)

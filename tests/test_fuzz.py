@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
+from data.made import shard, table
 from pushpull.copies.manifest import differences, found_manifest, remove_copy
+from pushpull.data import load_data
 from pushpull.data.decode import image_size, open_rgb
 from pushpull.data.published import open_published
 from pushpull.data.subsets import read_class_list
@@ -309,6 +311,35 @@ def test_images(content: bytes) -> None:
         open_rgb(path, str(path))
 
     refuses_or_reads(read, content, "image")
+
+
+def _in_folder(write: Callable[[Path], object]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / "file")
+        return (Path(folder) / "file").read_bytes()
+
+
+def _looked_at(path: Path) -> None:
+    for part in load_data(str(path.parent)).test, load_data(str(path.parent)).train:
+        for row in range(len(part) if part else 0):
+            assert part is not None
+            part.image(row)
+
+
+SHARD = _in_folder(lambda path: shard(path, [0, 2, 1]))
+ROWS = _in_folder(lambda path: table([0, 2, 1], ["a", "b", "c"]).to_parquet(path))
+
+
+@fuzzed(100)
+@given(damaged(SHARD) | st.binary(max_size=600))
+def test_tar_shards(content: bytes) -> None:
+    refuses_or_reads(_looked_at, content, "test-0.tar")
+
+
+@fuzzed(60)
+@given(damaged(ROWS) | st.binary(max_size=40))
+def test_tables_of_images(content: bytes) -> None:
+    refuses_or_reads(_looked_at, content, "test.parquet")
 
 
 @fuzzed(150)

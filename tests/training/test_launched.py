@@ -164,6 +164,60 @@ def test_a_rank_that_is_killed_is_named_and_the_other_ends(tmp_path, which):
     assert f"rank {which} (process {killed}) ended before the others" in lines[0]
 
 
+JOINS = """
+import os, sys, torch.distributed as dist
+from pushpull.errors import InputError
+from pushpull.training import Recipe
+from pushpull.training.launched import process_group
+try:
+    with process_group(Recipe(accelerator="cpu")):
+        if os.environ["RANK"] == "1":
+            os._exit(9)
+        dist.barrier()
+except InputError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_a_rank_that_ends_before_the_training_begins_is_named():
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    common["MASTER_PORT"] = str(free_port())
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOINS],
+            env=os.environ | common | {"RANK": str(number), "LOCAL_RANK": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    codes, said = ended(both)
+    assert codes == [1, 9], said
+    assert f"rank 1 (process {both[1].pid}) ended before the others" in said[0][1]
+    assert "Traceback" not in said[0][1]
+
+
+def test_sigterm_ends_a_rank_that_waits_for_others():
+    script = (
+        f"import signal\nsignal.signal(signal.SIGTERM, lambda *_: None)\nprint('on', flush=True)\n{JOINS}"
+    )
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    alone = subprocess.Popen(
+        [sys.executable, "-c", script.replace("    with ", "    print('joins', flush=True)\n    with ")],
+        env=os.environ | place | {"RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert [alone.stdout.readline().strip() for _ in range(2)] == ["on", "joins"]
+    time.sleep(3)  # it waits by now
+    alone.terminate()
+    try:
+        assert alone.wait(timeout=30) == -signal.SIGTERM
+    finally:
+        alone.kill()
+
+
 def test_sigterm_to_all_ends_within_30_s(tmp_path):
     run, _ = two_ranks(tmp_path / "run")
     os.killpg(run.pid, signal.SIGTERM)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +15,10 @@ import torch
 import torch.distributed as dist
 
 from pushpull.errors import InputError
+from pushpull.evaluation.peers import meet, named_when_ended
 from pushpull.training.recipe import Recipe
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _OTHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -101,7 +105,11 @@ def refuse_several(command: str) -> None:
 
 @contextmanager
 def process_group(recipe: Recipe) -> Iterator[None]:
-    """Join the processes of a launcher; without one, nothing. It is left in the end."""
+    """Join the processes of a launcher; without one, nothing. It is left in the end.
+
+    Raises:
+        InputError: they do not find each other, or one has ended and this one cannot go on without it.
+    """
     found = launch()
     if found is None or dist.is_initialized():
         yield
@@ -110,7 +118,9 @@ def process_group(recipe: Recipe) -> Iterator[None]:
         _as_torchrun(found)
     cuda = recipe.accelerator in ("auto", "cuda") and torch.cuda.is_available()
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        with _ended_by_signals():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        meet()
     except (RuntimeError, ValueError) as error:  # an address that is taken, processes that do not come
         text = str(error).splitlines()[0]
         raise InputError(
@@ -118,9 +128,25 @@ def process_group(recipe: Recipe) -> Iterator[None]:
             "MASTER_PORT say where the first one listens"
         ) from error
     try:
-        yield
+        with named_when_ended():
+            yield
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGINT end the process at once: Python's handlers wait while torch waits for ranks.
+
+    Nothing is lost: nothing has begun.
+    """
+    mine = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _SIGNALS} if mine else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _as_torchrun(found: Launch) -> None:
