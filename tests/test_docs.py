@@ -25,7 +25,10 @@ README = ROOT / "README.md"
 # extend.md and scale.md have tests of their own.
 PAGES = [
     README,
-    *(DOCS / f"{name}.md" for name in ("start", "robust", "harden", "train", "evaluation", "export")),
+    *(
+        DOCS / f"{name}.md"
+        for name in ("start", "robust", "report", "share", "harden", "train", "evaluation", "export")
+    ),
 ]
 MEASURED = ("results", "findings", "speed")
 
@@ -55,6 +58,15 @@ def test_every_command_can_be_given(path, monkeypatch):
     for name, *words in found:
         function = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
         parse(name, function, words)
+
+
+@pytest.mark.parametrize(
+    "path", [README, *DOCS.glob("*.md"), *ROOT.glob("src/**/*.py")], ids=lambda p: p.name
+)
+def test_options_are_written_with_hyphens(path):
+    """As the help shows them."""
+    taken = {"errors.py", "parser.py"}  # which turn one form into the other
+    assert path.name in taken or re.findall(r"--[a-z]+_[a-z_]+", path.read_text()) == []
 
 
 @pytest.mark.parametrize(

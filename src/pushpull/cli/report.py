@@ -26,6 +26,7 @@ def report_command(
         adapted: Networks that were adapted to the test images (evaluate --adapt bn) may stand beside others.
     """
     words = ["pushpull", "report", *runs, "--output", output]
+    words += ["--no-pictures"] if no_pictures else []
     words += ["--adapted"] if adapted else []
     page = report(
         runs,
