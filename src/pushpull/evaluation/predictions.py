@@ -64,7 +64,7 @@ def load_predictions(path: Path | str) -> pd.DataFrame:
 
 
 def predictions_of(path: Path | str, results: Results) -> pd.DataFrame:
-    """Read the predictions beside results, which must be theirs: as many images, the same errors.
+    """Read the predictions beside results, which must be theirs: all conditions, images and errors.
 
     Args:
         path: as `load_predictions`.
@@ -72,7 +72,7 @@ def predictions_of(path: Path | str, results: Results) -> pd.DataFrame:
 
     Raises:
         MissingFileError: it is not there.
-        InputError: it is no such file, or of another evaluation.
+        InputError: it is no such file, of another evaluation, or without some of the conditions.
     """
     table, file = load_predictions(path), predictions_path(path)
     numbers = table[list(_NUMBERS)]
@@ -84,8 +84,11 @@ def predictions_of(path: Path | str, results: Results) -> pd.DataFrame:
     found = {(str(name), int(level)): (int(n), int(size)) for (name, level), n, size in counts.itertuples()}
     expected = {pair: (round(one.top1_error * one.images), one.images) for pair, one in measured.items()}
     highest = table[["label", "prediction"]].max().max()
-    if found != expected or highest >= len(results.data["classes"]):
+    if not found.items() <= expected.items() or highest >= len(results.data["classes"]):
         raise InputError(f"{file} is not of the results beside it; {_REMEDY}")
+    if len(found) < len(expected):
+        lacks = f"lacks {len(expected) - len(found)} of {len(expected)} conditions"
+        raise InputError(f"{file} {lacks}; evaluate again with --save-predictions")
     return table
 
 
