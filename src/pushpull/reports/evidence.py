@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pushpull.errors import printable
 from pushpull.reports.comparison import Row
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def confusions(predictions: Sequence[DataFrame], classes: Sequence[str]) -> list
     found = []
     for (label, answer), count in counts.head(_WORST_PAIRS).items():
         pair = wrong[(wrong["label"] == label) & (wrong["prediction"] == answer)]
-        where = pair["corruption"].value_counts(sort=True).index[0]
+        where = printable(str(pair["corruption"].value_counts(sort=True).index[0]))
         label_name, answer_name = (_class_name(int(n), classes) for n in (label, answer))
         share = count / sizes[label]
         found.append({"label": label_name, "answer": answer_name, "share": share, "corruption": where})
