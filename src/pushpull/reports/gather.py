@@ -97,7 +97,8 @@ def _all_predictions(rows: Sequence[Row]) -> tuple[dict[str, list[DataFrame]], d
     broken: dict[str, str] = {}
     for row in rows:
         results = row.entry.results if row.entry else ()
-        places = [row.source] if row.source.endswith(".json") else row.entry.folders if row.entry else ()
+        places: Sequence[Path | str] = row.entry.folders if row.entry else ()
+        places = [row.source] if row.source.endswith(".json") else places
         try:
             tables = [predictions_of(*pair) for pair in zip(places, results, strict=False)]
             found |= {row.label: tables} if tables else {}
