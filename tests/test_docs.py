@@ -22,10 +22,11 @@ from pushpull.corruptions import REGISTRY
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
+GUIDES = ("start", "robust", "report", "share", "harden", "train", "evaluation", "export")
 # extend.md and scale.md have tests of their own.
 PAGES = [
     README,
-    *(DOCS / f"{name}.md" for name in ("start", "robust", "harden", "train", "evaluation", "export")),
+    *(DOCS / f"{name}.md" for name in GUIDES),
 ]
 MEASURED = ("results", "findings", "speed")
 
@@ -55,6 +56,14 @@ def test_every_command_can_be_given(path, monkeypatch):
     for name, *words in found:
         function = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
         parse(name, function, words)
+
+
+def test_options_are_written_with_hyphens():
+    """As the help shows them."""
+    taken = {"errors.py", "parser.py"}  # which turn one form into the other
+    for path in (README, *DOCS.glob("*.md"), *ROOT.glob("src/**/*.py")):
+        found = re.findall(r"--[a-z]+_[a-z_]+", path.read_text())
+        assert path.name in taken or found == [], path
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_a_size_that_the_network_refuses_is_named(tmp_path: Path) -> None:
     wrong = replace(CARD, size=(9, 12))
     with pytest.raises(InputError, match=r"does not take images of 9 x 12 px \(AssertionError: only 11"):
         export_model(OneSize(), tmp_path / "a.pt2", wrong, ExportOptions("exported-program"))
-    with pytest.raises(InputError, match="leave out --dynamic_size"):
+    with pytest.raises(InputError, match="leave out --dynamic-size"):
         export_model(
             OneSize(), tmp_path / "a.pt2", CARD, ExportOptions("exported-program", dynamic_size=True)
         )
@@ -307,4 +307,4 @@ def test_a_folder_for_the_hub(run: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "exists already; add --overwrite" in _failed(capsys, *words)
     assert main(["export", *words, "--overwrite"]) == 0
     assert "go with --format hub" in _failed(capsys, str(run), "--push", "me/net")
-    assert "leave out --batch_size" in _failed(capsys, *words, "--batch_size", "2")
+    assert "leave out --batch-size" in _failed(capsys, *words, "--batch_size", "2")

@@ -91,7 +91,7 @@ def test_refusals(data):
 
 def test_one_image_has_no_variance_behind_the_pooling(data):
     pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3), nn.Linear(3, 3)).eval()
-    with pytest.raises(InputError, match=r"adapt=bn: .*more than 1 value per channel.*--adapt_images"):
+    with pytest.raises(InputError, match=r"adapt=bn: .*more than 1 value per channel.*--adapt-images"):
         evaluate(pooled, data, adapt="bn", adapt_images=1, progress=False, **SMALL)
     assert not any(module.training for module in pooled.modules())
     assert torch.equal(pooled[2].running_mean, torch.zeros(3))

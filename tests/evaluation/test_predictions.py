@@ -65,7 +65,7 @@ def test_a_killed_evaluation_ends_with_the_same_file(network, split, corruptor, 
     corruptor.fail_at = len(corruptor.calls) + at
     with pytest.raises(KeyboardInterrupt):
         run(network, split, tmp_path / "killed")
-    with pytest.raises(MissingFileError, match="--save_predictions"):
+    with pytest.raises(MissingFileError, match="--save-predictions"):
         load_predictions(tmp_path / "killed")
     before = len(corruptor.calls)
     run(network, split, tmp_path / "killed")

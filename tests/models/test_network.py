@@ -61,7 +61,7 @@ def test_weights_of_a_file_go_into_it(mine, tmp_path):
         ("number", {}, "returns a int, not a torch.nn.Module"),
         ("absent", {}, "has no 'absent'; it has .*build"),
         ("build", {"stem": "pp3"}, "builds its own first layer: leave out --stem"),
-        ("build", {"model_name": "resnet8"}, "--model_name goes with a file of weights"),
+        ("build", {"model_name": "resnet8"}, "--model-name goes with a file of weights"),
         ("build", {"weights": "none.pth"}, "none.pth does not exist"),
     ],
 )

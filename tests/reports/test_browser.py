@@ -2,11 +2,13 @@
 
 import shutil
 
+import pandas
 import pytest
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.reports import Entry, compare
 from pushpull.reports.comparison import side_by_side
+from pushpull.reports.evidence import Evidence
 from pushpull.reports.page import page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -74,6 +76,13 @@ def pages(results, tmp_path_factory):
     one = Entry.of([results(errors=spread, images=300, data=data)])
     two = Entry.of([results("pp3", errors=0.3, images=300, data=data)])
     made = {"one": side_by_side([one]), "two": compare(one, [two]), "nine": nine(results)}
+    long = {"data": {"classes": ["<b>" + "x" * 300, "dog"], "label": "y" * 300}}
+    entries = [Entry.of([results(errors=0.3, **long)], label=f"{'z' * 300}{n}") for n in range(2)]
+    answers = {"index": [0, 1], "label": [0, 1], "prediction": [1, 0], "confidence": [0.9, 0.8]}
+    table = pandas.DataFrame(answers | {"corruption": "fog", "severity": 1})
+    shown = Evidence({entries[0].label: [table]})
+    (folder / "long.html").write_text(page(side_by_side(entries[:1]), evidence=shown), encoding="utf-8")
+    made["long two"] = side_by_side(entries)
     for name, comparison in made.items():
         (folder / f"{name}.html").write_text(page(comparison), encoding="utf-8")
     return folder
@@ -107,7 +116,7 @@ def opened(browser, pages):
         tab.close()
 
 
-@pytest.mark.parametrize("name", ["one", "two", "nine"])
+@pytest.mark.parametrize("name", ["one", "two", "nine", "long", "long two"])
 @pytest.mark.parametrize("width", [390, 1300])
 def test_nothing_fails_nothing_is_fetched_and_nothing_overflows(opened, pages, name, width):
     tab = opened(name, width)
@@ -117,6 +126,13 @@ def test_nothing_fails_nothing_is_fetched_and_nothing_overflows(opened, pages, n
     assert [url for url in tab.asked if not url.startswith("data:")] == [(pages / f"{name}.html").as_uri()]
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate(OVERFLOWING) == []
+
+
+@pytest.mark.parametrize("name", ["long", "long two"])
+def test_a_name_of_any_length_leaves_the_figures_in_sight(opened, name):
+    """No cell, and so no column, is wider than the screen of a telephone."""
+    widths = "[...document.querySelectorAll('th, td, caption span')].map((one) => one.offsetWidth)"
+    assert max(opened(name, 390).evaluate(widths)) <= 390
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 
+import pandas
 import pytest
 from rich.console import Console
 
@@ -13,6 +14,7 @@ from pushpull.cli import main, parser
 from pushpull.errors import InputError, all_printable, printable
 from pushpull.reports import compare, write_report
 from pushpull.reports.comparison import compare_twins
+from pushpull.reports.evidence import confusions
 from pushpull.reports.markup import fenced, markdown, table_markdown
 from pushpull.reports.read_results import Entry
 from pushpull.reports.report_files import long_csv, table_csv, wide_csv, write_table
@@ -48,6 +50,13 @@ def test_a_report_shows_names_and_obeys_none(comparison, tmp_path):
             assert OBEYED.search(path.read_text(encoding="utf-8")) is None, path.name
     assert r"a\x1b[2J" in (tmp_path / "index.html").read_text()
     assert r"a\x1b[2J" in (tmp_path / "comparison.csv").read_text()
+
+
+def test_predictions_show_names_and_obey_none():
+    """A set on disk calls its corruptions anything, and so do the predictions on it."""
+    table = {"index": [0], "label": [0], "prediction": [1], "corruption": [EVIL], "severity": [1]}
+    (pair,) = confusions([pandas.DataFrame(table)], ["cat", "dog"])
+    assert pair["corruption"] == printable(EVIL)
 
 
 def test_a_terminal_shows_names_and_obeys_none(comparison):

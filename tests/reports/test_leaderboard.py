@@ -72,6 +72,16 @@ def test_best_and_progress(folder: Path, tmp_path: Path) -> None:
     assert "<title>resnet14 pp5 seed 0: 40.0, 2026-01-03</title>" in chart
 
 
+def test_files_that_are_no_results_are_left_out_and_said(folder: Path, tmp_path: Path) -> None:
+    """A `results.json` of another program, a damaged one: the others are shown all the same."""
+    (folder / "half" / "results.json").write_text('{"accuracy": 0.9}')
+    (folder / "clean" / "results.json").write_text('{"schema": "pushpull')
+    page = leaderboard([folder], tmp_path / "board.html").read_text()
+    assert "half/results.json: schema=None is not" in page
+    assert "clean/results.json is not valid JSON" in page
+    assert 'aria-label="Report of resnet14 pp3 seed 0"' in page
+
+
 def test_command_and_mistakes(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,8 @@
 """`pushpull report`: one page of one result or of several, with what stands beside them."""
 
+import math
+import shutil
+
 import pandas
 import pytest
 import torch
@@ -129,6 +132,33 @@ def test_examples_are_the_images_that_were_evaluated(run):
     assert [sure for _, sure in saved] == pytest.approx([sure for _, sure in computed], abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "what", ["another run's", "damaged", "of words", "empty", "of an unknown class", "a part"]
+)
+def test_predictions_that_are_not_of_the_results_are_not_shown(run, tmp_path, what):
+    """The page is there all the same and says why; nothing of them is on it."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(run / "results.json", copy)
+    table, file = pandas.read_parquet(run / "predictions.parquet"), copy / "predictions.parquet"
+    if what == "another run's":
+        table["prediction"] = (table["prediction"] + 1) % 10
+    elif what == "of words":
+        table["confidence"] = table["confidence"].astype(str)
+    elif what == "of an unknown class":
+        table.loc[table["prediction"] != table["label"], "prediction"] = 12
+    elif what == "a part":
+        table = table[table["corruption"] != "fog"]
+    (table[:0] if what == "empty" else table).to_parquet(file)
+    if what == "damaged":
+        file.write_bytes(file.read_bytes()[:-40])
+    text = text_of(pushpull.report(copy, tmp_path / "out", pictures=False).read_text())
+    assert "What is taken for what" not in text
+    assert f"No confusions, reliability and bootstrap of resnet8 pp3: {file} " in text
+    assert "evaluate again with --save-predictions" in text
+    assert "No predictions were saved" not in text
+
+
 def test_other_weights_than_the_evaluated_are_not_shown(run, results, tmp_path):
     results(model={"source": str(run), "weights_sha256": "0" * 64}).save(tmp_path / "other")
     found = gather(side_by_side([tmp_path / "other"]))
@@ -169,6 +199,16 @@ def test_confusions_and_reliability_by_hand():
     bins = reliability_bins([table], corrupted=True, least=1)
     assert bins == [(pytest.approx(0.51), 0.5, 2), (pytest.approx(0.9), 0.0, 1)]
     assert reliability_bins([table], corrupted=False, least=2) == [(pytest.approx(0.963333), 1.0, 3)]
+
+
+def test_an_answer_that_is_not_a_number_is_no_class():
+    """Logits with a NaN: the answer is -1 and its confidence NaN."""
+    table = pandas.DataFrame(
+        {"index": [0, 1], "label": [0, 1], "prediction": [-1, 1], "confidence": [math.nan, 0.9]}
+        | {"corruption": "fog", "severity": 1}
+    )
+    assert confusions([table], ["cat", "dog"])[0]["answer"] == "no answer"
+    assert reliability_bins([table], corrupted=True, least=1) == [(pytest.approx(0.9), 1.0, 1)]
 
 
 def test_classes_are_ranked_and_of_several_models_by_their_change(results):

@@ -44,7 +44,7 @@ def compare_command(
     words = ["pushpull", "compare", baseline, *runs]
     words += ["--output", output] if output else []
     words += ["--adapted"] if adapted else []
-    words += ["--per_severity"] if per_severity else []
+    words += ["--per-severity"] if per_severity else []
     comparison = compare(baseline, runs, title=title, commands=[shlex.join(words)], adapted=adapted)
     comparison = replace(comparison, per_severity=per_severity)
     if format == "terminal":

@@ -41,7 +41,7 @@ def evaluate_command(
     Args:
         model: A run folder; hf:OWNER/NAME[@REVISION] of the hub; timm:NAME or torchvision:NAME (with their
             published weights unless --weights is given); a name of ours with --weights; a file of weights
-            (.safetensors, .pth), with --model_name unless `pushpull train` wrote it; or
+            (.safetensors, .pth), with --model-name unless `pushpull train` wrote it; or
             FILE.py:FUNCTION, which returns the network.
         data: digits, a folder of parquet files or tar shards, an image folder, or owner/name of the hub; its
             test split is evaluated. By default the run's own; with --corrupted it may be left out, and no
@@ -129,7 +129,7 @@ def _opened(
     if corrupted is None:
         raise _no_data(spec)
     if classes is not None or label_column is not None:
-        option = "--label_column" if classes is None else "--classes"
+        option = "--label-column" if classes is None else "--classes"
         raise InputError(f"{option} goes with --data, which is not given; add it, or leave {option} out")
     published = open_published(corrupted)
     name, severities = next(iter(published.severities.items()))

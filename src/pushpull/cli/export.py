@@ -50,7 +50,7 @@ def export_command(
     Args:
         model: A run folder; hf:OWNER/NAME[@REVISION] of the hub; timm:NAME or torchvision:NAME (with their
             published weights unless --weights is given); a name of ours with --weights; a file of weights
-            (.safetensors, .pth), with --model_name unless `pushpull train` wrote it; or
+            (.safetensors, .pth), with --model-name unless `pushpull train` wrote it; or
             FILE.py:FUNCTION, which returns the network.
         format: onnx, exported-program (torch.export), safetensors (weights only), or hub (a folder with
             weights, timm's config.json and a model card). The first two take float images in [0, 1] and
@@ -103,13 +103,13 @@ def export_command(
         raise InputError("--push, --private and --license go with --format hub; add it, or leave them out")
     if hub and (batch_size or dynamic_size or opset or tolerance != TOLERANCE):
         raise InputError(
-            "--format hub holds weights: leave out --batch_size, --dynamic_size, --opset and --tolerance"
+            "--format hub holds weights: leave out --batch-size, --dynamic-size, --opset and --tolerance"
         )
     options = ExportOptions("safetensors" if hub else format, batch_size, dynamic_size, opset, tolerance)
     path = _free_path(model, format, output, overwrite)
     if not allow_unfinished and Path(model).is_dir() and (done := epochs_left(model)) is not None:
         raise InputError(
-            f"{model} is not finished ({done} epochs): train it on (--resume auto), or add --allow_unfinished"
+            f"{model} is not finished ({done} epochs): train it on (--resume auto), or add --allow-unfinished"
         )
     network, card, images, images_of = open_source(
         NetworkSpec(model, weights, model_name, stem, input_style),

@@ -39,7 +39,7 @@ def harden_command(
     Args:
         model: A run folder; hf:OWNER/NAME[@REVISION] of the hub; timm:NAME or torchvision:NAME (with their
             published weights unless --weights is given); a name of ours with --weights; a file of weights
-            (.safetensors, .pth), with --model_name unless `pushpull train` wrote it; or
+            (.safetensors, .pth), with --model-name unless `pushpull train` wrote it; or
             FILE.py:FUNCTION, which returns the network.
         data: digits, a folder of parquet files, an image folder, or owner/name of the hub. By default what a
             run was trained on.

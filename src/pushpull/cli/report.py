@@ -29,6 +29,7 @@ def report_command(
         pushpull report runs/pp3 --output page
     """
     words = ["pushpull", "report", *runs, "--output", output]
+    words += ["--no-pictures"] if no_pictures else []
     words += ["--adapted"] if adapted else []
     page = report(
         runs,

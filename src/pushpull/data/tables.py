@@ -272,7 +272,7 @@ def _label_column(table: Any, origin: str, asked: str | None) -> tuple[str, str 
         raise InputError(
             f"{origin} has no column of labels among {', '.join(table.column_names)}; "
             "one must be a ClassLabel feature, or hold integers and be called 'label', or be named "
-            "(data.label_column, --label_column)"
+            "(data.label_column, --label-column)"
         )
     # CIFAR-100 has fine_label and coarse_label: the finer one is the benchmark's.
     sizes = named or {name: len(table.unique(name)) for name in found}

@@ -59,7 +59,7 @@ def adapted_norms(
             with torch.no_grad():
                 call(images)
         except ValueError as error:  # one value of a channel has no variance
-            raise InputError(f"adapt=bn: {one_line(error)}; give more images (--adapt_images)") from error
+            raise InputError(f"adapt=bn: {one_line(error)}; give more images (--adapt-images)") from error
         for norm in norms:
             norm.eval()
         yield

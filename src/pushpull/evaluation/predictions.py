@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.evaluation.results import CLEAN, results_path
+from pushpull.evaluation.results import CLEAN, Results, results_path
 from pushpull.files import atomic_path
 from pushpull.files.names import PREDICTIONS, RESULTS
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Pair = tuple[str | None, int | None]
 
 _COLUMNS = ("index", "label", "prediction", "confidence", "corruption", "severity")
+_REMEDY = "delete it and evaluate again with --save-predictions"
+_NUMBERS = ("index", "label", "prediction", "confidence", "severity")
 
 
 def load_predictions(path: Path | str) -> pd.DataFrame:
@@ -49,7 +51,7 @@ def load_predictions(path: Path | str) -> pd.DataFrame:
     file = predictions_path(path)
     if not file.is_file():
         raise MissingFileError(
-            f"{file} does not exist; make it with: pushpull evaluate ... --save_predictions"
+            f"{file} does not exist; make it with: pushpull evaluate ... --save-predictions"
         )
     try:
         table = pd.read_parquet(file)
@@ -58,6 +60,35 @@ def load_predictions(path: Path | str) -> pd.DataFrame:
     lacking = [name for name in _COLUMNS if name not in table.columns]
     if lacking:
         raise _broken(file, f"no column {', '.join(lacking)}")
+    return table
+
+
+def predictions_of(path: Path | str, results: Results) -> pd.DataFrame:
+    """Read the predictions beside results, which must be theirs: all conditions, images and errors.
+
+    Args:
+        path: as `load_predictions`.
+        results: what stands beside the file.
+
+    Raises:
+        MissingFileError: it is not there.
+        InputError: it is no such file, of another evaluation, or without some of the conditions.
+    """
+    table, file = load_predictions(path), predictions_path(path)
+    numbers = table[list(_NUMBERS)]
+    if len(table) == 0 or any(kind.kind not in "iuf" for kind in numbers.dtypes):
+        raise _broken(file, "no rows" if len(table) == 0 else f"no numbers in {', '.join(_NUMBERS)}")
+    wrong = (table["prediction"] != table["label"]).groupby([table["corruption"], table["severity"]])
+    measured = {(name or CLEAN, severity or 0): one for (name, severity), one in results.measured().items()}
+    counts = wrong.agg(["sum", "size"])
+    found = {(str(name), int(level)): (int(n), int(size)) for (name, level), n, size in counts.itertuples()}
+    expected = {pair: (round(one.top1_error * one.images), one.images) for pair, one in measured.items()}
+    highest = table[["label", "prediction"]].max().max()
+    if not found.items() <= expected.items() or highest >= len(results.data["classes"]):
+        raise InputError(f"{file} is not of the results beside it; {_REMEDY}")
+    if len(found) < len(expected):
+        lacks = f"lacks {len(expected) - len(found)} of {len(expected)} conditions"
+        raise InputError(f"{file} {lacks}; evaluate again with --save-predictions")
     return table
 
 
@@ -151,6 +182,4 @@ def _pairs(source: Path) -> Iterator[Pair]:
 
 
 def _broken(file: Path, why: str) -> InputError:
-    return InputError(
-        f"{file} holds no predictions ({why}); delete it and evaluate again with --save_predictions"
-    )
+    return InputError(f"{file} holds no predictions ({why}); {_REMEDY}")

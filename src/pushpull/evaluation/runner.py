@@ -366,7 +366,7 @@ class _Run:
         except InputError:
             raise
         except torch.OutOfMemoryError as error:
-            raise InputError(f"{one_line(error)}; give a smaller batch_size (--batch_size)") from error
+            raise InputError(f"{one_line(error)}; give a smaller batch_size (--batch-size)") from error
         except Exception as error:  # a network of anybody's may raise anything
             raise InputError(
                 f"{self.network.name} does not take images of {tuple(images.shape[1:])} ({one_line(error)}); "

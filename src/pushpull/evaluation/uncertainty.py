@@ -141,7 +141,7 @@ def _answers(predictions: Predictions) -> _Answers:
         list(predictions) if isinstance(predictions, list | tuple) else [predictions]
     )
     if not several or any(len(one) == 0 for one in several):
-        raise InputError("the predictions hold no image; evaluate with --save_predictions")
+        raise InputError("the predictions hold no image; evaluate with --save-predictions")
     every = [_of_one(one) for one in several]
     same = [every[0], *(_like(every[0], other) for other in every[1:])]
     return every[0]._replace(wrong=np.mean([one.wrong for one in same], axis=0))
@@ -168,7 +168,7 @@ def _of_one(table: pd.DataFrame) -> _Answers:
 
 def _like(a: _Answers, b: _Answers) -> _Answers:
     """Return b with its conditions in a's order, or raise where they are not of the same images."""
-    remedy = "evaluate both with the same data and options (--save_predictions)"
+    remedy = "evaluate both with the same data and options (--save-predictions)"
     others = sorted(set(a.conditions) ^ set(b.conditions))
     if others:
         name = f"{printable(others[0][0])} at severity {others[0][1]}"

@@ -58,7 +58,7 @@ class ExportOptions:
             raise InputError(f"--opset goes with --format onnx, not with {self.format}; leave it out")
         if self.format == "safetensors" and (self.batch_size is not None or self.dynamic_size):
             raise InputError(
-                "safetensors holds weights, which take any size: leave out --batch_size and --dynamic_size"
+                "safetensors holds weights, which take any size: leave out --batch-size and --dynamic-size"
             )
         if self.batch_size is not None:
             remedy = "give a positive number of images, or leave it out for any number"
@@ -136,7 +136,7 @@ def _logits(network: Normalised, batch: Tensor) -> Tensor:
     except Exception as error:
         raise InputError(
             f"the network does not take images of {batch.shape[-2]} x {batch.shape[-1]} px "
-            f"({one_line(error)}); give --size, and leave out --dynamic_size if it takes only one"
+            f"({one_line(error)}); give --size, and leave out --dynamic-size if it takes only one"
         ) from error
 
 
@@ -248,13 +248,13 @@ def traced(
             program = torch.export.export(model.eval(), (example,), dynamic_shapes={INPUT: dynamic})
     # Whatever the tracer raises, it is about what the network does.
     except Exception as error:
-        remedy = "leave out --dynamic_size" if dynamic_size else "give --batch_size"
+        remedy = "leave out --dynamic-size" if dynamic_size else "give --batch-size"
         remedy = remedy if dynamic else "export its weights with --format safetensors"
         raise InputError(f"the network cannot be traced ({one_line(error)}); {remedy}") from error
     fixed = [example.shape[axis] for axis in dynamic if axis not in formats.open_axes(program)]
     if fixed:
         raise InputError(
-            f"the network works only at the size {fixed[0]} in one dimension; leave out --dynamic_size"
+            f"the network works only at the size {fixed[0]} in one dimension; leave out --dynamic-size"
         )
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of the machine that it was made on

@@ -101,7 +101,7 @@ class NetworkSpec:
             )
         if not self.is_file and self.model_name is not None:
             raise InputError(
-                f"--model_name goes with a file of weights, not with {self.spec!r}; leave it out"
+                f"--model-name goes with a file of weights, not with {self.spec!r}; leave it out"
             )
         file = self.spec if self.is_file else self.weights
         if file is not None and not Path(file).is_file():
@@ -110,7 +110,7 @@ class NetworkSpec:
             STEMS.find(self.stem)
         if self.is_object and (self.stem or self.input_style):
             raise InputError(
-                f"{self.spec} builds its own first layer: leave out --stem and --input_style, or call "
+                f"{self.spec} builds its own first layer: leave out --stem and --input-style, or call "
                 "pushpull.replace_first_conv in the function"
             )
         if not (self.is_file or self.is_object or self.spec.startswith(_LIBRARIES)):
@@ -167,7 +167,7 @@ class NetworkSpec:
         name = self.model_name or (notes.get("model") if self.is_file else self.spec)
         if name is None:
             read_weights(Path(self.spec))  # a file that is no state dict needs another remedy
-            raise InputError(f"{self.spec} does not say which network it is of; give --model_name")
+            raise InputError(f"{self.spec} does not say which network it is of; give --model-name")
         stem = self.stem or notes.get("stem", "plain")
         style: Any = self.input_style or notes.get("input_style") or default_input_style(name, side_px)
         known, own = notes.get("classes"), _noted_preprocessing(notes, file)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pushpull.errors import printable
 from pushpull.reports.comparison import Row
 
 if TYPE_CHECKING:
@@ -61,12 +62,16 @@ def confusions(predictions: Sequence[DataFrame], classes: Sequence[str]) -> list
     found = []
     for (label, answer), count in counts.head(_WORST_PAIRS).items():
         pair = wrong[(wrong["label"] == label) & (wrong["prediction"] == answer)]
-        where = pair["corruption"].value_counts(sort=True).index[0]
-        names = (classes[int(n)] if int(n) < len(classes) else str(n) for n in (label, answer))
-        label_name, answer_name = names
+        where = printable(str(pair["corruption"].value_counts(sort=True).index[0]))
+        label_name, answer_name = (_class_name(int(n), classes) for n in (label, answer))
         share = count / sizes[label]
         found.append({"label": label_name, "answer": answer_name, "share": share, "corruption": where})
     return found
+
+
+def _class_name(number: int, classes: Sequence[str]) -> str:
+    """Return what the page calls a label or an answer; -1 is the answer of logits with a NaN."""
+    return classes[number] if 0 <= number < len(classes) else "no answer" if number < 0 else str(number)
 
 
 def reliability_bins(
@@ -83,7 +88,7 @@ def reliability_bins(
     import pandas
 
     table = pandas.concat(predictions)
-    table = table[(table["severity"] > 0) == corrupted]
+    table = table[((table["severity"] > 0) == corrupted) & table["confidence"].notna()]
     sure = table["confidence"].to_numpy(dtype=float)
     right = (table["label"] == table["prediction"]).to_numpy(dtype=float)
     bins = np.clip(np.ceil(sure * _BINS).astype(int) - 1, 0, _BINS - 1)

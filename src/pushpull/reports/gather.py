@@ -17,7 +17,7 @@ from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import eval_images
-from pushpull.evaluation.predictions import CLEAN, load_predictions
+from pushpull.evaluation.predictions import CLEAN, predictions_of
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.uncertainty import MEAN, interval, paired
 from pushpull.files.names import RECIPE
@@ -79,24 +79,34 @@ def gather(comparison: Comparison, *, pictures: bool = True) -> Evidence:
         comparison: of `side_by_side`, of runs that are on disk.
         pictures: whether to open data and networks for examples, kernels and responses.
     """
-    predictions = {row.label: found for row in comparison.rows if (found := _predictions(row))}
+    predictions, broken = _all_predictions(comparison.rows)
     intervals, differences, remarks = _intervals(comparison, predictions)
-    if missing := [row.label for row in comparison.rows if row.label not in predictions]:
+    remarks += broken.values()
+    if missing := [row.label for row in comparison.rows if row.label not in (*predictions, *broken)]:
         remarks.append(
             f"No predictions were saved of {', '.join(missing)}: no confusions, reliability and bootstrap of "
-            "them. They come with: pushpull evaluate ... --save_predictions"
+            "them. They come with: pushpull evaluate ... --save-predictions"
         )
     told = Evidence(predictions, intervals, differences, remarks=remarks)
     return _with_pictures(comparison, told) if pictures else told
 
 
-def _predictions(row: Row) -> list[DataFrame]:
-    """Return the predictions of each seed, none where one has none."""
-    try:
-        places = [row.source] if row.source.endswith(".json") else row.entry.folders if row.entry else []
-        return [load_predictions(place) for place in places]
-    except MissingFileError:
-        return []
+def _all_predictions(rows: Sequence[Row]) -> tuple[dict[str, list[DataFrame]], dict[str, str]]:
+    """Return label -> predictions of each seed, and label -> why a row's cannot be used."""
+    found: dict[str, list[DataFrame]] = {}
+    broken: dict[str, str] = {}
+    for row in rows:
+        results = row.entry.results if row.entry else ()
+        places: Sequence[Path | str] = row.entry.folders if row.entry else ()
+        places = [row.source] if row.source.endswith(".json") else places
+        try:
+            tables = [predictions_of(*pair) for pair in zip(places, results, strict=False)]
+            found |= {row.label: tables} if tables else {}
+        except MissingFileError:
+            continue
+        except InputError as error:
+            broken[row.label] = f"No confusions, reliability and bootstrap of {row.label}: {error}."
+    return found, broken
 
 
 def _intervals(

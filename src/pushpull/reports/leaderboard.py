@@ -65,7 +65,7 @@ def leaderboard(folders: Sequence[Path | str], output: Path | str, *, title: str
 
     Raises:
         MissingFileError: no results in one of the folders.
-        InputError: a file of results that cannot be read, or an output that is no .html file.
+        InputError: no result that is complete and can be read, or an output that is no .html file.
     """
     import jinja2
 
@@ -112,12 +112,12 @@ def _entered(folders: Sequence[Path | str]) -> tuple[list[Entered], list[str]]:
         raise InputError("no folder was given; name at least one: pushpull leaderboard FOLDER...")
     entered, left_out, seen = [], [], set()
     for file in dict.fromkeys(file for folder in folders for file in _files(folder)):
-        results = Results.load(file)
-        same = (results.model["weights_sha256"], results.created, results.label, results.data["label"])
-        if same in seen:  # a copy, such as of a shared folder
-            continue
-        seen.add(same)
         try:
+            results = Results.load(file)
+            same = (results.model["weights_sha256"], results.created, results.label, results.data["label"])
+            if same in seen:  # a copy, such as of a shared folder
+                continue
+            seen.add(same)
             setting = setting_of(results, str(file)) if results.corrupted else None
             if not results.complete and setting is None:
                 raise InputError(f"{file} is not complete; continue it with: pushpull evaluate")

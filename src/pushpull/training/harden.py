@@ -270,7 +270,7 @@ def _trained(
     try:
         train(recipe, place, network=student, teacher=teacher, **how)
     except BadLossError as error:
-        raise InputError(f"{error.problem}; give a lower max_lr (--max_lr) and another output") from error
+        raise InputError(f"{error.problem}; give a lower max_lr (--max-lr) and another output") from error
     trained = copy.deepcopy(came)
     return load_weights(trained, place / WEIGHTS).eval()
 
