@@ -31,8 +31,8 @@ import torch
 
 import pushpull.cli.corrupt
 import pushpull.cli.evaluate
-import pushpull.cli.reproduce
-import pushpull.cli.train  # noqa: F401 - so that forks need not
+import pushpull.cli.train
+import pushpull.reports.reproduction  # noqa: F401 - so that forks need not
 from pushpull.cli import main as pushpull_main
 from pushpull.files import HALF_WRITTEN
 from pushpull.training import run as training

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pushpull.augment import augmix as augmix  # for what they register, in this order
 from pushpull.augment import prime as prime
+from pushpull.augment.augmix import jsd_loss
 from pushpull.augment.batch import AUGMENTATIONS, SCALES, ImageDraws, augment_batch, register_augmentation
-from pushpull.augment.jsd import jsd_loss
 
 if TYPE_CHECKING:
     from pushpull.augment.transforms import Augment

@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 from pushpull.data import DataConfig, DataSplits, Preprocessing, load_data
 from pushpull.errors import InputError
-from pushpull.export.card import Card
 from pushpull.export.exporting import ExportOptions, export_model
-from pushpull.export.formats import SUFFIXES, check_onnx_installed
-from pushpull.files.names import AFTER, BEFORE, WEIGHTS
+from pushpull.export.formats import SUFFIXES, Card, check_onnx_installed
+from pushpull.files import AFTER, BEFORE, WEIGHTS
 from pushpull.models.network import Network, NetworkSpec
 from pushpull.reports import compare, write_report
 from pushpull.training.harden import HardenOptions, harden

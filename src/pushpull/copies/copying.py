@@ -17,8 +17,7 @@ from pushpull.copies.manifest import (
     remove_copy,
     save_manifest,
 )
-from pushpull.copies.names import check_folders, class_folders, image_names
-from pushpull.copies.plan import CopyPlan
+from pushpull.copies.plan import CopyPlan, check_folders, class_folders, image_names
 from pushpull.copies.processes import run_tasks
 from pushpull.corruptions.engine import checked_jpeg_quality, checked_seed
 from pushpull.corruptions.textures import frost_texture_source

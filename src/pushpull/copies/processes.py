@@ -22,7 +22,7 @@ from pushpull.copies.plan import CopyPlan, Decoded
 from pushpull.data import UnreadableImageError
 from pushpull.errors import InputError
 from pushpull.files import held_elsewhere
-from pushpull.files.plugins import Plugins
+from pushpull.files.registry import Plugins
 
 _LOOK_SECONDS = 0.25  # between two looks at what is done
 _UNITS_PER_WORKER = 3  # more: a better balance; fewer: a shard is decoded less often

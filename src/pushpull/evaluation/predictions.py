@@ -18,8 +18,7 @@ from torch import Tensor
 
 from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.evaluation.results import CLEAN, results_path
-from pushpull.files import atomic_path
-from pushpull.files.names import PREDICTIONS, RESULTS
+from pushpull.files import PREDICTIONS, RESULTS, atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd

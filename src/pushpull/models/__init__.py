@@ -1,6 +1,5 @@
 """Networks by name, with a chosen first layer. The import registers `pushpull_*` with timm."""
 
-from pushpull.models import timm_entry as timm_entry
 from pushpull.models.expected import model_preprocessing
 from pushpull.models.factory import MODELS, create_model, default_input_style
 from pushpull.models.loading import load_weights
