@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 _MOVED = {
     f"pushpull.{name}": f"pushpull.unit.{name}"
     for name in ("functional", "layers", "surgery", "fusion", "optim")
-} | {"pushpull.augment.jsd": "pushpull.augment.augmix"}
+} | {
+    "pushpull.augment.jsd": "pushpull.augment.augmix",
+    "pushpull.augment.transforms": "pushpull.augment.batch",
+    "pushpull.evaluation.uncertainty": "pushpull.evaluation.predictions",
+}
 
 
 class Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):

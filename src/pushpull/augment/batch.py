@@ -1,4 +1,4 @@
-"""Augmentations by name: `augment_batch` applies one, `register_augmentation` adds one; chains of operations."""
+"""Augmentations by name: on a batch, in chains, and as a transform for a pipeline of torchvision's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, update_wrapper
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, final
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pushpull.corruptions.engine import check_images, checked_seed, identities, slices
 from pushpull.corruptions.grey import to_bytes, to_floats
+from pushpull.corruptions.transforms import BatchTransform, options
 from pushpull.errors import InputError, choice, integer
 from pushpull.files.registry import Registry
 from pushpull.random import Draws
@@ -296,3 +297,46 @@ def _words(images: Tensor) -> Tensor:
     """Return (N, words) of 8 bytes where they fit: a byte at a time takes seven times as long on a CPU."""
     flat = images.view(len(images), -1)
     return flat.view(torch.int64) if flat.shape[1] * flat.element_size() % 8 == 0 else flat
+
+
+@final
+class Augment(BatchTransform):
+    """Augment images, each by random numbers of its own: `augment_batch` as a transform.
+
+    It goes after cropping and before normalisation, on an image or on a batch. It takes what torchvision's v2
+    transforms take: RGB tensors (..., 3, H, W), uint8 or floating point in [0, 1], `tv_tensors`, PIL images,
+    and samples with them; dtypes are kept. Boxes, masks and key points stay, though most augmentations move
+    pixels. Without an index the random numbers follow torch's default generator, thus `torch.manual_seed` and
+    the seeds of a DataLoader's workers. With one (`transform(image, index=17)`) the result is the same
+    whatever the batch, worker or order.
+
+    Args:
+        name: one of `AUGMENTATIONS`.
+        scale: which settings: "cifar" (for about 32 px) or "imagenet" (224).
+        seed, epoch: any integers; another of either is another drawing.
+
+    Raises:
+        InputError: for an argument that is not as above.
+
+    Example:
+        >>> import torch
+        >>> Augment("prime", scale="cifar")(torch.zeros(3, 32, 32), index=17).shape
+        torch.Size([3, 32, 32])
+    """
+
+    def __init__(self, name: str, *, scale: str = "imagenet", seed: int = 0, epoch: int = 0) -> None:
+        super().__init__()
+        AUGMENTATIONS.find(name)
+        self.name = name
+        self.scale = choice("scale", scale, SCALES)
+        self.seed = checked_seed(seed)
+        self.epoch = integer("epoch", epoch, "give the number of the pass")
+
+    def _batch(self, images: Tensor, index: Tensor) -> Tensor:
+        return augment_batch(
+            images, self.name, index=index, seed=self.seed, epoch=self.epoch, scale=self.scale
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return f"{self.name!r}, " + options(self, ("scale", "seed", "epoch"))

@@ -34,8 +34,15 @@ COMMANDS = {
     "leaderboard": "one page over many results",
     "completion": "a script for the tab key of bash or zsh",
 }
-_HOMES = dict.fromkeys(("compare", "aggregate", "leaderboard"), "pushpull.cli.report")
-_HOMES |= {"completion": "pushpull.cli", "reproduce": "pushpull.reports.reproduction"}
+_HOMES = dict.fromkeys(("compare", "aggregate", "leaderboard"), "pushpull.cli.report") | {
+    "harden": "pushpull.cli.train",
+    "completion": "pushpull.cli",
+    "reproduce": "pushpull.reports.reproduction",
+}
+    "harden": "pushpull.cli.train",
+    "completion": "pushpull.cli",
+    "reproduce": "pushpull.reports.reproduction",
+}
 
 
 _LONGEST_LINE, _LONGEST_END = 3000, 1000

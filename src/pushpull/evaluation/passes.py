@@ -1,4 +1,4 @@
-"""What one pass over the images takes: batches made ready ahead, the counts, the progress bar."""
+"""What one pass over the images takes: adapted batch norms, batches made ready, counts, the progress bar."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pushpull.data import Batch
+from pushpull.errors import InputError, one_line
 from pushpull.evaluation.metrics import calibration, calibration_sums
 from pushpull.evaluation.ranks import sum_over_ranks
 from pushpull.evaluation.results import Condition
@@ -211,3 +213,61 @@ def progress_bar(conditions: int, images: int, what: str = "conditions") -> Iter
     with RichProgress(*columns, console=Console(stderr=True)) as rich:
         rich.add_task("", total=conditions * images, done=0, conditions=conditions, what=what)
         yield Progress(rich, images)
+
+
+def tracking_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the batch norms with running statistics."""
+    return [unit for unit in model.modules() if isinstance(unit, _BatchNorm) and unit.track_running_stats]
+
+
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the batch norms with running statistics; none is an `InputError`."""
+    norms = tracking_norms(model)
+    if not norms:
+        raise InputError(
+            f"adapt=bn: the {type(model).__name__} has no batch norm with running statistics; leave adapt out"
+        )
+    return norms
+
+
+@contextmanager
+def adapted_norms(
+    model: nn.Module, call: Callable[[Tensor], Any], images: Tensor, prior: float
+) -> Iterator[None]:
+    """Have the batch norms' statistics mixed with those of `images`, then restore them.
+
+    mean = N / (N + n) mean_source + n / (N + n) mean_target, variances alike; n images, prior weight N. The
+    statistics of a norm are of what the norms before it, taking this batch's own, let through.
+
+    Args:
+        model: in evaluation mode.
+        call: runs it.
+        images: (n, 3, H, W), what the network takes.
+        prior: N >= 0; 0 replaces the statistics.
+
+    Raises:
+        InputError: too few images for a variance.
+
+    Source: Schneider et al., "Improving robustness against common corruptions by covariate shift adaptation",
+        NeurIPS 2020, equation 3.
+    """
+    norms = batch_norms(model)
+    kept = [(norm.momentum, {k: v.clone() for k, v in norm.named_buffers()}) for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = len(images) / (prior + len(images))
+            norm.train()
+        try:
+            with torch.no_grad():
+                call(images)
+        except ValueError as error:  # one value of a channel has no variance
+            raise InputError(f"adapt=bn: {one_line(error)}; give more images (--adapt_images)") from error
+        for norm in norms:
+            norm.eval()
+        yield
+    finally:
+        for norm, (momentum, buffers) in zip(norms, kept, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+            for name, buffer in norm.named_buffers():
+                buffer.copy_(buffers[name])

@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from pushpull.data import Batch, Framing, Preprocessing
 from pushpull.errors import InputError, Interrupted, integer, one_line, signal_of
-from pushpull.evaluation.adapt import adapted_norms, batch_norms
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.conditions import Conditions, Pair, check_skipped, open_conditions
 from pushpull.evaluation.continuing import continued, model_digest, package_versions
 from pushpull.evaluation.images import EvalData, EvalImages
 from pushpull.evaluation.options import EvaluationOptions, device_text, lent_to_evaluation
-from pushpull.evaluation.passes import Progress, Tally, prepared, progress_bar
+from pushpull.evaluation.passes import Progress, Tally, adapted_norms, batch_norms, prepared, progress_bar
 from pushpull.evaluation.predictions import (
     merge_parts,
     predictions_path,

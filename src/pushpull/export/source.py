@@ -19,7 +19,7 @@ from pushpull.evaluation.results import Results
 from pushpull.export.formats import Card
 from pushpull.files import RESULTS
 from pushpull.models import model_preprocessing
-from pushpull.models.expected import assumed_preprocessing
+from pushpull.models.libraries import assumed_preprocessing
 from pushpull.models.network import Network, NetworkSpec
 
 _CHECKED_IMAGES = 3

@@ -1,4 +1,4 @@
-"""ResNets with a chosen first layer: timm's for large images, registered with timm, and small ones for 32 px."""
+"""ResNets with a chosen first layer: those for large images, registered with timm, and those for 32 px."""
 
 from __future__ import annotations
 

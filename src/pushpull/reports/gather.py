@@ -17,9 +17,8 @@ from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import eval_images
-from pushpull.evaluation.predictions import CLEAN, load_predictions
+from pushpull.evaluation.predictions import CLEAN, MEAN, interval, load_predictions, paired
 from pushpull.evaluation.results import Results
-from pushpull.evaluation.uncertainty import MEAN, interval, paired
 from pushpull.files import RECIPE
 from pushpull.models.network import Network, load_run
 from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, title

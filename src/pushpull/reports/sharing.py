@@ -35,10 +35,9 @@ from pushpull.files import (
     write_text,
 )
 from pushpull.files.yaml import read_yaml
-from pushpull.models.expected import assumed_preprocessing, unwrapped
 from pushpull.models.factory import MODELS
 from pushpull.models.hub import ENTRY, hub_name, timm_config
-from pushpull.models.libraries import hub_answers
+from pushpull.models.libraries import assumed_preprocessing, hub_answers, unwrapped
 from pushpull.models.loading import save_weights
 from pushpull.models.network import Network, load_network, load_run
 from pushpull.models.stems import fixed_strength

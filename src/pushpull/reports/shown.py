@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pushpull.corruptions import EXTRA_CORRUPTIONS
 from pushpull.errors import InputError, printable
-from pushpull.evaluation.predictions import load_predictions, predictions_path
-from pushpull.evaluation.uncertainty import MEAN, Interval, interval, paired
+from pushpull.evaluation.predictions import (
+    MEAN,
+    Interval,
+    interval,
+    load_predictions,
+    paired,
+    predictions_path,
+)
 from pushpull.reports import columns as define
 from pushpull.reports.columns import Column
 from pushpull.reports.comparable import Entry, Setting

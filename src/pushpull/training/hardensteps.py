@@ -19,13 +19,11 @@ from pushpull.data import Batch, DataSplits, ImageSplit, Preprocessing, eval_bat
 from pushpull.data.images import AS_IS
 from pushpull.data.published import SEVERITIES
 from pushpull.errors import InputError, one_line
-from pushpull.evaluation.adapt import tracking_norms
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation
-from pushpull.evaluation.passes import Progress
-from pushpull.models.expected import assumed_preprocessing
-from pushpull.models.libraries import heads, keep_rows
+from pushpull.evaluation.passes import Progress, tracking_norms
+from pushpull.models.libraries import assumed_preprocessing, heads, keep_rows
 from pushpull.models.network import Network, load_network
 from pushpull.training.hardenoptions import HardenOptions
 
