@@ -39,10 +39,6 @@ _HOMES = dict.fromkeys(("compare", "aggregate", "leaderboard"), "pushpull.cli.re
     "completion": "pushpull.cli",
     "reproduce": "pushpull.reports.reproduction",
 }
-    "harden": "pushpull.cli.train",
-    "completion": "pushpull.cli",
-    "reproduce": "pushpull.reports.reproduction",
-}
 
 
 _LONGEST_LINE, _LONGEST_END = 3000, 1000

@@ -1,8 +1,8 @@
 """Every image's answer under every condition, and how far errors would move with other test images.
 
-`predictions.parquet` lies beside the results. While an evaluation runs, each condition is a part of its own in a
-folder beside it; at the end they become the file. From it: bootstrap over images, McNemar's test. The spread over
-training seeds is another thing: it says what another training would give on these images.
+`predictions.parquet` lies beside the results. While an evaluation runs, each condition is a part of its own
+in a folder beside it; at the end they become the file. From it: bootstrap over images, McNemar's test. The
+spread over training seeds is another thing: it says what another training would give on these images.
 """
 
 from __future__ import annotations

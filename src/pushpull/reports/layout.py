@@ -1,8 +1,7 @@
 """What a comparison is drawn as: tables of text cells, the same everywhere, and the page's SVG panels.
 
-The panels are of one size; the page sets side by side as many as fit. Not plotly's: its script alone is 4.8 MB on
-every page, and panels of 340 px that wrap are read at 390 px as at 1300. What the pointer or the arrow keys are on
-is told by `data-tip`, which page.js shows.
+Not plotly's: its script alone is 4.8 MB on every page, and panels of 340 px that wrap are read at 390 px as
+at 1300. What the pointer or the arrow keys are on is told by `data-tip`, which page.js shows.
 """
 
 from __future__ import annotations
