@@ -37,9 +37,9 @@ import torch
 
 import pushpull.cli.corrupt
 import pushpull.cli.evaluate
-import pushpull.cli.harden
-import pushpull.cli.reproduce
-import pushpull.cli.train  # noqa: F401 - so that forks need not
+import pushpull.cli.train
+import pushpull.reports.reproduction
+import pushpull.training.harden  # noqa: F401 - so that forks need not
 from pushpull.cli import main as pushpull_main
 from pushpull.files import HALF_WRITTEN
 from pushpull.training import run as training

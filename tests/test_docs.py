@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pushpull.cli import COMMANDS
+from pushpull.cli import COMMANDS, command_function
 from pushpull.cli.parser import parse
 from pushpull.corruptions import REGISTRY
 
@@ -54,7 +54,7 @@ def test_every_command_can_be_given(path, monkeypatch):
     found = list(commands(path))
     assert found
     for name, *words in found:
-        function = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
+        function = command_function(name)
         parse(name, function, words)
 
 

@@ -46,7 +46,7 @@ def examples(tmp_path, monkeypatch):
         importlib.import_module(f"pushpull.{package}")
     for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
         monkeypatch.setattr(registry, "_things", dict(registry._things))
-    monkeypatch.setattr("pushpull.files.plugins._loaded", {})
+    monkeypatch.setattr("pushpull.files.registry._loaded", {})
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)

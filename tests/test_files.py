@@ -20,7 +20,7 @@ from pushpull.files import (
     write_json,
     write_text,
 )
-from pushpull.files.plugins import load_plugin
+from pushpull.files.registry import load_plugin
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_trying_a_folder_leaves_nothing(tmp_path):
 
 
 def test_a_new_process_has_the_plugins_of_the_one_that_starts_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("pushpull.files.plugins._loaded", {})
+    monkeypatch.setattr("pushpull.files.registry._loaded", {})
     path = tmp_path / "my_transform.py"
     path.write_text(
         "from torchvision.transforms.functional import pil_to_tensor\n"

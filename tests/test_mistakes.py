@@ -15,7 +15,7 @@ from pushpull.evaluation.results import Results
 from pushpull.export import read_card
 from pushpull.files import atomic_path, read_json, user_path, writable_folder
 from pushpull.models import create_model
-from pushpull.models.config import ModelConfig
+from pushpull.models.factory import ModelConfig
 from pushpull.models.network import load_network
 from pushpull.training.recipe import AugmentConfig, read_recipe
 

@@ -107,7 +107,7 @@ def integer(what: str, value: object, remedy: str) -> int:
 def hyphened(text: str) -> str:
     """Return text with options in the form that is shown, though they are taken with underscores too.
 
-    >>> hyphened("give --model_name NAME, or --data.my_field=a_b")
+    >>> hyphened("give --model-name NAME, or --data.my_field=a_b")
     'give --model-name NAME, or --data.my-field=a_b'
     """
     return re.sub(r"(?<![\w./-])--[A-Za-z][\w.]*", lambda option: option[0].replace("_", "-"), text)

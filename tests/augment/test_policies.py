@@ -6,11 +6,17 @@ from scipy import stats
 from torchvision.transforms import v2
 
 from augment.made import pictures
-from pushpull.augment import ImageDraws, policies
+from pushpull.augment import ImageDraws, operations
 from pushpull.augment.augmix import AUGMIX_NINE, AUGMIX_SPACE, augmix, augmix9, nine_magnitudes
-from pushpull.augment.chains import sample_mixture
-from pushpull.augment.operations import OPS, apply_ops
-from pushpull.augment.policies import AUTOAUGMENT, AUTOAUGMENT_SPACE, RANDAUGMENT_SPACE, TRIVIAL_SPACE
+from pushpull.augment.batch import sample_mixture
+from pushpull.augment.operations import (
+    AUTOAUGMENT,
+    AUTOAUGMENT_SPACE,
+    OPS,
+    RANDAUGMENT_SPACE,
+    TRIVIAL_SPACE,
+    apply_ops,
+)
 
 
 def _ours(title):
@@ -45,7 +51,7 @@ def test_autoaugments_sub_policies_are_torchvisions(scale):
 )
 def test_magnitudes_are_torchvisions(space, theirs, bins):
     height, width = 32, 45
-    op, values, signed_ones = policies.magnitude_tables(tuple(space.items()), bins, (height, width))
+    op, values, signed_ones = operations.magnitude_tables(tuple(space.items()), bins, (height, width))
     assert {_ours(name) for name in theirs} == set(space)
     for title, (magnitudes, signed) in theirs.items():
         row = list(space).index(_ours(title))
@@ -72,7 +78,7 @@ def test_autoaugment_draws_sub_policies_and_operations_as_the_table_says(monkeyp
     calls = _recorded(monkeypatch)
     count, policy = 20_000, AUTOAUGMENT["cifar"]
     images = torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(count, -1, -1, -1)
-    policies.autoaugment(images, _draws(count), "cifar")
+    operations.autoaugment(images, _draws(count), "cifar")
     for step, (op, magnitude) in enumerate(calls):
         expected = torch.zeros(len(OPS), dtype=torch.float64)
         for pair in policy:
@@ -92,8 +98,8 @@ def test_randaugment_and_trivialaugment_draw_uniformly(monkeypatch):
     calls = _recorded(monkeypatch)
     count = 20_000
     images = torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(count, -1, -1, -1)
-    policies.randaugment(images, _draws(count))
-    policies.trivialaugment(images, _draws(count))
+    operations.randaugment(images, _draws(count))
+    operations.trivialaugment(images, _draws(count))
     assert len(calls) == 3
     for op, _ in calls:
         found = torch.bincount(op)
@@ -127,7 +133,7 @@ def test_augmix_is_a_mixture_of_chains_of_torchvisions_operations():
     which, coin = draws.named("augmix magnitudes").uniform(2, 3, 3).unbind(1)
     level = (3 * which).long()
     number = mixture.chosen.clamp(min=0).long()
-    op, magnitude = policies.chosen_magnitudes(AUGMIX_SPACE, 10, images, number, level, coin)
+    op, magnitude = operations.chosen_magnitudes(AUGMIX_SPACE, 10, images, number, level, coin)
     assert (ours - _mixed(images, mixture, op, magnitude)).abs().max() < 1e-3
     assert set(mixture.chosen.unique().tolist()) == set(range(-1, len(AUGMIX_SPACE)))
 

@@ -10,7 +10,7 @@ from scipy import stats
 from augment.made import pictures
 from oracles import prime as oracle
 from pushpull.augment import ImageDraws, prime
-from pushpull.augment.chains import sample_mixture
+from pushpull.augment.batch import sample_mixture
 from pushpull.augment.prime import PRIME, PRIMITIVES, primitive
 from pushpull.random import Draws
 from support import assert_near

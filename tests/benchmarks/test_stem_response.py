@@ -9,7 +9,7 @@ import torch
 from pushpull.corruptions import corrupt
 from pushpull.data import DataConfig, Preprocessing, eval_batches
 from pushpull.evaluation.images import eval_images
-from pushpull.files.plugins import load_plugin
+from pushpull.files.registry import load_plugin
 from pushpull.models import create_model
 from support import random_tensor
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oracles.push_pull import push_pull_oracle
-from pushpull.files.plugins import load_plugin
+from pushpull.files.registry import load_plugin
 from pushpull.models import STEMS, create_model, resnet8, resnet18
 from pushpull.models.comparators import taking_over
 from support import assert_near, random_tensor

@@ -11,7 +11,7 @@ from pushpull.cli import COMMANDS, command_function, main
 from pushpull.cli.parser import parse
 from pushpull.cli.train import train_command
 from pushpull.errors import InputError
-from pushpull.files.plugins import loaded_plugins
+from pushpull.files.registry import loaded_plugins
 
 
 def _error(capsys, *arguments):
@@ -286,7 +286,7 @@ def test_a_value_of_the_wrong_type_is_said_in_plain_words(capsys, arguments, tex
 @pytest.fixture
 def plugins(tmp_path, monkeypatch):
     """Two files that say that they were imported."""
-    monkeypatch.setattr("pushpull.files.plugins._loaded", {})
+    monkeypatch.setattr("pushpull.files.registry._loaded", {})
     paths = [tmp_path / f"{name}.py" for name in ("first", "second")]
     for path in paths:
         path.write_text(f"print('{path.stem} is loaded')")

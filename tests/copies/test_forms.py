@@ -11,7 +11,7 @@ import torch
 from copies.made import CLASSES, QUICK, copy, tree
 from data.made import image_folder
 from pushpull.copies import write_corrupted
-from pushpull.copies.names import class_folders, original_name, safe_name, safe_stem
+from pushpull.copies.plan import class_folders, original_name, safe_name, safe_stem
 from pushpull.corruptions import corrupt
 from pushpull.data import DataConfig, Framing, load_data
 from pushpull.errors import InputError

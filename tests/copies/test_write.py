@@ -299,7 +299,7 @@ def test_workers_of_a_script_without_a_guard_are_explained(split, tmp_path, monk
     def broken(*arguments, **options):
         raise BrokenProcessPool
 
-    monkeypatch.setattr("pushpull.copies.processes.ProcessPoolExecutor.submit", broken)
+    monkeypatch.setattr("pushpull.copies.manifest.ProcessPoolExecutor.submit", broken)
     with pytest.raises(InputError, match="workers above 1 need the call below if __name__ == '__main__':"):
         copy(split, tmp_path, "npy", workers=2)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from pushpull import InputError, compare, evaluate
 from pushpull.evaluation import EvaluationOptions
-from pushpull.evaluation.adapt import adapted_norms
+from pushpull.evaluation.passes import adapted_norms
 
 SMALL = {"corruptions": ["brightness"], "severities": (5,), "scale": "cifar"}
 

@@ -3,8 +3,8 @@
 import torch
 
 from pushpull.data import Batch
-from pushpull.evaluation import prefetch
-from pushpull.evaluation.prefetch import prepared
+from pushpull.evaluation import passes
+from pushpull.evaluation.passes import prepared
 
 CPU = torch.device("cpu")
 
@@ -17,7 +17,7 @@ def batches(log):
 
 
 def test_batches_come_prepared_one_at_a_time_and_in_order(monkeypatch):
-    monkeypatch.setattr(prefetch, "_prepared_aside", None)  # would raise if it were taken
+    monkeypatch.setattr(passes, "_prepared_aside", None)  # would raise if it were taken
     log = []
 
     def prepare(batch):
@@ -39,7 +39,7 @@ def test_no_batch_at_all():
 
 def test_a_gpu_takes_the_other_path(monkeypatch):
     asked = []
-    monkeypatch.setattr(prefetch, "_prepared_aside", lambda *arguments: iter(asked.append(arguments) or ()))
+    monkeypatch.setattr(passes, "_prepared_aside", lambda *arguments: iter(asked.append(arguments) or ()))
     assert list(prepared(iter(()), None, torch.device("cuda:1"))) == []
     assert asked[0][2] == torch.device("cuda:1")
 
@@ -83,7 +83,7 @@ def test_the_order_of_work_on_a_gpu(monkeypatch):
         log.append(f"prepare {int(batch.images[0, 0, 0, 0])}")
         return batch.images
 
-    for number, _ in enumerate(prefetch._prepared_aside(batches([]), prepare, CPU)):
+    for number, _ in enumerate(passes._prepared_aside(batches([]), prepare, CPU)):
         log.append(f"network {number}")
     assert log == [
         "side waits for main",

@@ -6,7 +6,7 @@ import pytest
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError
-from pushpull.evaluation.uncertainty import interval, mcnemar, paired
+from pushpull.evaluation.predictions import interval, mcnemar, paired
 
 ALL = [("clean", 0), *((name, level) for name in CORRUPTIONS for level in range(1, 6))]
 

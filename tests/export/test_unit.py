@@ -12,9 +12,8 @@ from export.made import CLASSES, PREPROCESSING, make_run
 from pushpull import create_model, load_network
 from pushpull.data import Framing, Preprocessing
 from pushpull.errors import InputError
-from pushpull.export.card import Card, read_card
 from pushpull.export.exporting import ExportOptions, export_model
-from pushpull.export.formats import load_program
+from pushpull.export.formats import Card, load_program, read_card
 from pushpull.unit.layers import PushPullConv2d
 from support import assert_near, random_tensor
 

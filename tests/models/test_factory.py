@@ -15,7 +15,7 @@ from torch import nn
 from pushpull import InputError, PushPullConv2d, create_model
 from pushpull.data.preprocessing import Preprocessing
 from pushpull.models import MODELS, libraries, model_preprocessing, resnet18
-from pushpull.models.expected import assumed_preprocessing
+from pushpull.models.libraries import assumed_preprocessing
 
 
 def test_own_networks() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 import pushpull
 from pushpull import InputError, PushPullConv2d, create_model, register_stem
 from pushpull.models import STEMS
-from pushpull.models.config import ModelConfig
+from pushpull.models.factory import ModelConfig
 from pushpull.models.network import build_model
 from pushpull.unit.layers import push_pull_twin
 

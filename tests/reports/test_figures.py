@@ -87,7 +87,7 @@ def test_settings_of_matplotlib_are_left_alone(comparison, tmp_path):
 
 def test_comparing_needs_no_matplotlib_pandas_or_lightning_and_figures_no_pyplot():
     code = (
-        "import sys, pushpull.cli.compare as _; slow = {'matplotlib', 'pandas', 'lightning'};"
+        "import sys, pushpull.cli.report as _; slow = {'matplotlib', 'pandas', 'lightning'};"
         "assert not slow & set(sys.modules);"
         "import pushpull.reports.figures; assert 'matplotlib.pyplot' not in sys.modules"
     )

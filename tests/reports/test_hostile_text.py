@@ -13,12 +13,11 @@ from rich.console import Console
 from pushpull.cli import main, parser
 from pushpull.errors import InputError, all_printable, printable
 from pushpull.reports import compare, write_report
+from pushpull.reports.comparable import Entry
 from pushpull.reports.comparison import compare_twins
 from pushpull.reports.evidence import confusions
-from pushpull.reports.markup import fenced, markdown, table_markdown
-from pushpull.reports.read_results import Entry
+from pushpull.reports.markup import fenced, markdown, print_comparison, table_markdown
 from pushpull.reports.report_files import long_csv, table_csv, wide_csv, write_table
-from pushpull.reports.terminal import print_comparison
 
 # Clears the screen, sets the window's title, turns the writing, half of a character, a bell, a second line.
 EVIL = "a\x1b[2J\x1b]0;t\x07\u202eb\u2066\udc80\x9b\nc"

@@ -1,7 +1,7 @@
 import pytest
 
 from pushpull.errors import InputError, MissingFileError
-from pushpull.reports.read_results import Entry, load_entry
+from pushpull.reports.comparable import Entry, load_entry
 
 
 def test_a_file_and_its_folder_are_the_same_entry(tmp_path, results):

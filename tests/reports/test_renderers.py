@@ -8,10 +8,9 @@ from rich.console import Console
 
 from pushpull.reports import Entry, compare, compare_twins
 from pushpull.reports.layout import COLOURS, looks, runs_text, tables
-from pushpull.reports.markup import latex, latex_escape, markdown
+from pushpull.reports.markup import latex, latex_escape, markdown, print_comparison
 from pushpull.reports.page import page
 from pushpull.reports.report_files import long_csv, wide_csv
-from pushpull.reports.terminal import print_comparison
 
 
 @pytest.fixture

@@ -13,10 +13,17 @@ from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError
 from pushpull.reports import Entry, compare
 from pushpull.reports.comparison import side_by_side
-from pushpull.reports.evidence import Evidence, confusions, reliability_bins
+from pushpull.reports.evidence import (
+    Evidence,
+    _push_and_pull,
+    confusions,
+    first_layer,
+    kernel_sheet,
+    reliability_bins,
+    responses,
+)
 from pushpull.reports.gather import _asker, _images, _network, gather
 from pushpull.reports.page import page
-from pushpull.reports.pictures import _push_and_pull, first_layer, kernel_sheet, responses
 from pushpull.reports.sections import classes, settled
 from pushpull.unit.layers import PushPullConv2d
 from reports.test_page import Outline

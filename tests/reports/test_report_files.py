@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pushpull.cli import main
-from pushpull.cli.compare import compare_command
+from pushpull.cli.report import compare_command
 from pushpull.errors import InputError, MissingFileError
 from pushpull.reports import compare, write_report
 

@@ -8,7 +8,7 @@ import pytest
 
 from pushpull.errors import InputError
 from pushpull.evaluation import Results
-from pushpull.files.plugins import load_plugin
+from pushpull.files.registry import load_plugin
 from pushpull.reports import read_table, reproduce
 from pushpull.reports.reproduction import shortened
 from pushpull.reports.table_runs import Clock

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pushpull.errors import InputError, MissingFileError
-from pushpull.files.plugins import load_plugin
+from pushpull.files.registry import load_plugin
 from pushpull.reports import packaged_table, read_table
 from pushpull.reports.table_file import merged
 from pushpull.training import LossConfig, Recipe

@@ -14,10 +14,16 @@ from pushpull.data import Batch, DataConfig, ImageSplit, Preprocessing, load_dat
 from pushpull.evaluation import Results
 from pushpull.models.network import Network
 from pushpull.training import harden as hardening
-from pushpull.training.budget import planned
-from pushpull.training.fitting import fitted
 from pushpull.training.harden import HardenOptions
-from pushpull.training.weighing import Point, between, chosen, mixed_batches, restate_norms
+from pushpull.training.hardensteps import (
+    Point,
+    between,
+    chosen,
+    fitted,
+    mixed_batches,
+    planned,
+    restate_norms,
+)
 from pushpull.unit.gate import gates
 
 OWN = """

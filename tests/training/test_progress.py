@@ -7,7 +7,7 @@ import time
 from types import SimpleNamespace
 
 from pushpull.training import train
-from pushpull.training.progress import TrainingProgress
+from pushpull.training.tracking import TrainingProgress
 
 LINE = r"epoch {}/2  loss \d+\.\d{{3}}  validation error \d+\.\d%  \d+\.\d s"
 

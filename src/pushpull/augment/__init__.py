@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pushpull.augment import augmix as augmix  # for what they register, in this order
 from pushpull.augment import prime as prime
+from pushpull.augment.augmix import jsd_loss
 from pushpull.augment.batch import AUGMENTATIONS, SCALES, ImageDraws, augment_batch, register_augmentation
-from pushpull.augment.jsd import jsd_loss
 
 if TYPE_CHECKING:
-    from pushpull.augment.transforms import Augment
+    from pushpull.augment.batch import Augment
 
 __all__ = [
     "AUGMENTATIONS",
@@ -29,5 +29,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "Augment":
-        return importlib.import_module("pushpull.augment.transforms").Augment
+        return importlib.import_module("pushpull.augment.batch").Augment
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,18 +1,20 @@
-"""Augmentations by name: `augment_batch` applies one to a batch, `register_augmentation` adds one."""
+"""Augmentations by name: on a batch, in chains, and as a transform for a pipeline of torchvision's."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, update_wrapper
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from pushpull.corruptions.engine import check_images, checked_seed, identities, slices
 from pushpull.corruptions.grey import to_bytes, to_floats
+from pushpull.corruptions.transforms import BatchTransform, options
 from pushpull.errors import InputError, choice, integer
 from pushpull.files.registry import Registry
 from pushpull.random import Draws
@@ -202,3 +204,139 @@ def _in_parts(
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False), tables_on_the_host():
         results = [augment(images[part], replace(draws, index=draws.index[part]), scale) for part in parts]
     return results[0] if len(results) == 1 else torch.cat(results)
+
+
+class Mixture(NamedTuple):
+    """What happens to each image, on the CPU.
+
+    Attributes:
+        share: (N,), of the chains; the rest is the clean image's.
+        weights: (N, width), of each chain; they sum to 1.
+        chosen: (N, width, depth), number of the operation of each step; -1 after a chain's end.
+    """
+
+    share: Tensor
+    weights: Tensor
+    chosen: Tensor
+
+
+def sample_mixture(draws: ImageDraws, name: str, width: int, depth: int, choices: int) -> Mixture:
+    """Draw share ~ Beta(1, 1), weights ~ Dirichlet(1, ..., 1), lengths uniform in 1..depth, steps uniform.
+
+    Source: Hendrycks et al., ICLR 2020; Modas et al., ECCV 2022.
+    """
+    # One stream for all: on an accelerator the time is the number of operations.
+    parts = (1, width, width, width * depth)
+    uniform = draws.named(f"{name} mixture").uniform(sum(parts)).split(parts, dim=1)
+    exponentials = uniform[1].log().neg_()  # over their sum they are Dirichlet
+    length = 1 + (uniform[2] * depth).long()
+    chosen = (uniform[3] * choices).long().view(-1, width, depth)
+    chosen[torch.arange(depth) >= length[..., None]] = -1
+    return Mixture(uniform[0][:, 0], exponentials / exponentials.sum(-1, keepdim=True), chosen)
+
+
+Work = tuple[Tensor, Callable[..., Tensor], Sequence[Any]]
+"""What some chains do next: their numbers, int64 on the CPU; a function of images; its further arguments."""
+
+
+def run_chains(x: Tensor, width: int, steps: Iterable[Iterable[Work]]) -> Tensor:
+    """Return (N * width, C, H, W): every chain's result, an image's chains one after another.
+
+    Args:
+        x: (N, C, H, W).
+        width: chains per image.
+        steps: what is done first, which is something for every chain; second, ...; chains without work stay.
+    """
+    chains = x.new_empty(len(x) * width, *x.shape[1:])
+    for depth, works in enumerate(steps):
+        for numbers, function, arguments in works:
+            rows = numbers.to(x.device)
+            images = take(x, rows // width) if depth == 0 else take(chains, rows)
+            put(chains, rows, function(images, *arguments))
+    return chains
+
+
+def mix(
+    x: Float[Tensor, "n c h w"], chains: Float[Tensor, "m c h w"], mixture: Mixture
+) -> Float[Tensor, "n c h w"]:
+    """Return (1 - share) x + share sum_c weights_c chain_c, in the order of the chains."""
+    width = mixture.weights.shape[1]
+    shares = torch.cat([1 - mixture.share[:, None], mixture.share[:, None] * mixture.weights], dim=1)
+    shares = shares.to(x.device)[..., None, None, None]
+    total = x * shares[:, 0]
+    for number, chain in enumerate(chains.view(len(x), width, *x.shape[1:]).unbind(1)):
+        total.addcmul_(chain, shares[:, number + 1])
+    return total
+
+
+def rows_by_value(values: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yield each value >= 0 of a vector on the CPU, with the rows that have it.
+
+    Example:
+        >>> [(value, rows.tolist()) for value, rows in rows_by_value(torch.tensor([2, 0, -1, 2]))]
+        [(0, [1]), (2, [0, 3])]
+    """
+    order = torch.argsort(values, stable=True)
+    found, counts = torch.unique_consecutive(values[order], return_counts=True)
+    for value, rows in zip(found.tolist(), order.split(counts.tolist()), strict=True):
+        if value >= 0:
+            yield value, rows
+
+
+def take(images: Tensor, rows: Tensor) -> Tensor:
+    """Return some images."""
+    return _words(images).index_select(0, rows).view(images.dtype).view(-1, *images.shape[1:])
+
+
+def put(images: Tensor, rows: Tensor, values: Tensor) -> None:
+    """Replace some images of a contiguous batch."""
+    _words(images).index_copy_(0, rows, _words(values.contiguous()))
+
+
+def _words(images: Tensor) -> Tensor:
+    """Return (N, words) of 8 bytes where they fit: a byte at a time takes seven times as long on a CPU."""
+    flat = images.view(len(images), -1)
+    return flat.view(torch.int64) if flat.shape[1] * flat.element_size() % 8 == 0 else flat
+
+
+@final
+class Augment(BatchTransform):
+    """Augment images, each by random numbers of its own: `augment_batch` as a transform.
+
+    It goes after cropping and before normalisation, on an image or on a batch. It takes what torchvision's v2
+    transforms take: RGB tensors (..., 3, H, W), uint8 or floating point in [0, 1], `tv_tensors`, PIL images,
+    and samples with them; dtypes are kept. Boxes, masks and key points stay, though most augmentations move
+    pixels. Without an index the random numbers follow torch's default generator, thus `torch.manual_seed` and
+    the seeds of a DataLoader's workers. With one (`transform(image, index=17)`) the result is the same
+    whatever the batch, worker or order.
+
+    Args:
+        name: one of `AUGMENTATIONS`.
+        scale: which settings: "cifar" (for about 32 px) or "imagenet" (224).
+        seed, epoch: any integers; another of either is another drawing.
+
+    Raises:
+        InputError: for an argument that is not as above.
+
+    Example:
+        >>> import torch
+        >>> Augment("prime", scale="cifar")(torch.zeros(3, 32, 32), index=17).shape
+        torch.Size([3, 32, 32])
+    """
+
+    def __init__(self, name: str, *, scale: str = "imagenet", seed: int = 0, epoch: int = 0) -> None:
+        super().__init__()
+        AUGMENTATIONS.find(name)
+        self.name = name
+        self.scale = choice("scale", scale, SCALES)
+        self.seed = checked_seed(seed)
+        self.epoch = integer("epoch", epoch, "give the number of the pass")
+
+    def _batch(self, images: Tensor, index: Tensor) -> Tensor:
+        return augment_batch(
+            images, self.name, index=index, seed=self.seed, epoch=self.epoch, scale=self.scale
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return f"{self.name!r}, " + options(self, ("scale", "seed", "epoch"))

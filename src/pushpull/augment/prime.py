@@ -13,8 +13,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pushpull.augment.batch import ImageDraws, register_augmentation
-from pushpull.augment.chains import Work, mix, rows_by_value, run_chains, sample_mixture
+from pushpull.augment.batch import (
+    ImageDraws,
+    Work,
+    mix,
+    register_augmentation,
+    rows_by_value,
+    run_chains,
+    sample_mixture,
+)
 from pushpull.corruptions.filters import wide
 from pushpull.corruptions.grey import to_floats
 from pushpull.random import Draws

@@ -1,7 +1,8 @@
-"""The command line: each command is a function in a file of its name, whose parameters are its options."""
+"""The command line: each command is a function whose parameters are its options."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import io
 import os
@@ -9,15 +10,16 @@ import shlex
 import signal
 import sys
 import threading
+import typing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from pushpull._version import __version__
 from pushpull.errors import InputError, Interrupted, choice, hyphened, printable, say, signal_of
 
-# Command x is the function `x_command` of pushpull.cli.x.
+# Command x is the function `x_command` of pushpull.cli.x, if it is not below.
 COMMANDS = {
     "quickstart": "the whole thing in minutes, on digits",
     "harden": "make a network more robust, keep its accuracy",
@@ -31,6 +33,11 @@ COMMANDS = {
     "aggregate": "one model's figures on several sets: C, C-bar, P, A, R",
     "leaderboard": "one page over many results",
     "completion": "a script for the tab key of bash or zsh",
+}
+_HOMES = dict.fromkeys(("compare", "aggregate", "leaderboard"), "pushpull.cli.report") | {
+    "harden": "pushpull.cli.train",
+    "completion": "pushpull.cli",
+    "reproduce": "pushpull.reports.reproduction",
 }
 
 
@@ -141,7 +148,7 @@ def _without_plugins(arguments: Sequence[str]) -> list[str]:
         while (word := next(words, None)) is not None and word.endswith(".py"):
             plugins.append(word)
     if plugins:
-        from pushpull.files.plugins import load_plugin
+        from pushpull.files.registry import load_plugin
 
         for plugin in plugins:
             load_plugin(plugin)
@@ -166,7 +173,8 @@ def _usage() -> str:
 
 def command_function(name: str) -> Callable[..., Any]:
     """Return the function of a command."""
-    found: Callable[..., Any] = getattr(importlib.import_module(f"pushpull.cli.{name}"), f"{name}_command")
+    home = importlib.import_module(_HOMES.get(name, f"pushpull.cli.{name}"))
+    found: Callable[..., Any] = getattr(home, name if name == "reproduce" else f"{name}_command")
     return found
 
 
@@ -183,3 +191,51 @@ def _run(name: str, arguments: list[str]) -> None:
     # Lightning, which some commands import, sets a format of its own.
     warnings.formatwarning = _warning_line  # type: ignore[assignment]
     command(**parse(name, command, arguments))
+
+
+def completion_command(shell: Literal["bash", "zsh"]) -> None:
+    """Print a script that completes commands, options and values with the tab key in your shell.
+
+    Args:
+        shell: bash or zsh.
+
+    Example:
+        pushpull completion bash > ~/.local/share/bash-completion/completions/pushpull
+    """
+    import shtab
+
+    from pushpull.cli.parser import command_parser
+
+    root = argparse.ArgumentParser(prog="pushpull")
+    commands = root.add_subparsers()
+    for name, text in COMMANDS.items():
+        parser, *_ = command_parser(name, command_function(name))
+        child = commands.add_parser(name, help=text)
+        for action in parser._actions:
+            if action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):
+                _add(child, action, shtab.FILE)
+    print(shtab.complete(root, shell))
+
+
+def _add(child: argparse.ArgumentParser, action: Any, file: Any) -> None:
+    """Add what the shell needs to know of an option: its name, and its values or that they may be files."""
+    from pushpull.corruptions.benchmark import GROUPS
+    from pushpull.corruptions.registry import REGISTRY
+
+    help = hyphened(" ".join((action.help or "").split())).partition(". ")[0].replace("%", "%%")
+    names = [hyphened(name) for name in action.option_strings] or [action.dest]
+    if action.nargs == 0:
+        child.add_argument(*names, action="store_true", help=help)
+        return
+    options: dict[str, Any] = {"help": help}
+    if action.nargs in ("+", "?"):
+        options["nargs"] = action.nargs
+    hint = getattr(action, "_typehint", None)
+    for option in (hint, *typing.get_args(hint)):
+        if typing.get_origin(option) is Literal:
+            options["choices"] = typing.get_args(option)
+    if action.dest == "corruptions":
+        options["choices"] = (*GROUPS, *REGISTRY)
+    added = child.add_argument(*names, **options)
+    if not options.get("choices") and not {int, float} & {hint, *typing.get_args(hint)}:
+        added.complete = file  # type: ignore[attr-defined]

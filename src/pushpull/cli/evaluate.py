@@ -18,7 +18,7 @@ from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate, writable_results_path
 from pushpull.evaluation.stability import Stability, measure_stability, stability_path
-from pushpull.files.names import RESULTS
+from pushpull.files import RESULTS
 from pushpull.models.network import Network, NetworkSpec, load_run
 from pushpull.reports.summary import short_text
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pushpull.errors import InputError, say
-from pushpull.export.card import Card
 from pushpull.export.exporting import TOLERANCE, Agreement, ExportOptions, export_model
-from pushpull.export.formats import SUFFIXES
+from pushpull.export.formats import SUFFIXES, Card
 from pushpull.export.source import open_source
 from pushpull.files import writable_folder
 from pushpull.models.loading import epochs_left

@@ -16,12 +16,12 @@ from pushpull.data import DataSplits, load_data
 from pushpull.errors import InputError, Interrupted, say
 from pushpull.evaluation.results import SEVERITIES
 from pushpull.evaluation.runner import evaluate
-from pushpull.files.names import LAST
+from pushpull.files import LAST
 from pushpull.models.network import load_run
 from pushpull.models.stems import STEMS
 from pushpull.reports import compare, write_report
 from pushpull.reports.gather import gather
-from pushpull.reports.terminal import print_comparison
+from pushpull.reports.markup import print_comparison
 from pushpull.training import Recipe, read_recipe, train
 from pushpull.training.folder import is_finished
 from pushpull.training.recipe import packaged_recipe

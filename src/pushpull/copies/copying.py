@@ -15,11 +15,10 @@ from pushpull.copies.manifest import (
     found_manifest,
     new_manifest,
     remove_copy,
+    run_tasks,
     save_manifest,
 )
-from pushpull.copies.names import check_folders, class_folders, image_names
-from pushpull.copies.plan import CopyPlan
-from pushpull.copies.processes import run_tasks
+from pushpull.copies.plan import CopyPlan, check_folders, class_folders, image_names
 from pushpull.corruptions.engine import checked_jpeg_quality, checked_seed
 from pushpull.corruptions.textures import frost_texture_source
 from pushpull.data import DataConfig, DataSplits, Framing, SkipLimit, UnreadableImageError, load_data

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pushpull.corruptions.constants import FOLD_BITS, MOTION_BITS, MOTION_FORGIVEN, STEPS
-from pushpull.corruptions.grey_loops import from_double
+from pushpull.corruptions.loops import from_double
 from pushpull.random.native import inlined, kernel
 
 _STEPS = 255.0 * STEPS

@@ -29,9 +29,9 @@ def brightness(x: Tensor, added: float, drawn: None) -> Tensor:
     At fixed hue and saturation the three channels are proportional to V, so this is one factor per pixel.
     """
     if native.applies(x):
-        from pushpull.corruptions import colour_loops
+        from pushpull.corruptions import loops
 
-        return native.made(colour_loops.brightness, x.dtype, x, added)
+        return native.made(loops.brightness, x.dtype, x, added)
     value = x.amax(dim=1, keepdim=True)
     # 0.2 is 51 levels: whole ones, which double precision sometimes misses.
     raised = grey.from_double((grey.in_double(value) + added).clamp_(max=1.0))
@@ -52,10 +52,10 @@ def brightness(x: Tensor, added: float, drawn: None) -> Tensor:
 def contrast(x: Tensor, factor: float, drawn: None) -> Tensor:
     """(x - mean) factor + mean, the mean of each channel of each image."""
     if native.applies(x):
-        from pushpull.corruptions import colour_loops
+        from pushpull.corruptions import loops
 
         planes = x.flatten(0, 1)
-        return native.made(colour_loops.contrast, x.dtype, planes, np.float32(factor)).view_as(x)
+        return native.made(loops.contrast, x.dtype, planes, np.float32(factor)).view_as(x)
     # Of multiples of 2^-30, whose sum is exact in double precision, in whatever order it is taken.
     total = (x.to(wide(x.device)) * MEAN_GRID).round_().sum(dim=(2, 3), keepdim=True)
     mean = (total / (x[0, 0].numel() * MEAN_GRID)).float()
@@ -86,9 +86,9 @@ def saturate(x: Tensor, params: tuple[float, float], drawn: None) -> Tensor:
     """
     gain, offset = params
     if native.applies(x):
-        from pushpull.corruptions import colour_loops
+        from pushpull.corruptions import loops
 
-        return native.made(colour_loops.saturate, x.dtype, x, gain, offset)
+        return native.made(loops.saturate, x.dtype, x, gain, offset)
     # A gain of 2 makes whole levels of whole levels, of which double precision misses half.
     exact = grey.in_double(x)
     value, spread = exact.amax(dim=1, keepdim=True), exact.amax(dim=1, keepdim=True) - exact.amin(1, True)

@@ -119,12 +119,12 @@ def separable_filter(x: Tensor, taps: tuple[float, ...], border: str) -> Tensor:
 
 def _by_lines(planes: Tensor, taps: tuple[int, ...], border: str) -> Tensor:
     """Return the same by a compiled loop, tap after tap."""
-    from pushpull.corruptions import filters_loops
+    from pushpull.corruptions import loops
 
     reach = len(taps) // 2
     half = [*map(float, taps[reach:]), *[0.0] * (-reach % TAPS_PER_PASS)]  # they are symmetric
     lines = [border_lines(size, len(half) - 1, border) for size in planes.shape[1:]]
-    return native.images_by(filters_loops.separable, planes, np.array(half), *lines)
+    return native.images_by(loops.separable, planes, np.array(half), *lines)
 
 
 def wide(device: torch.device) -> torch.dtype:

@@ -92,9 +92,9 @@ def _affine(x: Tensor, corners_px: Tensor) -> Tensor:
     from_row = (inverse[:, :, 1, None] * rows + inverse[:, :, 2, None]).to(x.dtype)
     from_column = (inverse[:, :, 0, None] * columns).to(x.dtype)
     if native.applies(x, from_row):
-        from pushpull.corruptions import geometry_loops
+        from pushpull.corruptions import loops
 
-        return native.images_by(geometry_loops.affine, x, from_row, from_column)
+        return native.images_by(loops.affine, x, from_row, from_column)
     places = from_row[:, :, :, None] + from_column[:, :, None]
     return _read(x, places[:, 0], places[:, 1], margin=0.0)
 
@@ -102,9 +102,9 @@ def _affine(x: Tensor, corners_px: Tensor) -> Tensor:
 def _displace(x: Tensor, shift: Tensor, gain: float) -> Tensor:
     """Read every pixel `gain` times `shift` (N, 2, H, W) away from its own place."""
     if native.applies(x, shift):
-        from pushpull.corruptions import geometry_loops
+        from pushpull.corruptions import loops
 
-        return native.images_by(geometry_loops.displace, x, shift, gain)
+        return native.images_by(loops.displace, x, shift, gain)
     rows = torch.arange(x.shape[-2], dtype=x.dtype, device=x.device)[:, None]
     columns = torch.arange(x.shape[-1], dtype=x.dtype, device=x.device)
     return _read(x, shift[:, 0] * gain + columns, shift[:, 1] * gain + rows, margin=0.5)
@@ -177,12 +177,12 @@ def pixelate(levels: Tensor, factor: float, drawn: None) -> Tensor:
     height, width = levels.shape[-2:]
     size = (int(height * factor), int(width * factor))
     if native.applies(levels):
-        from pushpull.corruptions import geometry_loops
+        from pushpull.corruptions import loops
 
         taps = *_box_taps(height, size[0]), *_box_taps(width, size[1])
         nearest = _nearest(size[0], height), _nearest(size[1], width)
         planes = levels.flatten(0, 1)
-        return native.images_by(geometry_loops.pixelate, planes, *taps, *nearest).view_as(levels)
+        return native.images_by(loops.pixelate, planes, *taps, *nearest).view_as(levels)
     levels = box_resize(levels, *size)
     for dim, wanted in ((-1, width), (-2, height)):
         levels = levels.index_select(dim, _nearest(levels.shape[dim], wanted).to(levels.device))

@@ -19,9 +19,9 @@ def to_floats(x: Tensor) -> Tensor:
     if x.dtype != torch.uint8:
         return x.float()
     if native.applies(x):
-        from pushpull.corruptions import grey_loops
+        from pushpull.corruptions import loops
 
-        return native.made(grey_loops.to_floats, torch.float32, x)
+        return native.made(loops.to_floats, torch.float32, x)
     return x.float().div_(255.0)
 
 
@@ -39,9 +39,9 @@ def truncate_to_bytes(x: Tensor) -> Tensor:
     if x.dtype == torch.uint8:
         return x
     if x.dtype == torch.float32 and native.applies(x):
-        from pushpull.corruptions import grey_loops
+        from pushpull.corruptions import loops
 
-        return native.made(grey_loops.truncate, torch.uint8, x)
+        return native.made(loops.truncate, torch.uint8, x)
     return x.mul(255.0).add_(FORGIVEN).clamp_(0.0, 255.0).to(torch.uint8)
 
 

@@ -68,11 +68,11 @@ def shot_noise(x: Tensor, photons: float, drawn: ShotDraws) -> Tensor:
     Poisson variable of the small rest, which the additivity of the Poisson law makes exact.
     """
     if drawn.rest is None and native.applies(x, drawn.level):
-        from pushpull.corruptions import noise_loops
+        from pushpull.corruptions import loops
 
         first, cells = alias_tables(photons)
         constants = np.float32(_reach(cells)), np.float32(photons)
-        return native.made(noise_loops.shot, x.dtype, x, drawn.level, first, cells, *constants)
+        return native.made(loops.shot, x.dtype, x, drawn.level, first, cells, *constants)
     level = (x * 255.0 + LEVEL_SLACK).floor_()
     counts = _poisson_by_table(level, drawn.level, photons)
     if drawn.rest is not None:
@@ -101,9 +101,9 @@ def impulse_noise(x: Tensor, share: float, uniform: Tensor) -> Tensor:
     """Replace a `share` of the values (not pixels), half of them by 0 and half by 1."""
     low, high = share / 2, 1 - share / 2
     if native.applies(x, uniform):
-        from pushpull.corruptions import noise_loops
+        from pushpull.corruptions import loops
 
-        return native.made(noise_loops.impulse, x.dtype, x, uniform, np.float32(low), np.float32(high))
+        return native.made(loops.impulse, x.dtype, x, uniform, np.float32(low), np.float32(high))
     return x.masked_fill(uniform < low, 0.0).masked_fill_(uniform > high, 1.0)
 
 

@@ -19,7 +19,7 @@ from pushpull.data.decode import SkipLimit, UnreadableImageError
 from pushpull.data.images import ImageSplit, decoding_threads
 from pushpull.data.preprocessing import Framing
 from pushpull.errors import InputError
-from pushpull.files.plugins import Plugins
+from pushpull.files.registry import Plugins
 
 
 class Batch(NamedTuple):

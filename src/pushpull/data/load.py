@@ -21,8 +21,7 @@ from pushpull.data.subsets import class_numbers, only_classes, read_class_list, 
 from pushpull.data.tables import find_files, is_hub_name, load_hub, load_parquet
 from pushpull.errors import InputError, MissingFileError, choice
 from pushpull.files import user_path
-from pushpull.files.plugins import load_installed_plugins
-from pushpull.files.registry import Registry
+from pushpull.files.registry import Registry, load_installed_plugins
 
 IMAGENET_FRAMING = Framing(256, 224)
 _PROBED_IMAGES = 2048  # headers read a split to see whether sizes agree: a second, not a pass over ImageNet

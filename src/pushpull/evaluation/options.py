@@ -172,7 +172,7 @@ class EvaluationOptions:
             asked["size"] = self.size
         if own is None:
             # It brings torchvision and timm, which `--help` does not need.
-            from pushpull.models.expected import assumed_preprocessing
+            from pushpull.models.libraries import assumed_preprocessing
 
             own, why = assumed_preprocessing(model, warn=len(asked) < 3)
         if len(asked) == 3:

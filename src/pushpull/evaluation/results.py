@@ -15,8 +15,7 @@ from pushpull.corruptions import CORRUPTIONS
 from pushpull.data.published import SEVERITIES as SEVERITIES
 from pushpull.errors import InputError, MissingFileError, printable
 from pushpull.evaluation.metrics import mean_corruption_error
-from pushpull.files import read_json, write_json
-from pushpull.files.names import RESULTS
+from pushpull.files import RESULTS, read_json, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from pushpull.data import Batch, Framing, Preprocessing
 from pushpull.errors import InputError, Interrupted, integer, one_line, signal_of
-from pushpull.evaluation.adapt import adapted_norms, batch_norms
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.conditions import Conditions, Pair, check_skipped, open_conditions
 from pushpull.evaluation.continuing import continued, model_digest, package_versions
 from pushpull.evaluation.images import EvalData, EvalImages
 from pushpull.evaluation.options import EvaluationOptions, device_text, lent_to_evaluation
-from pushpull.evaluation.peers import meet, named_when_ended
+from pushpull.evaluation.passes import Progress, Tally, adapted_norms, batch_norms, prepared, progress_bar
 from pushpull.evaluation.predictions import (
     merge_parts,
     predictions_path,
@@ -32,13 +31,17 @@ from pushpull.evaluation.predictions import (
     save_part,
     saved_pairs,
 )
-from pushpull.evaluation.prefetch import prepared
-from pushpull.evaluation.progress import Progress, progress_bar
-from pushpull.evaluation.ranks import from_all_ranks, from_first_rank, on_all_ranks, rank, world_size
+from pushpull.evaluation.ranks import (
+    from_all_ranks,
+    from_first_rank,
+    meet,
+    named_when_ended,
+    on_all_ranks,
+    rank,
+    world_size,
+)
 from pushpull.evaluation.results import Condition, Info, Results, results_path
-from pushpull.evaluation.tally import Tally
-from pushpull.files import LOCK, folder_lock, writable_folder
-from pushpull.files.names import RESULTS
+from pushpull.files import LOCK, RESULTS, folder_lock, writable_folder
 from pushpull.models.network import Network, load_network
 
 

@@ -1,26 +1,30 @@
-"""How steady a network's answers are on sequences of slightly changed images: flip rates, top-5 distances."""
+"""How steady answers are on published sequences of slightly changed images: flip rates, top-5 distances."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pushpull.corruptions.perturbations import PERTURBATIONS, is_noise, perturbed
 from pushpull.data import Framing, ImageSplit, Preprocessing, eval_batches
-from pushpull.data.sequences import Sequences, open_sequences
-from pushpull.errors import InputError, MissingFileError, choice, integer
+from pushpull.data.decode import open_rgb
+from pushpull.data.folder import is_image_name, subfolders
+from pushpull.data.preprocessing import to_tensor
+from pushpull.errors import InputError, MissingFileError, choice, integer, one_line
 from pushpull.evaluation import metrics
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import EvalData, eval_images
 from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation, severity_scale
 from pushpull.evaluation.ranks import world_size
-from pushpull.files import read_json, writable_folder, write_json
+from pushpull.files import read_json, user_path, writable_folder, write_json
 from pushpull.models.network import Network, load_network
 
 SCHEMA = "pushpull-stability/1"
@@ -242,3 +246,126 @@ def _measured(
         answers.append(torch.stack(of_batch, dim=1).cpu())
     distance = torch.cat(distances).mean().item() if distances else None
     return metrics.flip_rate(torch.cat(answers), noise=noise), distance
+
+
+_VIDEOS = (".mp4", ".avi")
+LAYOUTS = (
+    "PERTURBATION.npy of (n, frames, H, W, 3) uint8 as CIFAR-10-P, or PERTURBATION/CLASS/VIDEO.mp4 as "
+    "ImageNet-P, where VIDEO may be a folder of its frames"
+)
+
+
+class Sequences:
+    """One perturbation's sequences; abstract.
+
+    Args:
+        name: of the perturbation.
+        count: how many there are.
+    """
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.count = name, count
+
+    def frames(self, positions: Sequence[int]) -> Iterator[Tensor]:
+        """Yield the frames of these sequences one after the other, (n, 3, H, W) uint8."""
+        raise NotImplementedError
+
+
+class _Arrays(Sequences):
+    def __init__(self, path: Path) -> None:
+        try:
+            self._array = np.load(path, mmap_mode="r")
+        except Exception as error:  # numpy's, of many kinds
+            raise InputError(f"{path} cannot be read ({one_line(error)}); fetch it again") from error
+        shape = self._array.shape
+        if len(shape) != 5 or shape[-1] != 3 or self._array.dtype != np.uint8 or shape[0] < 1 or shape[1] < 2:
+            raise InputError(f"{path} is {shape} {self._array.dtype}; give (n, frames, H, W, 3) uint8")
+        super().__init__(path.stem, shape[0])
+
+    def frames(self, positions: Sequence[int]) -> Iterator[Tensor]:
+        for frame in range(self._array.shape[1]):
+            yield torch.from_numpy(np.ascontiguousarray(self._array[positions, frame])).permute(0, 3, 1, 2)
+
+
+class _Videos(Sequences):
+    def __init__(self, folder: Path, videos: Sequence[Path]) -> None:
+        super().__init__(folder.name, len(videos))
+        self._videos = videos
+
+    def frames(self, positions: Sequence[int]) -> Iterator[Tensor]:
+        sequences = [_frames_of(self._videos[position]) for position in positions]
+        count = 0
+        while True:
+            found = [next(sequence, None) for sequence in sequences]
+            there = [frame for frame in found if frame is not None]
+            if not there:
+                if count < 2:
+                    raise InputError(f"{self._videos[positions[0]]} has {count} frames; need 2 or more")
+                return
+            if len(there) < len(found) or len({frame.shape for frame in there}) > 1:
+                first = self._videos[positions[0]]
+                raise InputError(f"videos differ in number or size of frames, near {first}; fetch them again")
+            count += 1
+            yield torch.stack(there)
+
+
+def open_sequences(path: Path | str) -> dict[str, Sequences]:
+    """Return perturbation -> its sequences.
+
+    Args:
+        path: a folder of arrays, or of folders of videos.
+
+    Raises:
+        MissingFileError: no such folder.
+        InputError: nothing in it that is laid out so, or a damaged array.
+    """
+    root = user_path(path)
+    if not root.is_dir():
+        raise MissingFileError(f"perturbed={str(path)!r} is not a folder; give one with {LAYOUTS}")
+    arrays = [file for file in sorted(root.glob("[!.]*.npy")) if file.stem != "labels"]
+    if arrays:
+        return {file.stem: _Arrays(file) for file in arrays}
+    found = {folder.name: videos for folder in subfolders(root) if (videos := _videos(folder))}
+    if not found:
+        raise InputError(f"{root} holds no sequences; give a folder with {LAYOUTS}")
+    return {name: _Videos(root / name, videos) for name, videos in found.items()}
+
+
+def _videos(folder: Path) -> list[Path]:
+    """Return the videos of every class: files, or folders of images."""
+    found = []
+    for of_class in subfolders(folder):
+        files = sorted(path for path in of_class.iterdir() if path.suffix.lower() in _VIDEOS)
+        found += [path for path in files if not path.name.startswith(".")]
+        found += [path for path in subfolders(of_class) if any(map(is_image_name, map(str, path.iterdir())))]
+    return found
+
+
+def _frames_of(video: Path) -> Iterator[Tensor]:
+    """Yield a video's frames, (3, H, W) uint8; of a folder in the order of the numbers in their names."""
+    if video.is_dir():
+        files = [path for path in video.iterdir() if is_image_name(str(path))]
+        for path in sorted(files, key=_by_number):
+            yield to_tensor(open_rgb(path, str(path)))
+        return
+    try:
+        import cv2
+    except ImportError as error:
+        raise InputError(
+            f"{video}: videos need OpenCV; pip install opencv-python-headless, or unpack each into a folder "
+            "of its frames"
+        ) from error
+    capture = cv2.VideoCapture(str(video))
+    try:
+        read, frame = capture.read()
+        if not read:
+            raise InputError(f"{video} cannot be read as a video; fetch it again")
+        while read:
+            yield torch.from_numpy(np.ascontiguousarray(frame[..., ::-1])).permute(2, 0, 1)
+            read, frame = capture.read()
+    finally:
+        capture.release()
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]

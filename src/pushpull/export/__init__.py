@@ -1,8 +1,7 @@
 """Networks as files that other programs run: ONNX, torch.export's archive, safetensors."""
 
-from pushpull.export.card import Card, FileCard, read_card
 from pushpull.export.exporting import Agreement, ExportOptions, export_model
-from pushpull.export.formats import FORMATS, load_onnx, load_program
+from pushpull.export.formats import FORMATS, Card, FileCard, load_onnx, load_program, read_card
 
 __all__ = [
     "FORMATS",

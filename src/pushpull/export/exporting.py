@@ -15,8 +15,16 @@ from torch.export import Dim, ExportedProgram
 from pushpull.data.subsets import imagenet_wnids
 from pushpull.errors import InputError, choice, integer, one_line
 from pushpull.export import formats
-from pushpull.export.card import INPUT, Card
-from pushpull.export.formats import FORMATS, LOADERS, SUFFIXES, Normalised, Runner, without_gradients
+from pushpull.export.formats import (
+    FORMATS,
+    INPUT,
+    LOADERS,
+    SUFFIXES,
+    Card,
+    Normalised,
+    Runner,
+    without_gradients,
+)
 from pushpull.export.source import card_of
 from pushpull.files import atomic_path
 from pushpull.models.loading import save_weights

@@ -16,10 +16,10 @@ from pushpull.data.subsets import imagenet_wnids, read_class_list
 from pushpull.data.tables import is_hub_name
 from pushpull.errors import InputError
 from pushpull.evaluation.results import Results
-from pushpull.export.card import Card
-from pushpull.files.names import RESULTS
+from pushpull.export.formats import Card
+from pushpull.files import RESULTS
 from pushpull.models import model_preprocessing
-from pushpull.models.expected import assumed_preprocessing
+from pushpull.models.libraries import assumed_preprocessing
 from pushpull.models.network import Network, NetworkSpec
 
 _CHECKED_IMAGES = 3

@@ -293,3 +293,13 @@ def user_cache() -> Path:
     It need not exist. Others may write to the temporary one: what is read there must be checked.
     """
     return own_cache() or Path(tempfile.gettempdir()) / "pushpull"
+
+
+RECIPE, INPUTS, WEIGHTS = "recipe.yaml", "inputs.json", "model.safetensors"
+EPOCHS = "epochs.json"
+LAST, LOGS, RESULTS = "last.ckpt", "logs", "results.json"
+# Of a hardening.
+PLAN, BEFORE, AFTER, TRAINING, POINTS = "harden.json", "before", "after", "training", "points.json"
+CONFIG, MODEL_CARD = "config.json", "README.md"  # of a shared network
+PREDICTIONS = "predictions.parquet"
+RATES = "rates.json"  # other learning rates than it began with: from which epoch

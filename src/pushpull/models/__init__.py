@@ -1,8 +1,7 @@
 """Networks by name, with a chosen first layer. The import registers `pushpull_*` with timm."""
 
-from pushpull.models import timm_entry as timm_entry
-from pushpull.models.expected import model_preprocessing
 from pushpull.models.factory import MODELS, create_model, default_input_style
+from pushpull.models.libraries import model_preprocessing
 from pushpull.models.loading import load_weights
 from pushpull.models.network import Network, NetworkSpec, load_network, load_run
 from pushpull.models.resnet import (

@@ -12,7 +12,7 @@ from torch import nn
 
 from pushpull.data import Framing, Preprocessing
 from pushpull.errors import InputError, choice, one_line
-from pushpull.files.names import CONFIG, RECIPE, RESULTS, WEIGHTS
+from pushpull.files import CONFIG, RECIPE, RESULTS, WEIGHTS
 from pushpull.models.factory import create_model
 from pushpull.models.libraries import hub_answers
 

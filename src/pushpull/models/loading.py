@@ -20,8 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pushpull.errors import InputError, MissingFileError, listed, one_line
-from pushpull.files import atomic_path, read_json
-from pushpull.files.names import EPOCHS
+from pushpull.files import EPOCHS, atomic_path, read_json
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 
 _PICKLED = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".pkl")  # .tar: NAME.pth.tar

@@ -14,14 +14,12 @@ from pushpull.data import DataConfig, Preprocessing
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.data.subsets import imagenet_wnids, matched_classes
 from pushpull.errors import InputError, MissingFileError, choice, one_line
-from pushpull.files.names import RECIPE, WEIGHTS
-from pushpull.files.plugins import named_object
+from pushpull.files import RECIPE, WEIGHTS
+from pushpull.files.registry import named_object
 from pushpull.files.yaml import from_dict, read_yaml
-from pushpull.models.config import ModelConfig
-from pushpull.models.expected import model_preprocessing, unwrapped
-from pushpull.models.factory import MODELS, create_model, default_input_style
-from pushpull.models.heads import keep_rows
+from pushpull.models.factory import MODELS, ModelConfig, create_model, default_input_style
 from pushpull.models.hub import HUB, fetched, hub_name
+from pushpull.models.libraries import keep_rows, model_preprocessing, unwrapped
 from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_notes, read_weights
 from pushpull.models.stems import STEMS, replace_by_stem, set_strength
 from pushpull.unit.gate import set_gate

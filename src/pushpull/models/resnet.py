@@ -1,4 +1,4 @@
-"""ResNets with a chosen first layer: timm's for large images, and the small ones for 32x32 images."""
+"""ResNets with a chosen first layer: those for large images, registered with timm, and those for 32 px."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock as SmallBlock
@@ -217,3 +218,39 @@ resnet8 = CIFAR_RESNETS["resnet8"]
 resnet14 = CIFAR_RESNETS["resnet14"]
 resnet20 = CIFAR_RESNETS["resnet20"]
 resnet32 = CIFAR_RESNETS["resnet32"]
+
+
+PREFIX = "pushpull_"
+
+# timm looks for this name beside an entry point. It names no source of weights: none are published yet.
+default_cfgs = generate_default_cfgs(
+    {
+        PREFIX + name: {"first_conv": "conv1", "classifier": "fc", "interpolation": "bilinear"}
+        for name in VARIANTS
+    }
+)
+
+
+def _register(name: str) -> None:
+    def entry(
+        pretrained: bool = False, *, stem: str = "pp3", input_style: str = "imagenet", **kwargs: Any
+    ) -> nn.Module:
+        # kwargs are timm's: features_only, num_classes, in_chans, pretrained_cfg and the like.
+        if pretrained and not (kwargs.get("pretrained_cfg") or kwargs.get("pretrained_cfg_overlay")):
+            raise InputError(no_published_weights(name))
+        options = {**VARIANTS[name], "stem": stem, "input_style": input_style, **kwargs}
+        return build_model_with_cfg(PushPullResNet, PREFIX + name, pretrained, **options)
+
+    entry.__name__ = entry.__qualname__ = PREFIX + name
+    entry.__doc__ = f"{name} with a push-pull stem (`stem`, `input_style`); see `PushPullResNet`."
+    register_model(entry)
+
+
+def no_published_weights(name: str) -> str:
+    """Return the message for someone who asks for weights that do not exist."""
+    instead = f", or 'timm:{name}' and its weights" if name in VARIANTS else ""
+    return f"{name} has no published weights; use pretrained=False and load_weights(model, path){instead}"
+
+
+for _name in VARIANTS:
+    _register(_name)

@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from pushpull.reports.columns import Estimate
+from pushpull.reports.comparable import Entry, load_entry
 from pushpull.reports.comparison import Comparison, Row, compare, compare_twins
-from pushpull.reports.read_results import Entry, load_entry
 from pushpull.reports.report_files import report, write_report, write_table
 
 if TYPE_CHECKING:

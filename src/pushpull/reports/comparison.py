@@ -14,10 +14,15 @@ from pushpull.errors import InputError
 from pushpull.evaluation.results import Results
 from pushpull.reports import columns as define
 from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, seeds_text, value
-from pushpull.reports.comparable import Setting, common_setting, measured_columns
-from pushpull.reports.notes import footnotes, image_notes, pairing, seed_notes, twin_notes
-from pushpull.reports.read_results import Entry, load_entry, unique_labels
-from pushpull.reports.shown import Shown
+from pushpull.reports.comparable import (
+    Entry,
+    Setting,
+    common_setting,
+    load_entry,
+    measured_columns,
+    unique_labels,
+)
+from pushpull.reports.shown import Shown, footnotes, image_notes, pairing, seed_notes, twin_notes
 
 if TYPE_CHECKING:
     from pandas import DataFrame

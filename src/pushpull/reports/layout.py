@@ -1,9 +1,14 @@
-"""The tables of a comparison as text cells, the same for the terminal, Markdown, LaTeX and HTML."""
+"""What a comparison is drawn as: tables of text cells, the same everywhere, and the page's SVG panels.
+
+Not plotly's: its script alone is 4.8 MB on every page, and panels of 340 px that wrap are read at 390 px as
+at 1300. What the pointer or the arrow keys are on is told by `data-tip`, which page.js shows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Literal, NamedTuple
 
 from pushpull.errors import all_printable
@@ -200,3 +205,196 @@ def all_runs_text(comparison: Comparison) -> str:
     if len(set(texts.values())) == 1:
         return f"{next(iter(texts.values()))} per model"
     return "; ".join(f"{label}: {text}" for label, text in texts.items())
+
+
+_WIDTH, _HEIGHT = 340, 200
+_LEFT, _RIGHT, _TOP, _BOTTOM = 34, 10, 24, 34
+_NAMES = 126  # px that the names of a panel of differences take
+_LINE = 17  # px between its lines
+Interval = tuple[float, float]
+
+
+class Scale:
+    """A linear axis: values to px, and where its ticks are.
+
+    Args:
+        low, high: the data's ends.
+        start, end: their places in px.
+        whole: whether the axis begins at `low` and ends at `high`, else at the ticks around them.
+    """
+
+    def __init__(self, low: float, high: float, start: float, end: float, *, whole: bool = False) -> None:
+        high = high if high > low else low + 1
+        step = _step(high - low)
+        first, last = -(-low // step), high // step
+        if not whole:
+            first, last = low // step, -(-high // step)
+            low, high = first * step, last * step
+        self.low, self.high, self.start, self.end = low, high, start, end
+        self.ticks = [round(step * n, 6) for n in range(int(first), int(last) + 1)]
+
+    def __call__(self, value: float) -> float:
+        """Return the place of a value in px, inside the panel."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def _step(span: float) -> float:
+    """Return a step of 1, 2 or 5 times a power of ten that makes about four ticks."""
+    power = 10.0 ** (len(str(int(span))) - 1) if span >= 1 else 0.1
+    return next(
+        step for step in (power * f for f in (0.1, 0.2, 0.5, 1, 2, 5, 10)) if span / step <= 5 or step > span
+    )
+
+
+def curves(
+    title: str,
+    places: Sequence[tuple[float, str]],
+    lines: Sequence[tuple[str, Look, Sequence[float], Sequence[float]]],
+    axes: tuple[str, str],
+    top: float,
+) -> str:
+    """Return lines over a few places, such as severities.
+
+    Args:
+        title: of the panel.
+        places: where on the horizontal axis, and what is written there.
+        lines: label, look, values in percent, and half of each value's spread (0: none).
+        axes: names of the two axes.
+        top: the highest value that the panel shows.
+    """
+    x = Scale(places[0][0], places[-1][0], _LEFT + 8, _WIDTH - _RIGHT - 8, whole=True)
+    y = Scale(0, max(top, 1), _HEIGHT - _BOTTOM, _TOP)
+    parts = _grid_y(y, _LEFT)
+    at = [x(place) for place, _ in places]
+    for _, look, values, spreads in lines:
+        pairs = list(zip(at, values, spreads, strict=True))
+        if any(spreads):
+            edge = [f"{px},{y(v + s)}" for px, v, s in pairs] + [
+                f"{px},{y(v - s)}" for px, v, s in pairs[::-1]
+            ]
+            parts.append(f'<polygon points="{" ".join(edge)}" fill="{look.colour}" opacity=".15"/>')
+        points = " ".join(f"{px},{y(value)}" for px, value, _ in pairs)
+        dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>'
+        )
+        parts += [
+            f'<circle cx="{px}" cy="{y(value)}" r="2.6" fill="{look.colour}"/>' for px, value, _ in pairs
+        ]
+    half = (at[-1] - at[0]) / max(1, len(at) - 1) / 2 or 40
+    for n, (_, name) in enumerate(places):
+        parts.append(_text(at[n], _HEIGHT - _BOTTOM + 14, name, "middle"))
+        said = [f"{label}: {values[n]:.1f}{_plus_minus(spreads[n])}" for label, _, values, spreads in lines]
+        left, right = max(0, at[n] - half), min(_WIDTH, at[n] + half)
+        parts.append(_hit(left, _TOP, right - left, _HEIGHT - _TOP - _BOTTOM, [f"{title}, {name}", *said]))
+    return _panel(title, parts, axes, _HEIGHT)
+
+
+def differences(
+    title: str, lines: Sequence[tuple[str, float, Interval | None]], axis: str, span: Interval, unit: str = ""
+) -> str:
+    """Return one mark for each line, with its interval, right and left of zero; all panels share `span`.
+
+    Args:
+        title: of the panel.
+        lines: name, difference and interval (None: not known), in percentage points; below 0 is better.
+        axis: what is drawn.
+        span: lowest and highest value of all panels.
+        unit: what follows a number.
+    """
+    height = 6 + _LINE * len(lines) + _BOTTOM
+    x = Scale(min(0, span[0]), max(0, span[1]), _NAMES + 4, _WIDTH - _RIGHT)
+    parts = []
+    for tick in x.ticks:
+        kind = "zero" if tick == 0 else "rule"
+        parts.append(f'<line class="{kind}" x1="{x(tick)}" x2="{x(tick)}" y1="6" y2="{height - _BOTTOM}"/>')
+        parts.append(_text(x(tick), height - _BOTTOM + 14, _number(tick), "middle"))
+    for n, (name, value, interval) in enumerate(lines):
+        middle = 6 + _LINE * (n + 0.5)
+        low, high = interval or (value, value)
+        settled = interval is not None and not low <= 0 <= high
+        kind = ("better" if value < 0 else "worse") if value else "same"
+        parts.append(_text(_NAMES - 4, middle + 4, name, "end", "strong" if settled else ""))
+        if interval is None:
+            parts.append(f'<line class="{kind}" x1="{x(0)}" x2="{x(value)}" y1="{middle}" y2="{middle}"/>')
+        else:
+            parts.append(f'<line class="{kind}" x1="{x(low)}" x2="{x(high)}" y1="{middle}" y2="{middle}"/>')
+        hollow = " hollow" if interval is not None and not settled else ""
+        parts.append(f'<circle class="{kind}{hollow}" cx="{x(value)}" cy="{middle}" r="4"/>')
+        said = f"{name}: {_number(value, 1, signed=True)}{unit}"
+        if interval is not None:
+            said += f", 95 % interval {_number(low, 1, signed=True)} to {_number(high, 1, signed=True)}"
+        parts.append(_hit(0, middle - _LINE / 2, _WIDTH, _LINE, [title, said]))
+    return _panel(title, parts, (axis, ""), height)
+
+
+def reliability(title: str, lines: Sequence[tuple[str, Look, Sequence[tuple[float, float, int]]]]) -> str:
+    """Return how often answers are right against how sure the network says it is.
+
+    Args:
+        title: of the panel.
+        lines: label, look, and for each bin mean confidence, share of right answers, and number of answers.
+    """
+    x = Scale(0, 100, _LEFT + 4, _WIDTH - _RIGHT - 4)
+    y = Scale(0, 100, _HEIGHT - _BOTTOM, _TOP)
+    parts = _grid_y(y, _LEFT)
+    parts += [_text(x(tick), _HEIGHT - _BOTTOM + 14, _number(tick), "middle") for tick in x.ticks]
+    parts.append(f'<line class="zero" x1="{x(0)}" y1="{y(0)}" x2="{x(100)}" y2="{y(100)}"/>')
+    for label, look, bins in lines:
+        points = " ".join(f"{x(100 * sure)},{y(100 * right)}" for sure, right, _ in bins)
+        dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>'
+        )
+        for sure, right, count in bins:
+            place = x(100 * sure), y(100 * right)
+            parts.append(f'<circle cx="{place[0]}" cy="{place[1]}" r="3" fill="{look.colour}"/>')
+            said = f"{count:,} answers, {100 * sure:.0f} % sure, {100 * right:.0f} % right"
+            parts.append(_hit(place[0] - 8, place[1] - 8, 16, 16, [f"{title}, {label}", said]))
+    return _panel(title, parts, ("confidence, percent", "right answers, percent"), _HEIGHT)
+
+
+def _panel(title: str, parts: Sequence[str], axes: tuple[str, str], height: float) -> str:
+    across, up = axes
+    drawn = [*parts, _text(_WIDTH - _RIGHT, height - 4, across, "end", "axis")]
+    if up:
+        drawn.append(_text(0, 9, up, "start", "axis"))
+    label = escape(f"{title}: {' against '.join(filter(None, (up, across)))}. Arrow keys read the values.")
+    return (
+        f'<figure class="panel"><figcaption>{escape(title)}</figcaption>'
+        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" tabindex="0" aria-label="{label}">'
+        f"{''.join(drawn)}</svg></figure>"
+    )
+
+
+def _grid_y(y: Scale, left: float) -> list[str]:
+    parts = []
+    for tick in y.ticks:
+        kind = "zero" if tick == y.low else "rule"
+        parts.append(
+            f'<line class="{kind}" x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>'
+        )
+        parts.append(_text(left - 5, y(tick) + 4, _number(tick), "end"))
+    return parts
+
+
+def _hit(x: float, y: float, width: float, height: float, tip: Sequence[str]) -> str:
+    text = escape("\n".join(tip)).replace("\n", "&#10;")
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="hit" {box} data-tip="{text}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
+    mark = f' class="{kind}"' if kind else ""
+    return f'<text{mark} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _number(value: float, digits: int | None = None, *, signed: bool = False) -> str:
+    value = value if digits is None else round(value, digits) + 0.0
+    text = f"{value:g}" if digits is None else f"{value:.{digits}f}"
+    return ("+" if signed and value > 0 else "") + text.replace("-", "\N{MINUS SIGN}")
+
+
+def _plus_minus(spread: float) -> str:
+    return f" ± {spread:.1f}" if spread else ""

@@ -13,8 +13,7 @@ from urllib.parse import quote
 from pushpull._version import __version__
 from pushpull.errors import InputError, MissingFileError, all_printable, printable
 from pushpull.evaluation.results import Results
-from pushpull.files import user_path, write_text
-from pushpull.files.names import RESULTS
+from pushpull.files import RESULTS, user_path, write_text
 from pushpull.reports.comparable import Setting, require_same, setting_of
 from pushpull.reports.modelcard import HEADS, TaskRow, task_rows
 

@@ -10,7 +10,7 @@ from pushpull._version import __version__
 from pushpull.data.tables import is_hub_name
 from pushpull.errors import all_printable, listed
 from pushpull.evaluation.results import Results
-from pushpull.export.card import Card
+from pushpull.export.formats import Card
 from pushpull.reports import columns as define
 from pushpull.reports.columns import Column
 from pushpull.reports.comparable import measured_columns, setting_of

@@ -13,9 +13,8 @@ from pushpull.errors import InputError, all_printable
 from pushpull.reports import sections
 from pushpull.reports.columns import ordered, title
 from pushpull.reports.comparison import Comparison, Row
-from pushpull.reports.evidence import LEAST_ANSWERS, Evidence
+from pushpull.reports.evidence import LEAST_ANSWERS, Evidence, picture
 from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, looks, runs_text, tables
-from pushpull.reports.pictures import picture
 
 # A difference of this many percentage points is shaded in full.
 _FULL_SHADE_POINTS = 10.0

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pushpull.errors import InputError, all_printable
 from pushpull.files import writable_folder, write_json, write_text
 from pushpull.reports.columns import LEVEL, Estimate, seeds_text, title
+from pushpull.reports.comparable import Entry
 from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, side_by_side
 from pushpull.reports.layout import runs_text
 from pushpull.reports.markup import latex, markdown, table_markdown
-from pushpull.reports.read_results import Entry
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -19,16 +19,14 @@ from pushpull.data.subsets import read_class_list
 from pushpull.errors import InputError, Interrupted, integer, say, signal_of
 from pushpull.evaluation.images import stratified_positions
 from pushpull.evaluation.results import Results
-from pushpull.files import FolderGoneError, InUseError, UnwrittenError, writable_folder, write_text
-from pushpull.files.names import RESULTS
-from pushpull.files.plugins import loaded_plugins
+from pushpull.files import RESULTS, FolderGoneError, InUseError, UnwrittenError, writable_folder, write_text
+from pushpull.files.registry import loaded_plugins
+from pushpull.reports.comparable import Entry
 from pushpull.reports.comparison import Comparison, compare_twins
-from pushpull.reports.markup import few
-from pushpull.reports.read_results import Entry
+from pushpull.reports.markup import few, print_tables
 from pushpull.reports.report_files import write_table
 from pushpull.reports.table_file import TableFile, TableRow, checked_seeds, packaged_table, read_table
 from pushpull.reports.table_runs import DRY_RUN, FOLDER, Clock, Run, measured, runs_of, seeds_in
-from pushpull.reports.terminal import print_tables
 from pushpull.training.callbacks import OutOfTime
 
 _DRY_STEPS, _DRY_BATCH, _DRY_TEST_IMAGES = 2, 8, 2

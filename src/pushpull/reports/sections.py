@@ -6,11 +6,10 @@ from statistics import fmean
 from typing import Any
 
 from pushpull.corruptions import FAMILIES
-from pushpull.reports.charts import curves, differences, reliability
 from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, MEAN_OF_SET, Column, title
 from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.evidence import Evidence, Interval, calibration, confusions, reliability_bins
-from pushpull.reports.layout import Look, looks
+from pushpull.reports.layout import Look, curves, differences, looks, reliability
 from pushpull.reports.summary import broken_from, few_images_words, headline, weaknesses, wilson
 
 _MOST_CLASSES, _MOST_SENTENCES = 12, 3

@@ -20,14 +20,24 @@ from pushpull.errors import InputError, one_line
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.options import lent_to_evaluation
 from pushpull.evaluation.results import Results
-from pushpull.export.card import Card
-from pushpull.files import user_path, writable_folder, write_json, write_text
-from pushpull.files.names import AFTER, CONFIG, MODEL_CARD, RECIPE, RESULTS, TRAINING, WEIGHTS
+from pushpull.export.formats import Card
+from pushpull.files import (
+    AFTER,
+    CONFIG,
+    MODEL_CARD,
+    RECIPE,
+    RESULTS,
+    TRAINING,
+    WEIGHTS,
+    user_path,
+    writable_folder,
+    write_json,
+    write_text,
+)
 from pushpull.files.yaml import read_yaml
-from pushpull.models.expected import assumed_preprocessing, unwrapped
 from pushpull.models.factory import MODELS
 from pushpull.models.hub import ENTRY, hub_name, timm_config
-from pushpull.models.libraries import hub_answers
+from pushpull.models.libraries import assumed_preprocessing, hub_answers, unwrapped
 from pushpull.models.loading import save_weights
 from pushpull.models.network import Network, load_network, load_run
 from pushpull.models.stems import fixed_strength

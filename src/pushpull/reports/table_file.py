@@ -14,7 +14,7 @@ import torch
 from pushpull.errors import InputError, choice
 from pushpull.files.yaml import from_dict, packaged_file, read_yaml
 from pushpull.models import default_input_style
-from pushpull.models.config import ModelConfig
+from pushpull.models.factory import ModelConfig
 from pushpull.models.network import build_model
 from pushpull.training.recipe import Recipe, packaged_recipe
 

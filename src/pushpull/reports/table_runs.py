@@ -14,8 +14,7 @@ from pushpull.data import DataSplits
 from pushpull.errors import InputError
 from pushpull.evaluation.results import SEVERITIES, Results
 from pushpull.evaluation.runner import evaluate
-from pushpull.files import folder_lock
-from pushpull.files.names import LAST, RECIPE, RESULTS, WEIGHTS
+from pushpull.files import LAST, RECIPE, RESULTS, WEIGHTS, folder_lock
 from pushpull.models.network import load_run
 from pushpull.reports.comparable import Setting, require_same, setting_of
 from pushpull.reports.table_file import TableRow

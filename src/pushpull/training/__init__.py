@@ -1,6 +1,6 @@
 """Training: a recipe in, a run folder out."""
 
-from pushpull.models.config import ModelConfig
+from pushpull.models.factory import ModelConfig
 from pushpull.models.network import Network, load_run
 from pushpull.training.callbacks import GateSchedule, OutOfTime
 from pushpull.training.module import distillation

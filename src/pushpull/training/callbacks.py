@@ -21,9 +21,8 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from pushpull.errors import InputError
-from pushpull.evaluation.peers import meet
-from pushpull.files import atomic_path, write_json
-from pushpull.files.names import LAST, RECIPE
+from pushpull.evaluation.ranks import meet
+from pushpull.files import LAST, RECIPE, atomic_path, write_json
 from pushpull.models.loading import save_weights
 from pushpull.training.recipe import OptimConfig
 from pushpull.unit.gate import gate_at, gates, set_gate

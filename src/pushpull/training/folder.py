@@ -15,8 +15,21 @@ from torch import nn
 
 from pushpull.data.load import class_file_digest
 from pushpull.errors import InputError, MissingFileError, one_line
-from pushpull.files import read_json, remove_half_written, user_path, write_json, write_text
-from pushpull.files.names import EPOCHS, INPUTS, LAST, LOGS, RATES, RECIPE, RESULTS, WEIGHTS
+from pushpull.files import (
+    EPOCHS,
+    INPUTS,
+    LAST,
+    LOGS,
+    RATES,
+    RECIPE,
+    RESULTS,
+    WEIGHTS,
+    read_json,
+    remove_half_written,
+    user_path,
+    write_json,
+    write_text,
+)
 from pushpull.models.hub import HUB
 from pushpull.models.loading import epochs_left
 from pushpull.training.recipe import Recipe, read_recipe

@@ -19,25 +19,41 @@ from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.metrics import family_errors, mean_corruption_error
 from pushpull.evaluation.options import EvaluationOptions
-from pushpull.evaluation.predictions import load_predictions
-from pushpull.evaluation.progress import progress_bar
+from pushpull.evaluation.passes import progress_bar
+from pushpull.evaluation.predictions import MEAN, Interval, load_predictions, paired
 from pushpull.evaluation.results import CLEAN, Results
 from pushpull.evaluation.runner import evaluate
-from pushpull.evaluation.uncertainty import MEAN, Interval, paired
-from pushpull.files import folder_lock, read_json, writable_folder, write_json
-from pushpull.files.names import AFTER, BEFORE, PLAN, POINTS, TRAINING, WEIGHTS
-from pushpull.models.config import ModelConfig
+from pushpull.files import (
+    AFTER,
+    BEFORE,
+    PLAN,
+    POINTS,
+    TRAINING,
+    WEIGHTS,
+    folder_lock,
+    read_json,
+    writable_folder,
+    write_json,
+)
+from pushpull.models.factory import ModelConfig
 from pushpull.models.loading import load_weights, save_weights
 from pushpull.models.network import Network
 from pushpull.models.stems import fixed_strength, replace_by_stem, set_strength
-from pushpull.training.budget import planned
 from pushpull.training.callbacks import BadLossError
-from pushpull.training.fitting import fitted
 from pushpull.training.hardenoptions import HardenOptions
+from pushpull.training.hardensteps import (
+    VALIDATED,
+    Point,
+    fitted,
+    mixed_batches,
+    passes_of,
+    planned,
+    validation_images,
+    weighed,
+)
 from pushpull.training.module import as_teacher
 from pushpull.training.recipe import AugmentConfig, LossConfig, OptimConfig, Recipe
 from pushpull.training.run import train
-from pushpull.training.weighing import VALIDATED, Point, mixed_batches, passes_of, validation_images, weighed
 from pushpull.unit.gate import finish_gate, gates, set_gate
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from pushpull.errors import InputError
-from pushpull.evaluation.peers import meet, named_when_ended
+from pushpull.evaluation.ranks import meet, named_when_ended
 from pushpull.training.recipe import Recipe
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric
 from pushpull.augment import jsd_loss
 from pushpull.data import Preprocessing
 from pushpull.errors import InputError, one_line
-from pushpull.evaluation.adapt import tracking_norms
+from pushpull.evaluation.passes import tracking_norms
 from pushpull.models.network import load_run
 from pushpull.training.recipe import LossConfig, OptimConfig
 from pushpull.unit.optim import parameter_groups

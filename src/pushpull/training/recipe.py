@@ -12,7 +12,7 @@ from pushpull.augment import AUGMENTATIONS
 from pushpull.data import DataConfig, Preprocessing
 from pushpull.errors import InputError, choice
 from pushpull.files.yaml import from_dict, packaged_file, read_yaml
-from pushpull.models.config import ModelConfig
+from pushpull.models.factory import ModelConfig
 
 _MOST_SIDE_PX = 4096  # of a training image: 50 MB
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}

@@ -32,11 +32,21 @@ from pushpull.data import DataSplits, Preprocessing, load_data
 from pushpull.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pushpull.errors import InputError, Interrupted, one_line
 from pushpull.evaluation.options import EvaluationOptions
-from pushpull.evaluation.peers import watched
-from pushpull.evaluation.ranks import from_first_rank
+from pushpull.evaluation.ranks import from_first_rank, watched
 from pushpull.evaluation.runner import evaluate
-from pushpull.files import FULL, UnwrittenError, check_held, folder_lock, writable_folder
-from pushpull.files.names import EPOCHS, LAST, LOGS, RECIPE, RESULTS, WEIGHTS
+from pushpull.files import (
+    EPOCHS,
+    FULL,
+    LAST,
+    LOGS,
+    RECIPE,
+    RESULTS,
+    WEIGHTS,
+    UnwrittenError,
+    check_held,
+    folder_lock,
+    writable_folder,
+)
 from pushpull.models import default_input_style, model_preprocessing
 from pushpull.models.network import Network, build_model, load_run
 from pushpull.training.callbacks import (
@@ -64,9 +74,8 @@ from pushpull.training.folder import (
 from pushpull.training.launched import launch, process_group, with_launched
 from pushpull.training.loaders import ImageData, check_augment, mixing
 from pushpull.training.module import Classifier, check_network, load_teacher
-from pushpull.training.progress import TrainingProgress
 from pushpull.training.recipe import PRECISIONS, Recipe
-from pushpull.training.tracking import Tracking, recipe_logger
+from pushpull.training.tracking import Tracking, TrainingProgress, recipe_logger
 
 _CHECKPOINT_EVERY_S = 120.0
 

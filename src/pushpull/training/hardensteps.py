@@ -1,22 +1,31 @@
-"""Between the network as it came and as it was trained: which point to keep, judged on validation images."""
+"""The steps of `harden` around its training: a fitting copy, what a budget allows, which point is kept."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import NamedTuple
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from pushpull.augment import augment_batch
 from pushpull.corruptions import EXTRA_CORRUPTIONS, corrupt
+from pushpull.corruptions.registry import nearest_scale
 from pushpull.data import Batch, DataSplits, ImageSplit, Preprocessing, eval_batches
 from pushpull.data.images import AS_IS
 from pushpull.data.published import SEVERITIES
-from pushpull.evaluation.adapt import tracking_norms
+from pushpull.errors import InputError, one_line
+from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.images import limited
-from pushpull.evaluation.options import lent_to_evaluation
-from pushpull.evaluation.progress import Progress
+from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation
+from pushpull.evaluation.passes import Progress, tracking_norms
+from pushpull.models.libraries import assumed_preprocessing, heads, keep_rows
+from pushpull.models.network import Network, load_network
+from pushpull.training.hardenoptions import HardenOptions
 
 VALIDATED = 1000  # clean validation images, and as many corrupted
 _BATCH = 128
@@ -183,3 +192,138 @@ def weighed(
             if (now := chosen(points, clean_loss)) is points[-1]:
                 best, kept = mixed, now
     return best, points, kept
+
+
+def fitted(model: Any, splits: DataSplits, options: HardenOptions) -> tuple[Network, list[str]]:
+    """Return the network with one output for each class of the data, and what it expects of images.
+
+    Beside it the names of the layers that were cut to these classes.
+    """
+    side = max(splits.image_size or (224,))
+    network = load_network(model, classes=splits.classes, side_px=side)
+    own = network.preprocessing or assumed_preprocessing(network.model)[0]
+    own = own if options.size is None else replace(own, size=(options.size, options.size))
+    try:
+        copied = copy.deepcopy(network.model).cpu().eval()
+    except Exception as error:  # old weight_norm, handles of other libraries
+        raise InputError(
+            f"{network.name} cannot be copied ({one_line(error)}); take off what stands in the way, such as "
+            "torch.nn.utils.remove_weight_norm"
+        ) from error
+    network = replace(network, model=copied, preprocessing=own)
+    shape = (2, 3, *(splits.image_size or (224, 224)))
+    image = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            logits = copied(own(image))
+    except Exception as error:
+        raise InputError(
+            f"{network.name} does not take images of {tuple(own(image).shape[1:])} in fp32 "
+            f"({one_line(error)}); give the size that it takes (--size), or its weights as fp32"
+        ) from error
+    outputs = Outputs(splits.classes, network.classes)
+    outputs.take(logits, 2, len(splits.classes) - 1)
+    rows, cut = outputs.positions, list[str]()
+    if rows is not None and rows != list(range(logits.shape[1])):
+        network, cut = _cut(network, rows, logits, own(image))
+    return replace(network, classes=list(splits.classes)), cut
+
+
+def _cut(network: Network, rows: list[int], logits: Tensor, image: Tensor) -> tuple[Network, list[str]]:
+    """Return the network with these of its outputs only, and the layers that were cut.
+
+    These are all with so many outputs, side heads among them, or the last one, where others are hidden.
+    """
+    found = heads(network.model, logits.shape[1])
+    for names in (found, found[-1:]):
+        model = copy.deepcopy(network.model)
+        keep_rows(model, names, rows)
+        try:
+            with torch.no_grad():
+                fits = torch.allclose(model(image), logits[:, rows], rtol=1e-4, atol=1e-5)
+        except RuntimeError:  # shapes
+            continue
+        if fits:
+            return replace(network, model=model), names
+    raise InputError(
+        f"{network.name} has {logits.shape[1]} outputs, and no last layer that could be cut to the data's "
+        f"{len(rows)} classes in their order; give a network with just these outputs"
+    )
+
+
+_EVALUATED_SHARE = 0.4  # of a budget
+
+
+def planned(options: HardenOptions, network: Network, splits: DataSplits) -> dict[str, Any]:
+    """Return scale, epochs, test and training images: as asked, or what a budget allows."""
+    sides = splits.image_size or (224, 224)
+    train_images, test_images = len(splits.required("train")), len(splits.required("test"))
+    plan: dict[str, Any] = {
+        "scale": options.scale or nearest_scale(*sides),
+        "epochs": options.epochs,
+        "limit": options.limit,
+        "images": train_images,
+    }
+    if options.budget_s is None:
+        return plan
+    forward, step = _costs(options, network, splits)
+    tested = int(options.budget_s * _EVALUATED_SHARE / (2 * 76 * forward))
+    most = min(options.limit or test_images, test_images)
+    plan["limit"] = min(max(tested, 50), most)
+    validated = 2 * min(len(splits.required("validation")), VALIDATED)
+    weighing = passes_of(options.freeze_norms) * validated * forward
+    left = options.budget_s - 2 * 76 * forward * plan["limit"] - weighing
+    epoch = train_images * step + validated * forward
+    plan["epochs"] = max(1, min(options.epochs, int(left / epoch)))
+    if left < epoch:  # not even one: fewer images
+        fitting = int(train_images * max(left, 0) / epoch)
+        plan["images"] = min(max(2 * options.batch_size, fitting), train_images)
+    print(
+        f"budget {options.budget}: {plan['epochs']} epochs of {plan['images']} images, "
+        f"{plan['limit']} test images",
+        file=sys.stderr,
+    )
+    return plan
+
+
+def _costs(options: HardenOptions, network: Network, splits: DataSplits) -> tuple[float, float]:
+    """Return seconds for an evaluated image, corruption included, and for a training image, all views."""
+    batch = next(iter(eval_batches(splits.required("train"), splits.framing, batch_size=16)))
+    count = len(batch.labels)
+    model, prepare = copy.deepcopy(network.model), network.preprocessing or Preprocessing()
+    device = EvaluationOptions(device=options.device).chosen_device(model)
+
+    def forward() -> Tensor:
+        return model(prepare(batch.images.to(device)))
+
+    def backward() -> Tensor:
+        loss = forward().logsumexp(1).mean()
+        loss.backward()
+        return loss
+
+    def augmented() -> Tensor:
+        if options.policy == "none":
+            return batch.images
+        images = batch.images.to(device)
+        return augment_batch(images, options.policy, index=batch.index, seed=0, epoch=0)
+
+    with lent_to_evaluation(model, device):
+        learning, policy = _seconds(backward) / count, _seconds(augmented) / count
+        with torch.no_grad():
+            clean = _seconds(forward) / count
+    corrupting = 5e-8 * batch.images[0].numel()  # about what the fifteen cost per value: docs/speed.md
+    views = 3 if options.jsd else 1
+    teacher = clean if options.teacher_weight else 0
+    return clean + corrupting, views * learning + (2 if options.jsd else 1) * policy + teacher
+
+
+def _seconds(run: Callable[[], Tensor]) -> float:
+    """Return the shortest time of three calls after one, which may compile."""
+    device, times = run().device, []
+    for _ in range(3):
+        began = time.perf_counter()
+        run()
+        if device.type == "cuda":  # it works on after the call has come back
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - began)
+    return min(times)
