@@ -201,6 +201,7 @@ def browser():
 @pytest.mark.parametrize(("width", "scheme"), [(1300, "light"), (390, "dark")])
 def test_the_site_opens_from_a_file_and_nothing_sticks_out(site, browser, width, scheme):
     page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page.set_default_timeout(120_000)  # ms, on a machine with other work
     wrong = []
     page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -214,6 +215,7 @@ def test_the_site_opens_from_a_file_and_nothing_sticks_out(site, browser, width,
 
 def test_the_search_works_without_a_server(site, browser):
     page = browser.new_page(viewport={"width": 1300, "height": 844})
+    page.set_default_timeout(120_000)  # ms, on a machine with other work
     page.goto((site / "index.html").as_uri())
     page.click("[data-md-component=search-query]")
     page.keyboard.type("strisciuglio")

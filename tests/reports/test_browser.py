@@ -103,6 +103,7 @@ def opened(browser, pages):
 
     def open_page(name, width=1300, scheme="light"):
         tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        tab.set_default_timeout(120_000)  # ms, on a machine with other work
         tab.complaints, tab.asked = [], []
         tab.on("console", lambda message: tab.complaints.append(message.text))
         tab.on("pageerror", lambda error: tab.complaints.append(str(error)))

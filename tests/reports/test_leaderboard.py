@@ -119,6 +119,7 @@ def browser() -> Iterator[Any]:
 def test_in_a_browser(folder: Path, tmp_path: Path, browser: Any, width: int) -> None:
     path, problems = leaderboard([folder], tmp_path / "board.html"), []
     page = browser.new_page(viewport={"width": width, "height": 844})
+    page.set_default_timeout(120_000)  # ms, on a machine with other work
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(path.as_uri())

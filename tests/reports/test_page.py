@@ -137,5 +137,4 @@ def test_captions_promise_a_spread_only_where_there_are_several_runs(results, se
         Entry.of([results(stem, seed, errors=0.3 + seed / 10) for seed in seeds]) for stem in ("plain", "pp3")
     ]
     text = made(compare(runs[0], runs[1:]))
-    assert ("bands are one standard deviation over seeds." in text) is promised
-    assert ("bars are one standard deviation over seeds." in text) is promised
+    assert ("Bands are one standard deviation over seeds" in text) is promised
