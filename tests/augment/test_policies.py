@@ -70,7 +70,7 @@ def _recorded(monkeypatch):
         calls.append((op, magnitude))
         return apply_ops(images, op, magnitude, **options)
 
-    monkeypatch.setattr(policies, "apply_ops", record)
+    monkeypatch.setattr(operations, "apply_ops", record)
     return calls
 
 
