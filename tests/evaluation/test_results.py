@@ -124,6 +124,7 @@ def broken(**changed):
             r"clean: class_errors=\[",
         ),
         (broken(clean=example().to_json()["clean"] | {"images": 1.5}), r"clean: images=1\.5 is not int"),
+        (broken(clean=example().to_json()["clean"] | {"images": 0}), "clean: a condition of 0 images"),
         (broken(complete="no"), "complete='no' is not bool"),
         (broken(versions=None), r"versions=None is not dict\[str, str\]"),
         (broken(model=example().model | {"label": None}), "model: label=None is not str"),

@@ -113,6 +113,8 @@ class Condition:
     brier: float | None = None
 
     def __post_init__(self) -> None:
+        if self.images < 1:
+            raise InputError(f"a condition of {self.images} images says nothing; give at least one")
         for error in (self.top1_error, self.top5_error, *self.class_errors):
             if error is not None and not 0.0 <= error <= 1.0:
                 raise InputError(f"an error of {error} is outside [0, 1]; errors are fractions, not percent")
