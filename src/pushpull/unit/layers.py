@@ -227,7 +227,8 @@ class PushPullConv2d(Inhibited):
         if isinstance(padding, str) or self.padding_mode != "zeros":
             x, padding = self._padded(x)
         sizes = (self.dilation, self.groups, self.avg_kernel_size, self.offset)
-        return x, self.used_weight, Window(self.kernel_size, self.stride, padding, *sizes)
+        weight = self.weight if self.weight_eps is None else self.used_weight
+        return x, weight, Window(self.kernel_size, self.stride, padding, *sizes)
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Pad x; return it with the padding that is left to the convolution."""
