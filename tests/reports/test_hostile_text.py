@@ -53,9 +53,10 @@ def test_a_report_shows_names_and_obeys_none(comparison, tmp_path):
 
 def test_predictions_show_names_and_obey_none():
     """A set on disk calls its corruptions anything, and so do the predictions on it."""
-    table = {"index": [0], "label": [0], "prediction": [1], "corruption": [EVIL], "severity": [1]}
+    name = EVIL.replace("\udc80", "")  # half of a character, which parquet does not hold
+    table = {"index": [0], "label": [0], "prediction": [1], "corruption": [name], "severity": [1]}
     (pair,) = confusions([pandas.DataFrame(table)], ["cat", "dog"])
-    assert pair["corruption"] == printable(EVIL)
+    assert pair["corruption"] == printable(name)
 
 
 def test_a_terminal_shows_names_and_obeys_none(comparison):

@@ -14,7 +14,7 @@ from pushpull.reports import sections
 from pushpull.reports.columns import ordered, title
 from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.evidence import LEAST_ANSWERS, Evidence, picture
-from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, looks, runs_text, tables
+from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, looks, runs_text, spread_text, tables
 
 # A difference of this many percentage points is shaded in full.
 _FULL_SHADE_POINTS = 10.0
@@ -51,6 +51,7 @@ def page(
         "legend": sections.legend(comparison),
         "looks": looks(comparison),
         "runs": all_runs_text(comparison),
+        "spread": spread_text(comparison),
         "ranked": [row | {"panel": panel_of[row["name"]]} for row in ranked],
         "heat_maps": sections.heat_maps(comparison),
         "tables": _tables(comparison, evidence),
