@@ -1,6 +1,7 @@
 """`pushpull report`: one page of one result or of several, with what stands beside them."""
 
 import math
+import re
 import shutil
 
 import pandas
@@ -161,7 +162,9 @@ def test_predictions_that_are_not_of_the_results_are_not_shown(run, tmp_path, wh
         file.write_bytes(file.read_bytes()[:-40])
     text = text_of(pushpull.report(copy, tmp_path / "out", pictures=False).read_text())
     assert "What is taken for what" not in text
-    assert f"No confusions, reliability and bootstrap of resnet8 pp3: {file} " in text
+    assert re.search(
+        rf"No confusions, reliability and bootstrap of resnet8 pp3[^:]*: {re.escape(str(file))} ", text
+    )
     assert "evaluate again with --save-predictions" in text
     assert "No predictions were saved" not in text
 
