@@ -93,6 +93,7 @@ def figures(comparison: Comparison, evidence: Evidence) -> list[dict[str, str]]:
             "interval": _span(_interval(row, column, comparison, evidence), column.factor),
         }
         for column in main
+        if column.key in row.values  # a table of one row has no R_net
     ]
 
 
