@@ -107,6 +107,7 @@ def test_recipes_of_former_versions_are_read():
     former["logger"] = None
     former["data"] |= {"resize": None, "crop": None}
     former["optim"] |= {"algorithm": "sgd", "ema": None, "gate_share": 0.5, "stem_lr": 1.0}
+    former["optim"]["freeze_norms"] = False
     former["augment"] |= {"mixup": 0.0, "cutmix": 0.0}
     assert recipe.to_dict() == former
     assert (recipe.model.alpha, recipe.loss.jsd, recipe.optim.final_lr) == (0.8, 12.0, 2e-6)
