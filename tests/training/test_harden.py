@@ -38,7 +38,16 @@ def build():
     )
 """
 QUICK = HardenOptions(
-    stem="pp3", policy="augmix9", jsd=1.0, teacher_weight=0.5, epochs=2, batch_size=20, limit=20, device="cpu"
+    stem="pp3",
+    policy="augmix9",
+    jsd=1.0,
+    teacher_weight=0.5,
+    epochs=2,
+    max_lr=0.01,
+    freeze_norms=False,  # it is no pretrained network
+    batch_size=20,
+    limit=20,
+    device="cpu",
 )
 
 
@@ -73,7 +82,10 @@ def test_it_writes_all_that_is_promised_and_the_two_results_compare(done):
     assert done.before.corruption["scale"] == "cifar"
     points = json.loads((done.folder / "points.json").read_text())
     tried = [(point["share"], point["restated"]) for point in points["points"]]
-    assert tried == [(share, False) for share in (0, 0.2, 0.4, 0.6, 0.8, 1.0)], "statistics were held"
+    assert tried == [
+        (0, False),
+        *((share, new) for share in (0.2, 0.4, 0.6, 0.8, 1.0) for new in (False, True)),
+    ]
     assert points["share"] == done.share
     text = "\n".join(done.sentences())
     change = 100 * (done.after.mean - done.before.mean)
@@ -105,11 +117,12 @@ def test_the_same_call_is_done_and_another_is_refused(done, few, own):
 def test_nothing_is_lost_where_nothing_may_be_and_the_network_is_not_changed(few, tmp_path, capsys):
     model = _trained_on(few)
     before = copy.deepcopy(model.state_dict())
-    result = harden(model, few, QUICK, output=tmp_path, epochs=1, algorithm="sgd", max_lr=3.0, clean_loss=0)
+    result = harden(model, few, QUICK, output=tmp_path, epochs=1, max_lr=3.0, clean_loss=0, freeze_norms=True)
     assert "points weighed" in capsys.readouterr().err
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert isinstance(model[0], nn.Conv2d)
     points = result.points
+    assert not any(point.restated for point in points), "statistics that were held are not taken anew"
     assert points[[p.share for p in points].index(result.share)].clean_error <= points[0].clean_error
     if result.share == 0:
         assert type(result.network.model[0]) is nn.Conv2d, "as it came, without a closed gate"
@@ -315,7 +328,7 @@ def test_a_budget_fits_epochs_and_images(few, own, tmp_path, capsys):
         ({"teacher_weight": 1}, "teacher_weight=1 must be"),
         ({"size": 0}, "size=0 must be a positive"),
         ({"max_lr": 0}, "max_lr=0 must be positive"),
-        ({"policy": "none"}, "give jsd=0 too"),
+        ({"policy": "none", "jsd": 12.0}, "give jsd=0 too"),
     ],
 )
 def test_options_that_cannot_be(options, message):
