@@ -4,6 +4,7 @@ import pytest
 from scipy.stats import binomtest
 
 from pushpull.corruptions import CORRUPTIONS
+from pushpull.evaluation.results import weaknesses
 from pushpull.reports.summary import (
     broken_from,
     families,
@@ -11,7 +12,6 @@ from pushpull.reports.summary import (
     headline,
     mean_errors,
     short_text,
-    weaknesses,
     wilson,
     worst_words,
 )

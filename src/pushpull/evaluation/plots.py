@@ -53,13 +53,15 @@ def errors_by_corruption(
         colour = _COLOURS[at % len(_COLOURS)]
         places = [row - (at - (len(found) - 1) / 2) * step for row in range(len(names))]
         widths = [100 * means[label].get(name, math.nan) for name in names]
-        panel.barh(places, widths, height=0.85 * step, color=colour, alpha=0.35, label=_literal(label))
+        panel.barh(
+            places, widths, height=0.85 * step, color=colour, alpha=0.35, label=literal(printable(label))
+        )
         for place, name in zip(places, names, strict=True):
             values = [100 * error for error in errors.get(name, ())]
             panel.plot(values, [place] * len(values), "|", color=colour, markersize=6)
         if (of_clean := clean[label]) is not None:
             panel.axvline(100 * of_clean, color=colour, linestyle="--", linewidth=1)
-    panel.set_yticks(range(len(names)), [_literal(name.replace("_", " ")) for name in names])
+    panel.set_yticks(range(len(names)), [literal(printable(name.replace("_", " "))) for name in names])
     panel.set_ylim(-0.6, len(names) - 0.4)
     panel.set_xlim(0, 100)
     said = "; dashed: clean" if any(value is not None for value in clean.values()) else ""
@@ -69,9 +71,9 @@ def errors_by_corruption(
     return figure
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text that matplotlib shows as it is: a pair of dollar signs would be read as a formula."""
-    return printable(text).replace("$", r"\$")
+    return text.replace("$", r"\$")
 
 
 def _mean(errors: Sequence[float]) -> float:

@@ -196,12 +196,11 @@ class Results:
         Returns:
             Name and top-1 error in [0, 1], the mean over the severities that were evaluated.
         """
-        means = {
-            name: fmean(condition.top1_error for condition in by.values())
+        errors = {
+            name: {severity: condition.top1_error for severity, condition in by.items()}
             for name, by in self.corrupted.items()
-            if by
         }
-        return sorted(means.items(), key=lambda item: -item[1])[:n]
+        return weaknesses(errors)[:n]
 
     def to_dataframe(self) -> DataFrame:
         """Return one row a condition, clean first, as a pandas data frame.
@@ -343,6 +342,12 @@ class Results:
         if not file.is_file():
             raise MissingFileError(f"{file} does not exist; make it with: pushpull evaluate {path}")
         return cls.from_json(read_json(file), str(file))
+
+
+def weaknesses(errors: Mapping[str, Mapping[int, float]]) -> list[tuple[str, float]]:
+    """Return each corruption with its mean error over severities, the worst first."""
+    means = [(name, fmean(by.values())) for name, by in errors.items() if by]
+    return sorted(means, key=lambda pair: -pair[1])
 
 
 def results_path(path: Path | str) -> Path:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from pushpull.corruptions import FAMILIES
 from pushpull.errors import all_printable
+from pushpull.evaluation.plots import literal
 from pushpull.files import atomic_path
 from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, Column, seeds_text, title
 from pushpull.reports.comparison import Comparison, Row
@@ -172,11 +173,6 @@ def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None
         panel.tick_params(colors=INK, length=0)
         panel.spines[["top", "right"]].set_visible(False)
         panel.spines[["left", "bottom"]].set_color(GRID)
-
-
-def literal(text: str) -> str:
-    """Text that matplotlib shows as it is: a pair of dollar signs would be read as a formula."""
-    return text.replace("$", r"\$")
 
 
 def save(figure: Figure, path: Path | str) -> Path:

@@ -18,14 +18,14 @@ from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.continuing import model_digest
 from pushpull.evaluation.images import eval_images
 from pushpull.evaluation.predictions import CLEAN, MEAN, interval, paired, predictions_of
-from pushpull.evaluation.results import Results
+from pushpull.evaluation.results import Results, weaknesses
 from pushpull.files import RECIPE
 from pushpull.models.network import Network, load_run
 from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, title
 from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.evidence import Evidence, Interval, first_layer, image_picture, kernel_sheet, responses
 from pushpull.reports.sections import by_severity
-from pushpull.reports.summary import broken_from, weaknesses
+from pushpull.reports.summary import broken_from
 from pushpull.unit.layers import PushPullConv2d
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from pushpull.evaluation.results import Results
 from pushpull.files import RESULTS, user_path, write_text
 from pushpull.reports.comparable import Setting, require_same, setting_of
 from pushpull.reports.modelcard import HEADS, TaskRow, task_rows
+from pushpull.reports.page import source, templates
 
 _REPORT = "index.html"
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 400, 180, 38, 12, 12, 26  # of a chart, px
@@ -66,21 +67,18 @@ def leaderboard(folders: Sequence[Path | str], output: Path | str, *, title: str
         MissingFileError: no results in one of the folders.
         InputError: no result that is complete and can be read, or an output that is no .html file.
     """
-    import jinja2
-
     path = user_path(str(output))
     if path.suffix != ".html":
         raise InputError(f"output={output} must end in .html; give the path of the page")
     entered, left_out = _entered(folders)
-    loader = jinja2.PackageLoader("pushpull", "reports")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = templates()
     groups = _grouped(entered)
     names = _names(groups)
     parts = [_part(name, group, path.parent) for name, group in zip(names, groups, strict=True)]
     metrics = {row["metric"]: None for part in parts for row in part["rows"]}
     text = environment.get_template("leaderboard.html.j2").render(
         title=printable(title),
-        style=loader.get_source(environment, "page.css")[0],
+        style=source(environment, "page.css"),
         heads=HEADS,
         parts=parts,
         metrics=list(metrics),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,25 @@ from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.evidence import LEAST_ANSWERS, Evidence, picture
 from pushpull.reports.layout import BY_CORRUPTION, all_runs_text, looks, runs_text, spread_text, tables
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 # A difference of this many percentage points is shaded in full.
 _FULL_SHADE_POINTS = 10.0
+
+
+def templates() -> Environment:
+    """Return what makes pages of the templates beside this file; what is put in is escaped."""
+    import jinja2
+
+    loader = jinja2.PackageLoader("pushpull", "reports")
+    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
+def source(environment: Environment, name: str) -> str:
+    """Return a file beside the templates as it is."""
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
 
 
 def page(
@@ -33,13 +50,11 @@ def page(
     Raises:
         InputError: `samples` are not such images.
     """
-    import jinja2
     from markupsafe import Markup
 
     comparison, evidence = all_printable(comparison), all_printable(evidence or Evidence())
-    loader = jinja2.PackageLoader("pushpull", "reports")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    style, script = (loader.get_source(environment, f"page.{kind}")[0] for kind in ("css", "js"))
+    environment = templates()
+    style, script = (source(environment, f"page.{kind}") for kind in ("css", "js"))
     whole, every = ([Markup(one) for one in some] for some in sections.severity_panels(comparison))
     panel_of = dict(zip(map(title, comparison.setting.corruptions), every, strict=True))
     ranked = sections.ranked(comparison, evidence)

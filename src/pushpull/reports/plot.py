@@ -27,11 +27,11 @@ from pushpull.data.decode import pixels_of
 from pushpull.data.preprocessing import to_tensor
 from pushpull.errors import InputError, integer, printable
 from pushpull.evaluation.options import condition_list, severity_scale
-from pushpull.evaluation.plots import Picture
+from pushpull.evaluation.plots import Picture, literal
 from pushpull.evaluation.results import Results
 from pushpull.models.network import Network
 from pushpull.reports.columns import title
-from pushpull.reports.figures import GRID, INK, MARKERS, literal
+from pushpull.reports.figures import GRID, INK, MARKERS
 from pushpull.reports.layout import COLOURS
 from pushpull.unit.functional import pull_kernel, respond
 from pushpull.unit.layers import PushPullConv2d

@@ -6,11 +6,12 @@ from statistics import fmean
 from typing import Any
 
 from pushpull.corruptions import FAMILIES
+from pushpull.evaluation.results import weaknesses
 from pushpull.reports.columns import CLEAN_ERROR, MEAN_CORRUPTION_ERROR, MEAN_OF_SET, Column, title
 from pushpull.reports.comparison import Comparison, Row
 from pushpull.reports.evidence import Evidence, Interval, calibration, confusions, reliability_bins
 from pushpull.reports.layout import Look, curves, differences, looks, reliability
-from pushpull.reports.summary import broken_from, few_images_words, headline, weaknesses, wilson
+from pushpull.reports.summary import broken_from, few_images_words, headline, wilson
 
 _MOST_CLASSES, _MOST_SENTENCES = 12, 3
 _FAMILY = {name: family for family, names in FAMILIES.items() for name in names}

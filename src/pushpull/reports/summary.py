@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist, fmean
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
-from pushpull.evaluation.results import Results
+from pushpull.evaluation.results import Results, weaknesses
 from pushpull.reports.columns import LEVEL, title
 
 FEW_IMAGES = 1000
@@ -49,12 +49,6 @@ def mean_errors(results: Sequence[Results]) -> dict[str, dict[int, float]]:
         }
         for name, by in first.corrupted.items()
     }
-
-
-def weaknesses(errors: BySeverity) -> list[tuple[str, float]]:
-    """Return each corruption with its mean error over severities, the worst first."""
-    means = [(name, fmean(by.values())) for name, by in errors.items() if by]
-    return sorted(means, key=lambda pair: -pair[1])
 
 
 def families(errors: BySeverity) -> list[tuple[str, float]]:
