@@ -277,3 +277,16 @@ def test_the_framing_of_an_evaluation_belongs_to_the_data(recipe, tmp_path):
     assert (framed.framing, framed.image_size) == (Framing(28, 24), (24, 24))
     with pytest.raises(InputError, match="crop=40 is larger than resize=28"):
         DataConfig(resize=28, crop=40)
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision", "said"),
+    [("AVX2", "bf16", True), ("AVX2", "fp32", False), ("AVX512", "bf16", False)],
+)
+def test_bfloat16_without_instructions_for_it_is_said_to_be_slow(
+    capability, precision, said, few, recipe, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    few = replace(few, train=few.train.subset(range(20)))
+    train(replace(recipe, precision=precision, epochs=1), tmp_path / "run", splits=few)
+    assert ("--precision fp32" in capsys.readouterr().err) is said

@@ -23,7 +23,7 @@ class ModelConfig:
     """Which network.
 
     Args:
-        name: resnet18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32),
+        name: resnet10, 18, 34, 50, 101, 152, resnext50_32x4d, a small CIFAR one (resnet8, 14, 20, 32),
             `timm:NAME` or `torchvision:NAME`.
         stem: the first layer: plain; pp0, pp3, pp5 (push-pull; the number is the side of the pooling);
             pp0_alpha, pp3_alpha, pp5_alpha (the inhibition strength is trained); pp0_mean, pp3_mean, pp5_mean
@@ -82,7 +82,7 @@ def create_model(
     """Return a network that maps normalised images (N, 3, H, W) to logits (N, num_classes).
 
     Args:
-        name: resnet18, 34, 50, 101, 152, resnext50_32x4d; resnet8, 14, 20, 32 (input_style="cifar" only);
+        name: resnet10, 18, 34, 50, 101, 152, resnext50_32x4d; resnet8, 14, 20, 32 (input_style="cifar" only);
             "timm:NAME" or "torchvision:NAME" for any network there.
         stem: one of `STEMS`. In a library's network its first convolution is replaced, weights kept; see
             `replace_first_conv`.

@@ -19,6 +19,7 @@ from pushpull.unit.optim import alpha_names
 INPUT_STYLES = ("imagenet", "cifar")
 
 VARIANTS: dict[str, dict[str, Any]] = {
+    "resnet10": {"block": BasicBlock, "layers": (1, 1, 1, 1)},
     "resnet18": {"block": BasicBlock, "layers": (2, 2, 2, 2)},
     "resnet34": {"block": BasicBlock, "layers": (3, 4, 6, 3)},
     "resnet50": {"block": Bottleneck, "layers": (3, 4, 6, 3)},
@@ -203,6 +204,7 @@ def _named(build: Callable[..., nn.Module], name: str, summary: str, more: str) 
 
 
 RESNETS: dict[str, Callable[..., nn.Module]] = {name: _factory(name) for name in VARIANTS}
+resnet10 = RESNETS["resnet10"]
 resnet18 = RESNETS["resnet18"]
 resnet34 = RESNETS["resnet34"]
 resnet50 = RESNETS["resnet50"]
