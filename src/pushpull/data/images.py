@@ -284,6 +284,11 @@ class ImageSplit:
             )
         return dataclasses.replace(self, labels=self.labels[chosen], index=self.index[chosen])
 
+    def shuffled(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
+        """Return all positions in a random order; of a table far away, one that has parts together."""
+        own = getattr(self.source, "shuffled", None)
+        return own(self.index, generator) if own else torch.randperm(len(self), generator=generator)
+
     def fits(self, framing: Framing, limit_gib: float | None = None) -> bool:
         """Return whether the framed split takes at most `limit_gib` (default: the split's own) decoded."""
         height, width = self.framed_size(framing) if len(self) else (0, 0)

@@ -73,9 +73,10 @@ def load_remote(address: str, label_column: str | None = None) -> RawData:
         if file.suffix == ".parquet" and not file.name.startswith("."):
             found.setdefault(file.parent, []).append(file)
     if not found:
+        own = hub_name(address)
+        also = f", or the hub's own conversion ({_HUB}{own}@refs%2Fconvert%2Fparquet/CONFIG)" if own else ""
         raise InputError(
-            f"{address!r} has no parquet files to be read in place; give its folder that has them, "
-            f"or the hub's own conversion ({address.partition('@')[0]}@refs%2Fconvert%2Fparquet/CONFIG)"
+            f"{address!r} has no parquet files to be read in place; give the folder that has them{also}"
         )
     usual = [place for place in (root, root / "data") if place in found]
     places = [(place, found[place]) for place in dict.fromkeys((*usual, *found))]
