@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+from huggingface_hub import HfFileSystem, constants
+
 COMMIT = "c" * 40
 NAME = "owner/set"
 
@@ -16,8 +19,8 @@ NAME = "owner/set"
 class StandIn(ThreadingHTTPServer):
     """Serves the data set NAME, whose files are those of a folder.
 
-    `ranges` has (path, first, last) of every answered range, `sent` their bytes; `broken` decides by path and
-    number of the request whether an answer breaks off.
+    `ranges` has (path, first, last) of every range that was answered, `sent` their bytes; `broken` decides by
+    the path whether a range is refused.
     """
 
     daemon_threads = True
@@ -97,12 +100,17 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def stand_in(folder: Path) -> Iterator[StandIn]:
-    """Serve the folder's files as the data set NAME."""
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """Serve the folder's files as the data set NAME, to huggingface_hub in this process and its forks."""
     server = StandIn(folder)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "ENDPOINT", server.address)
+    template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    HfFileSystem.clear_instance_cache()
     try:
         yield server
     finally:
         server.shutdown()
         server.server_close()
+        HfFileSystem.clear_instance_cache()

@@ -14,7 +14,7 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features
 from datasets import Image as ImageFeature
-from huggingface_hub import HfFileSystem, constants
+from huggingface_hub import HfFileSystem
 from huggingface_hub.utils import _http
 from PIL import Image
 
@@ -55,14 +55,9 @@ def folder(tmp_path):
 
 @pytest.fixture
 def hub(folder, monkeypatch):
-    with stand_in(folder) as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.address)
-        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        HfFileSystem.clear_instance_cache()
-        remote._NEAR.__init__()
+    remote._NEAR.__init__()
+    with stand_in(folder, monkeypatch) as server:
         yield server
-    HfFileSystem.clear_instance_cache()
 
 
 def refused(name=ADDRESS, label_column=None):

@@ -82,7 +82,7 @@ def load_remote(address: str, label_column: str | None = None) -> RawData:
     places = [(place, found[place]) for place in dict.fromkeys((*usual, *found))]
     splits = files_of_splits(places, root, "parquet")
     tables = {
-        split: RemoteTable(system, {str(file): sizes[str(file)] for file in files})
+        split: RemoteTable(system, {system.unstrip_protocol(str(file)): sizes[str(file)] for file in files})
         for split, files in splits.items()
     }
     tables = {split: table for split, table in tables.items() if len(table)}
@@ -115,10 +115,11 @@ def _reached(address: str) -> Iterator[None]:
         raise
     except Exception as error:
         # fsspec's systems, their HTTP clients and pyarrow share no base class.
+        own = hub_name(address)
+        how = f" (hf download {own} --repo-type dataset --local-dir FOLDER)" if own else ""
         raise InputError(
             f"{address!r} cannot be read in place ({one_line(error)}); check the name and the connection and "
-            "give the command again, or fetch the files: hf download OWNER/NAME --repo-type dataset "
-            "--local-dir FOLDER"
+            f"give the command again, or fetch the files{how} and name their folder"
         ) from error
 
 
@@ -157,7 +158,7 @@ class RemoteTable:
 
     Args:
         system: the fsspec file system.
-        sizes: its paths, in the order of the rows, and their bytes.
+        sizes: its files in the order of the rows, and their bytes.
 
     Raises:
         InputError: a file that cannot be reached or read as parquet, or has other columns than the first.
