@@ -88,9 +88,6 @@ def test_images_read_in_place_give_the_results_of_the_folder(tmp_path, monkeypat
     folder, spec = tmp_path / "set", f"{tmp_path / 'network.py'}:network"
     cells = [encoded(picture(10 * number, (32, 32))) for number in range(24)]
     rows = {"image": cells, "label": [0, 1, 2] * 8}
-        "image": [encoded(picture(10 * number, (32, 32))) for number in range(24)],
-        "label": [0, 1, 2] * 8,
-    }
     folder.mkdir()
     Dataset.from_dict(rows).to_parquet(folder / "test.parquet", batch_size=5)
     found = []
