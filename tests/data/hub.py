@@ -81,7 +81,9 @@ class _Answers(BaseHTTPRequestHandler):
         if self.server.broken(name):
             self.send_error(500)
             return
-        content = file.read_bytes()[first : last + 1]
+        with file.open("rb") as opened:
+            opened.seek(first)
+            content = opened.read(last + 1 - first)
         self.server.ranges.append((name, first, last))
         self.send_response(206)
         self.send_header("Content-Range", f"bytes {first}-{last}/{file.stat().st_size}")

@@ -283,7 +283,7 @@ def _as_split(part: Any, split: str, classes: Sequence[str], name: str) -> Image
     if hasattr(part, "__iter__") and not hasattr(part, "__len__"):
         raise InputError(
             f"the {split} split of data set {name!r} is streamed: its images have no numbers to be drawn "
-            "and corrupted by; download it, or give a folder of tar shards"
+            "and corrupted by; download it, give a folder of tar shards, or hf://datasets/OWNER/NAME"
         )
     if not isinstance(part, tuple | list) or len(part) != 2:
         raise InputError(f"the {split} split of data set {name!r} is no (images, labels); return such a pair")
