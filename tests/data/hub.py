@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfFileSystem, constants
+from huggingface_hub import HfFileSystem, constants, file_download
 
 COMMIT = "c" * 40
 NAME = "owner/set"
@@ -108,7 +108,8 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(constants, "ENDPOINT", server.address)
     template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    for place in (constants, file_download):  # the second in older versions
+        monkeypatch.setattr(place, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     HfFileSystem.clear_instance_cache()
     try:
         yield server

@@ -150,7 +150,8 @@ class _Near:
 
 _NEAR = _Near()  # one a process, whatever the number of splits
 # A lock that another thread holds while a worker is forked would never be given back there.
-os.register_at_fork(after_in_child=_NEAR.__init__)  # type: ignore[misc]
+if hasattr(os, "register_at_fork"):  # not on Windows, which forks nothing
+    os.register_at_fork(after_in_child=_NEAR.__init__)  # type: ignore[misc]
 
 
 class RemoteTable:
