@@ -24,6 +24,8 @@ from pushpull.data import DataConfig, eval_batches, load_data, remote
 from pushpull.data.images import AS_IS
 from pushpull.data.remote import hub_name, is_remote
 from pushpull.errors import InputError
+from pushpull.export import source
+from pushpull.reports import modelcard
 from pushpull.training import AugmentConfig, Recipe
 from pushpull.training.loaders import ImageData
 
@@ -257,6 +259,13 @@ def test_a_row_cannot_name_a_file_of_this_machine(hub, folder, tmp_path, monkeyp
         HfFileSystem.clear_instance_cache()
         assert "names the file" in refused()
         remote._NEAR.__init__()
+
+
+def test_an_export_fetches_nothing_and_a_card_names_the_data_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "load_data", lambda data: pytest.fail("fetched"))
+    network = SimpleNamespace(data=DataConfig(ADDRESS), source=tmp_path)
+    assert source._data(network, None) == (None, None, None)
+    assert modelcard._slug(f"{ADDRESS}@main/data") == NAME
 
 
 def test_another_store_and_its_second_try(folder, monkeypatch):
