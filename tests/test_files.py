@@ -146,12 +146,13 @@ def test_a_folder_that_another_process_holds_is_refused_until_that_is_killed(tmp
     )
     try:
         assert holder.stdout.readline() == "held\n"
-        with (
-            pytest.raises(InUseError, match=rf"run \(process {holder.pid} since \d{{4}}-") as caught,
-            folder_lock(tmp_path / "run", tmp_path / "run.lock"),
-        ):
-            pass
-        assert "\n" not in str(caught.value)
+        for _ in range(2):  # the first who asks must not wipe out what the second is told
+            with (
+                pytest.raises(InUseError, match=rf"run \(process {holder.pid} since \d{{4}}-") as caught,
+                folder_lock(tmp_path / "run", tmp_path / "run.lock"),
+            ):
+                pass
+            assert "\n" not in str(caught.value)
     finally:
         holder.kill()
         holder.communicate()

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
+from data.hub import NAME, stand_in
 from data.made import encoded, picture, tar
 from pushpull.cli import main
 from pushpull.cli.corrupt import corrupt_command
@@ -79,6 +81,26 @@ def test_the_example_gives_in_two_processes_what_the_command_gives_in_one(shards
             del condition["seconds"]
     assert errors[0] == errors[1]
     assert len(errors[0]) == 15
+
+
+def test_images_read_in_place_give_the_results_of_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "network.py").write_text(NETWORK)
+    folder, spec = tmp_path / "set", f"{tmp_path / 'network.py'}:network"
+    cells = [encoded(picture(10 * number, (32, 32))) for number in range(24)]
+    rows = {"image": cells, "label": [0, 1, 2] * 8}
+    folder.mkdir()
+    Dataset.from_dict(rows).to_parquet(folder / "test.parquet", batch_size=5)
+    found = []
+    with stand_in(folder, monkeypatch):
+        for data in (str(folder), f"hf://datasets/{NAME}"):
+            words = ["--data", data, "--corruptions", "fog", "--output", str(tmp_path / "out"), "--overwrite"]
+            assert main(["evaluate", spec, *words, "--device", "cpu", "--quiet"]) == 0
+            found.append(json.loads((tmp_path / "out" / "results.json").read_text()))
+            for condition in found[-1]["corrupted"]["fog"].values():
+                del condition["seconds"]
+    here, there = found
+    assert here["corrupted"] == there["corrupted"]
+    assert here["clean"] | {"seconds": 0} == there["clean"] | {"seconds": 0}
 
 
 def test_a_copy_in_parts_is_one_set(shards, tmp_path):

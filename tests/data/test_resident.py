@@ -4,7 +4,7 @@ from concurrent.futures import Future
 import pytest
 from rich.console import Console
 
-from pushpull.data.images import _with_progress
+from pushpull.data.images import with_progress
 
 
 def finished(value):
@@ -33,11 +33,11 @@ def terminal(monkeypatch):
 
 def test_no_bar_for_what_is_quick(terminal):
     tasks = [finished(number) for number in range(3)]
-    assert [task.result() for task in _with_progress(tasks, "reading test")] == [0, 1, 2]
+    assert [task.result() for task in with_progress(tasks, "reading test")] == [0, 1, 2]
     assert terminal.getvalue() == ""
 
 
 def test_a_bar_once_a_task_is_late_and_no_task_twice(terminal):
     tasks = [finished("first"), Late(), finished("last")]
-    assert [task.result() for task in _with_progress(tasks, "reading test")] == ["first", "late", "last"]
+    assert [task.result() for task in with_progress(tasks, "reading test")] == ["first", "late", "last"]
     assert "reading test" in terminal.getvalue()

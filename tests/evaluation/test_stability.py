@@ -20,7 +20,7 @@ def slow(logits, noise):
     flips, distances = [], []
     cumulative = np.minimum(np.arange(logits.shape[2]), 5)
     for sequence in logits:
-        ranks = [rankdata(-frame, method="ordinal") for frame in sequence]
+        ranks = [rankdata(-frame, method="ordinal").astype(int) for frame in sequence]
         for at in range(1, len(ranks)):
             first = ranks[0 if noise else at - 1]
             moved = ranks[at][np.argsort(first)]

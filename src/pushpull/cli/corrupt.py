@@ -31,8 +31,9 @@ def corrupt_command(
     """Write a corrupted copy of a data set, or draw one image in every corruption; a killed one continues.
 
     Args:
-        source: digits, a folder of parquet files or tar shards, an image folder, or owner/name of the hub.
-            With --gallery an image file, or sample, a photograph that scikit-learn ships.
+        source: digits, a folder of parquet files or tar shards, an image folder, owner/name of the hub, or
+            hf://datasets/owner/name, which is read in place. With --gallery an image file, or
+            sample, a photograph that scikit-learn ships.
         destination: The folder that gets the copy: new, empty, or with a part of this copy. With --gallery
             the picture, .png or .jpg; by default NAME-gallery.png.
         gallery: Draw one image in all corruptions and severities instead.

@@ -43,9 +43,9 @@ def evaluate_command(
             published weights unless --weights is given); a name of ours with --weights; a file of weights
             (.safetensors, .pth), with --model-name unless `pushpull train` wrote it; or
             FILE.py:FUNCTION, which returns the network.
-        data: digits, a folder of parquet files or tar shards, an image folder, or owner/name of the hub; its
-            test split is evaluated. By default the run's own; with --corrupted it may be left out, and no
-            clean images are evaluated then.
+        data: digits, a folder of parquet files or tar shards, an image folder, owner/name of the hub, or
+            hf://datasets/owner/name, which is read in place; its test split is evaluated. By default
+            the run's own; with --corrupted it may be left out, and no clean images are evaluated then.
         classes: A text file with one class name per line: only these classes, in that order.
         weights: A file of weights for a model that is given by name or function.
         model_name: The name, where the model is given as a file of weights.

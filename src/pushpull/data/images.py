@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -25,7 +25,7 @@ _CHUNK = 64  # images per task: long enough that a thread's start does not count
 _QUIET_SECONDS = 2.0  # a progress bar that flashes by helps nobody
 UNLABELLED = -1
 
-_Task = Future[list[tuple[int, UnreadableImageError]]]
+T = TypeVar("T")
 
 
 class ImageSource(Protocol):
@@ -136,6 +136,11 @@ class TableSource:
             return content.read_bytes() if isinstance(content, Path) else content
         except OSError as error:
             raise UnreadableImageError(name, error.strerror or str(error)) from error
+
+    def shuffled(self, rows: Int64[Tensor, " n"], generator: torch.Generator) -> Int64[Tensor, " n"]:
+        """Return the positions of `rows` in a random order; a table far away has one of its own."""
+        near = getattr(self._rows, "shuffled", None)
+        return near(rows, generator) if near else torch.randperm(len(rows), generator=generator)
 
     def open(self, row: int) -> Image.Image:
         """Decode one image."""
@@ -279,6 +284,11 @@ class ImageSplit:
             )
         return dataclasses.replace(self, labels=self.labels[chosen], index=self.index[chosen])
 
+    def shuffled(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
+        """Return all positions in a random order; of a table far away, one that has parts together."""
+        own = getattr(self.source, "shuffled", None)
+        return own(self.index, generator) if own else torch.randperm(len(self), generator=generator)
+
     def fits(self, framing: Framing, limit_gib: float | None = None) -> bool:
         """Return whether the framed split takes at most `limit_gib` (default: the split's own) decoded."""
         height, width = self.framed_size(framing) if len(self) else (0, 0)
@@ -343,7 +353,7 @@ def _decoded(split: ImageSplit, framing: Framing) -> ResidentImages:
     with ThreadPoolExecutor(max_workers=decoding_threads()) as pool:
         tasks = [pool.submit(decode, start) for start in range(0, count, _CHUNK)]
         try:
-            for task in _with_progress(tasks, f"reading {split.name}"):
+            for task in with_progress(tasks, f"reading {split.name}"):
                 failures = task.result()
                 limit.admit(error for _, error in failures)
                 lost.extend(position for position, _ in failures)
@@ -359,7 +369,7 @@ def _decoded(split: ImageSplit, framing: Framing) -> ResidentImages:
     return ResidentImages(images[: len(kept)], split.labels[kept], split.index[kept], limit.names)
 
 
-def _with_progress(tasks: list[_Task], title: str) -> Iterator[_Task]:
+def with_progress(tasks: list[Future[T]], title: str) -> Iterator[Future[T]]:
     """Yield the tasks in order as they finish, with a bar once it has taken two seconds."""
     start, done = time.monotonic(), 0
     for task in tasks:

@@ -16,6 +16,7 @@ from pushpull.data.folder import LAYOUT, SPLITS, load_folder
 from pushpull.data.images import AS_IS, UNLABELLED, ImageSplit, RawData
 from pushpull.data.labels import numbered, whole_labels
 from pushpull.data.preprocessing import Framing
+from pushpull.data.remote import is_remote, load_remote
 from pushpull.data.shards import find_shards, load_shards
 from pushpull.data.subsets import class_numbers, only_classes, read_class_list, stratified
 from pushpull.data.tables import find_files, is_hub_name, load_hub, load_parquet
@@ -25,6 +26,7 @@ from pushpull.files.registry import Registry, load_installed_plugins
 
 IMAGENET_FRAMING = Framing(256, 224)
 _PROBED_IMAGES = 2048  # headers read a split to see whether sizes agree: a second, not a pass over ImageNet
+_PROBED_REMOTE = 64  # the first ones: each that lies elsewhere would fetch a row group
 
 NOTE = "demonstration, not evidence"
 SIDE_PX = 32
@@ -87,7 +89,8 @@ class DataConfig:
         name: "digits" (built in), a name of `register_data`, a folder of parquet files in the public hub's
             layout or of WebDataset shards (tar), an image folder (train/, val/, test/ with a folder per
             class), or a data set of the hub as owner/name (owner/name:config where it has several
-            configurations).
+            configurations), or hf://datasets/owner/name (behind it @revision and /folder), whose parquet
+            files are read in place instead of downloaded.
         classes: path of a text file, one class name (or ImageNet's wnid) per line: only these, in that order.
         fraction: share of the training split that is used, in (0, 1]; stratified, at least one image per
             class.
@@ -209,7 +212,7 @@ def load_data(config: DataConfig | str = "digits") -> DataSplits:
     splits = _labelled(raw, config)
     train, validation, test = _roles(splits, config)
     parts = [split for split in (train, validation, test) if split is not None]
-    framing = config.framing or _default_framing(parts)
+    framing = config.framing or _default_framing(parts, everywhere=not is_remote(config.name))
     some = test or validation or train
     assert some is not None
     label = config.label or user_path(config.name).resolve().name
@@ -236,6 +239,8 @@ def _found(name: str, label_column: str | None) -> RawData:
     if name in SOURCES:
         found = SOURCES[name]()
         return found if isinstance(found, RawData) else _of_mapping(found, name)
+    if is_remote(name):
+        return load_remote(name, label_column)
     if path.is_dir():
         if files := find_files(path, "parquet"):
             return load_parquet(files, path, label_column)
@@ -248,7 +253,7 @@ def _found(name: str, label_column: str | None) -> RawData:
         return load_hub(name, label_column)
     names = ", ".join(map(repr, SOURCES))
     folders = f"a folder of parquet files or of tar shards, an image folder ({LAYOUT})"
-    allowed = f"{names}, {folders}, or owner/name of the hub"
+    allowed = f"{names}, {folders}, owner/name of the hub, or hf://datasets/owner/name to read it in place"
     error = MissingFileError if "/" in name else InputError
     raise error(f"data set {name!r} does not exist; give {allowed}")
 
@@ -278,7 +283,7 @@ def _as_split(part: Any, split: str, classes: Sequence[str], name: str) -> Image
     if hasattr(part, "__iter__") and not hasattr(part, "__len__"):
         raise InputError(
             f"the {split} split of data set {name!r} is streamed: its images have no numbers to be drawn "
-            "and corrupted by; download it, or give a folder of tar shards"
+            "and corrupted by; download it, give a folder of tar shards, or hf://datasets/OWNER/NAME"
         )
     if not isinstance(part, tuple | list) or len(part) != 2:
         raise InputError(f"the {split} split of data set {name!r} is no (images, labels); return such a pair")
@@ -339,11 +344,12 @@ def _roles(
     return train, validation, test
 
 
-def _default_framing(splits: list[ImageSplit]) -> Framing:
+def _default_framing(splits: list[ImageSplit], everywhere: bool) -> Framing:
     sizes = set()
     for split in splits:
         step = max(1, len(split) // _PROBED_IMAGES)
-        for row in split.index[torch.arange(0, len(split), step)].tolist():
+        rows = split.index[::step] if everywhere else split.index[:_PROBED_REMOTE]
+        for row in rows.tolist():
             try:
                 sizes.add(split.source.size(row))
             except UnreadableImageError:

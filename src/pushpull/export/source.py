@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pushpull.data import DataConfig, DataSplits, Framing, Preprocessing, load_data
 from pushpull.data.decode import UnreadableImageError
+from pushpull.data.remote import is_remote
 from pushpull.data.subsets import imagenet_wnids, read_class_list
 from pushpull.data.tables import is_hub_name
 from pushpull.errors import InputError
@@ -127,7 +128,8 @@ def _data(
     assert network.source is not None
     results = Path(network.source) / RESULTS
     # An export fetches nothing: a data set of the hub can be gigabytes.
-    fetched = is_hub_name(network.data.name) and not Path(network.data.name).exists()
+    name = network.data.name
+    fetched = is_remote(name) or (is_hub_name(name) and not Path(name).exists())
     try:
         if not fetched:
             splits = load_data(network.data)

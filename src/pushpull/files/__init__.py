@@ -91,15 +91,26 @@ def check_held(path: Path | str) -> None:
             )
 
 
+def _held_by(path: Path) -> str:
+    with suppress(OSError):  # not there, or no longer
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
 def _acquire(lock: Any, path: Path, folder: Path | str) -> None:
     """Take the lock, at once or not at all."""
     from filelock import Timeout
 
+    said = _held_by(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        holder = path.read_text(encoding="utf-8") if path.is_file() else ""
+        holder = _held_by(path)
+        if said and not holder:  # filelock 3 empties the file before it knows whether it is free
+            holder = said
+            with suppress(OSError):
+                path.write_text(said, encoding="utf-8")
         who = f" ({holder})" if holder else ""
         raise InUseError(
             f"another run writes into {folder}{who}; wait for it, or give another folder"

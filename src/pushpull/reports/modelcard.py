@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pushpull._version import __version__
+from pushpull.data.remote import hub_name
 from pushpull.data.tables import is_hub_name
 from pushpull.errors import all_printable, listed
 from pushpull.evaluation.results import Results
@@ -128,6 +129,7 @@ def _metadata(card: Card, results: Sequence[Results], license: str | None, of_ti
 
 def _slug(name: str) -> str:
     """Return a data set's name on the hub, or a word for what is not there."""
+    name = hub_name(name) or name
     return (
         name.partition(":")[0] if is_hub_name(name) else re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     )

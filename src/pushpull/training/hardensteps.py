@@ -80,7 +80,7 @@ def mixed_batches(splits: DataSplits, seed: int) -> list[Batch]:
     Data is often in the order of its classes: the first batches would be of one.
     """
     part = limited(splits.required("train"), "the training split", _RESTATED)
-    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
+    order = part.shuffled(torch.Generator().manual_seed(seed))
     return list(eval_batches(part.subset(order), splits.framing, _RESTATED_BATCH))
 
 

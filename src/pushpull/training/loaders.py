@@ -232,7 +232,10 @@ class ImageData(L.LightningDataModule):
         epoch, rank, world = trainer.current_epoch, trainer.global_rank, trainer.world_size
         steps = self.steps_per_epoch(world)
         size, generator = self.recipe.batch_size, torch.Generator().manual_seed(_crc(self.recipe.seed, epoch))
-        order = torch.randperm(self.images_per_epoch, generator=generator)
+        if self.images is None:
+            order = self.train.shuffled(generator)
+        else:
+            order = torch.randperm(self.images_per_epoch, generator=generator)
         share = [batch[rank::world] for batch in order[: steps * size].split(size)]
         if self.images is not None:
             device = trainer.strategy.root_device
