@@ -288,9 +288,13 @@ def load_run(folder: Path | str) -> Network:
         raise MissingFileError(
             f"run folder {folder} does not exist; give a folder that `pushpull train` wrote"
         )
-    path = folder / RECIPE
-    if not path.exists() and (folder / WEIGHTS).is_file():
+    if not (folder / RECIPE).exists() and (folder / WEIGHTS).is_file():
         return _shared(folder)
+    return _of_recipe(folder, folder / RECIPE)
+
+
+def _of_recipe(folder: Path, path: Path) -> Network:
+    """Return the network of a run folder, as its recipe describes it."""
     recipe = read_yaml("recipe", path)
     if not isinstance(recipe, dict):
         raise InputError(f"{path} must hold keys and values, not {recipe!r}")

@@ -131,34 +131,44 @@ def harden(
     """Make a network more robust to corruptions and keep its accuracy: measure, convert, fine-tune, measure.
 
     The network as it came is measured; where a stem is asked for, its first convolution becomes a push-pull
-    unit whose gate is closed, so that nothing changes at first, and opens in the training; it is fine-tuned
-    with augmentation and, if asked for, a consistency loss and distillation from itself; of its epochs the
-    best on clean and corrupted validation images is taken; and of the points on the line between before and
-    after that one which is best on corrupted validation images while the clean error has risen by no more
-    than was allowed. The corruptions that decide are not among the fifteen that are reported. The same call
-    goes on where it was stopped.
+    unit whose gate opens in the training; it is fine-tuned with augmentation and, if asked for, a consistency
+    loss and distillation from itself; of its epochs the best on clean and corrupted validation images is
+    taken; and of the points between before and after the one best on corrupted validation images whose clean
+    error has risen by no more than was allowed. The corruptions that decide are not the fifteen that are
+    reported. The same call goes on where it was stopped.
 
     Args:
         model: what `load_network` takes: a module, a spec, a loaded network; it is not changed.
         data: a name, `DataConfig` or `DataSplits` with images to train on, and to test on.
-        options: see `HardenOptions`; each of its fields may be given here by its name instead.
+        options, changes: see `HardenOptions`; each of its fields may be given by its name instead.
         output: the folder: before/, training/, after/, model.safetensors, points.json.
         progress: show progress on standard error.
-        changes: fields of `HardenOptions`.
 
     Raises:
         InputError: the network does not fit the data, cannot be converted, or the folder holds another one.
     """
     began = time.perf_counter()
     options = _options(options, changes)
-    folder = Path(output)
     splits = data if isinstance(data, DataSplits) else load_data(data)
     for part in ("train", "validation", "test"):
         splits.required(part)
     network, cut = fitted(model, splits, options)
     came = _converted(network, options)
     _check_trainable(came, network, splits, options)
-    writable_folder(folder)
+    done = _hardened(came, network, cut, splits, options, writable_folder(Path(output)), progress)
+    return replace(done, seconds=time.perf_counter() - began)
+
+
+def _hardened(
+    came: nn.Module,
+    network: Network,
+    cut: list[str],
+    splits: DataSplits,
+    options: HardenOptions,
+    folder: Path,
+    progress: bool,
+) -> Hardened:
+    """Do what is not done in the folder yet; the time that it took is 0 here."""
     with folder_lock(folder):
         options, splits = _planned(options, network, splits, folder)
         measured = _evaluation(options, splits, progress)
@@ -174,7 +184,7 @@ def harden(
         hardened = replace(hardened, label=f"{network.label or network.name}, hardened")
         after = evaluate(hardened, splits, measured, output=str(folder / AFTER), name=network.name)
         changes = paired(load_predictions(folder / AFTER), load_predictions(folder / BEFORE))
-    return Hardened(hardened, before, after, points, share, folder, time.perf_counter() - began, changes)
+    return Hardened(hardened, before, after, points, share, folder, 0.0, changes)
 
 
 def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOptions:
