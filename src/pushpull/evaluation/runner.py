@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -294,7 +294,7 @@ class _Run:
 
     def _saved_predictions(self, results: Results) -> Callable[[Pair], bool]:
         """Return whether a condition's predictions need not be made; those of other results are removed."""
-        found: set[Pair] = set()
+        found: Collection[Pair] = ()
         if self.path is not None:
             file = predictions_path(self.path)
             if not results.measured():

@@ -148,15 +148,23 @@ def harden(
         InputError: the network does not fit the data, cannot be converted, or the folder holds another one.
     """
     began = time.perf_counter()
-    options = _options(options, changes)
-    splits = data if isinstance(data, DataSplits) else load_data(data)
-    for part in ("train", "validation", "test"):
-        splits.required(part)
+    for name in changes:
+        choice("option of harden", name, [field.name for field in fields(HardenOptions)])
+    options = replace(options or HardenOptions(), **changes)
+    splits = _required(data)
     network, cut = fitted(model, splits, options)
     came = _converted(network, options)
     _check_trainable(came, network, splits, options)
     done = _hardened(came, network, cut, splits, options, writable_folder(Path(output)), progress)
     return replace(done, seconds=time.perf_counter() - began)
+
+
+def _required(data: str | DataConfig | DataSplits) -> DataSplits:
+    """Return the splits, all three of which are needed."""
+    splits = data if isinstance(data, DataSplits) else load_data(data)
+    for part in ("train", "validation", "test"):
+        splits.required(part)
+    return splits
 
 
 def _hardened(
@@ -185,13 +193,6 @@ def _hardened(
         after = evaluate(hardened, splits, measured, output=str(folder / AFTER), name=network.name)
         changes = paired(load_predictions(folder / AFTER), load_predictions(folder / BEFORE))
     return Hardened(hardened, before, after, points, share, folder, 0.0, changes)
-
-
-def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOptions:
-    names = [field.name for field in fields(HardenOptions)]
-    for name in changes:
-        choice("option of harden", name, names)
-    return replace(options or HardenOptions(), **changes)
 
 
 def _is_new(network: Network, options: HardenOptions) -> bool:
@@ -285,20 +286,16 @@ def _trained(
 ) -> nn.Module:
     """Return the network after its training, with the weights of the best epoch."""
     watched = replace(splits, validation=validation, validation_framing=AS_IS)
-    recipe = _recipe(network, splits, options)
-    student = replace(network, model=copy.deepcopy(came))
-    teacher = None
+    how: dict[str, Any] = {"resume": "auto", "progress": progress, "splits": watched}
     if options.teacher_weight:
         assert network.preprocessing is not None
-        teacher = as_teacher(network.model, network.preprocessing)
-    place = folder / TRAINING
-    how: dict[str, Any] = {"resume": "auto", "progress": progress, "splits": watched}
+        how["teacher"] = as_teacher(network.model, network.preprocessing)
+    place, student = folder / TRAINING, replace(network, model=copy.deepcopy(came))
     try:
-        train(recipe, place, network=student, teacher=teacher, **how)
+        train(_recipe(network, splits, options), place, network=student, **how)
     except BadLossError as error:
         raise InputError(f"{error.problem}; give a lower max_lr (--max-lr) and another output") from error
-    trained = copy.deepcopy(came)
-    return load_weights(trained, place / WEIGHTS).eval()
+    return load_weights(copy.deepcopy(came), place / WEIGHTS).eval()
 
 
 def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Recipe:
@@ -335,8 +332,7 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
         seed=options.seed,
         precision=options.precision,
         workers=options.workers,
-        accelerator=_accelerator(options.device),
-        devices=_devices(options.device),
+        **_placed(options.device),
     )
 
 
@@ -346,14 +342,11 @@ def _ema(options: HardenOptions, images: int) -> float | None:
     return None if options.ema is None or window <= 1 else min(options.ema, 1 - 1 / window)
 
 
-def _accelerator(device: str) -> Any:
-    return choice("device", device.partition(":")[0], ("auto", "cpu", "cuda", "mps"))
-
-
-def _devices(device: str) -> int | list[int]:
-    """Return the number of the device that is named, as in cuda:1, else one of them, whichever."""
-    number = device.partition(":")[2]
-    return [int(number)] if number.isdecimal() else 1
+def _placed(device: str) -> dict[str, Any]:
+    """Return where the training runs: on the device that is numbered, as in cuda:1, else on any one."""
+    kind, _, number = device.partition(":")
+    choice("device", kind, ("auto", "cpu", "cuda", "mps"))
+    return {"accelerator": kind, "devices": [int(number)] if number.isdecimal() else 1}
 
 
 def _weighed(
