@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pushpull.data import DataConfig, DataSplits, load_data
 from pushpull.data.images import AS_IS
@@ -38,7 +38,7 @@ def evaluate_command(
     label_column: str | None = None,
     everything: bool = False,
     perturbed: str | None = None,
-) -> Results | Stability:
+) -> Results | Any:
     """Measure a model's error on clean and corrupted images; a killed one continues where it was.
 
     Args:
@@ -64,7 +64,7 @@ def evaluate_command(
         options: What is measured, and how.
 
     Returns:
-        The results, as in the file.
+        The results, as in the file; with `perturbed` a `Stability`.
 
     Raises:
         InputError: something that does not exist or does not fit, in one line.

@@ -179,7 +179,10 @@ def _hardened(
     """Do what is not done in the folder yet; the time that it took is 0 here."""
     with folder_lock(folder):
         options, splits = _planned(options, network, splits, folder)
-        measured = _evaluation(options, splits, progress)
+        how: dict[str, Any] = {
+            name: getattr(options, name) for name in ("scale", "limit", "device", "workers")
+        }
+        measured = EvaluationOptions(**how, quiet=not progress, save_predictions=True)  # for the intervals
         before = evaluate(network, splits, measured, output=str(folder / BEFORE), name=network.name)
         if not ((folder / POINTS).is_file() and (folder / WEIGHTS).is_file()):
             seen = validation_images(splits, str(options.scale), most=VALIDATED, seed=options.seed)
@@ -262,17 +265,6 @@ def _planned(
     chosen = dict(plan["plan"])
     part = limited(splits.required("train"), "the training split", chosen.pop("images"))
     return replace(options, budget=None, **chosen), replace(splits, train=part)
-
-
-def _evaluation(options: HardenOptions, splits: DataSplits, progress: bool) -> EvaluationOptions:
-    return EvaluationOptions(
-        scale=options.scale,
-        limit=options.limit,
-        device=options.device,
-        workers=options.workers,
-        quiet=not progress,
-        save_predictions=True,  # for the intervals
-    )
 
 
 def _trained(
