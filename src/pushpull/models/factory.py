@@ -85,7 +85,7 @@ def create_model(
     Args:
         name: one of `MODELS`; resnet8, 14, 20 and 32 are of input_style="cifar" only.
         stem: one of `STEMS`; in a library's network as by `replace_first_conv`, weights kept.
-        input_style: "imagenet" (7x7, stride 2, max-pool; all of a library's) or "cifar" (3x3, no max-pool).
+        input_style: "imagenet" (7x7, stride 2, max-pool; a library's only one) or "cifar" (3x3, no max-pool).
         num_classes, pretrained: at least 1; load the library's published weights (ours have none).
         alpha: strength of a push-pull stem, or where a trained one starts; None: the stem's own, mostly 1.
 
@@ -93,7 +93,7 @@ def create_model(
         The network, on the CPU, in training mode.
 
     Raises:
-        InputError: what is unknown or cannot be had or replaced, a strength without a push-pull stem.
+        InputError: unknown names, weights or a layer that cannot be had or replaced, alpha of a plain stem.
 
     >>> import torch
     >>> create_model("resnet8", stem="pp3", input_style="cifar")(torch.rand(2, 3, 32, 32)).shape

@@ -130,12 +130,11 @@ def harden(
 ) -> Hardened:
     """Make a network more robust to corruptions and keep its accuracy: measure, convert, fine-tune, measure.
 
-    The network as it came is measured; where a stem is asked for, its first convolution becomes a push-pull
-    unit whose gate opens in the training; it is fine-tuned with augmentation and, if asked for, a consistency
-    loss and distillation from itself; of its epochs the best on clean and corrupted validation images is
-    taken; and of the points between before and after the one best on corrupted validation images whose clean
-    error has risen by no more than was allowed. The corruptions that decide are not the fifteen that are
-    reported. The same call goes on where it was stopped.
+    Where a stem is asked for, the first layer becomes a push-pull unit whose gate opens in the training,
+    which has augmentation and, if asked for, a consistency loss and distillation from itself; of its epochs
+    the best on clean and corrupted validation images is taken; and of the points between before and after
+    the one best on corrupted ones whose clean error has risen by no more than was allowed. The corruptions
+    that decide are not the fifteen that are reported. The same call goes on where it was stopped.
 
     Args:
         model: what `load_network` takes: a module, a spec, a loaded network; it is not changed.
@@ -143,6 +142,9 @@ def harden(
         options, changes: see `HardenOptions`; each of its fields may be given by its name instead.
         output: the folder: before/, training/, after/, model.safetensors, points.json.
         progress: show progress on standard error.
+
+    Returns:
+        The network and what was measured.
 
     Raises:
         InputError: the network does not fit the data, cannot be converted, or the folder holds another one.

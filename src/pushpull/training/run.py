@@ -96,7 +96,7 @@ def train(
 
     It holds `recipe.yaml`, `inputs.json` (digests of files that it names), `model.safetensors` (the weights
     of the lowest validation error, else the last), `last.ckpt` (to resume from), `logs/` and, in the end,
-    `results.json` with the clean test error. On a CPU a resumed run gives an uninterrupted one's weights.
+    `results.json` with the clean test error. On a CPU the same recipe gives the same weights, resumed too.
 
     Args:
         recipe, output, overwrite: all settings; the run folder; delete the run that is there first.
