@@ -131,7 +131,7 @@ def test_frost_covers_large_images_with_kept_proportions(no_photographs, height,
     params = Frost(0, 1, 0.2)
     drawn = weather.FrostDraws(torch.tensor([3, 1]), torch.tensor([[0.0, 0.0], [0.5, 0.9]]))
     ours = weather.frost(torch.zeros(2, 3, height, width), params, drawn) * 255
-    small = textures.frost_textures(0.2, CPU).pixels[:, [3, 1], :80, :120].transpose(0, 1)
+    small = textures.frost_textures(0.2, CPU)[0][:, [3, 1], :80, :120].transpose(0, 1)
     large = F.interpolate(small.float(), size=covering, mode="bilinear")
     places = [max(side - wanted, 1) for side, wanted in zip(covering, (height, width), strict=True)]
     for image, enlarged, corner in zip(ours, large, drawn.corner, strict=True):

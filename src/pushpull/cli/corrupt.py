@@ -53,12 +53,19 @@ def corrupt_command(
     framing = None if resize is None and crop is None else Framing(resize, crop)
     if gallery:
         _draw_gallery(source, destination, options, framing=framing, tile_px=tile)
-        return
-    _refuse("without --gallery", {"tile": tile})
+    else:
+        _refuse("without --gallery", {"tile": tile})
+        _copy(source, destination, options, framing, progress=not quiet)
+
+
+def _copy(
+    source: str | None, destination: str | None, options: CopyOptions, framing: Framing | None, progress: bool
+) -> None:
+    """Write the copy and say what is in it."""
     if source is None or destination is None:
         raise InputError("give a data set and a destination (pushpull corrupt SRC DST), or --gallery [IMAGE]")
     options = replace(options, workers=usable_cores() if options.workers is None else options.workers)
-    record = write_corrupted(source, destination, options, framing=framing, progress=not quiet)
+    record = write_corrupted(source, destination, options, framing=framing, progress=progress)
     place = user_path(destination).resolve()
     say(f"{_summary(all_printable(record))}\nComplete in {place}; {MANIFEST} says what it is")
 

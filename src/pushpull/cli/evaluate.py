@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pushpull.data import DataConfig, DataSplits, load_data
 from pushpull.data.images import AS_IS
@@ -17,10 +18,12 @@ from pushpull.errors import InputError, all_printable, printable, say
 from pushpull.evaluation.options import EvaluationOptions
 from pushpull.evaluation.results import Results
 from pushpull.evaluation.runner import evaluate, writable_results_path
-from pushpull.evaluation.stability import Stability, measure_stability, stability_path
 from pushpull.files import RESULTS
 from pushpull.models.network import Network, NetworkSpec, load_run
 from pushpull.reports.summary import short_text
+
+if TYPE_CHECKING:
+    from pushpull.evaluation.stability import Stability
 
 
 def evaluate_command(
@@ -35,7 +38,7 @@ def evaluate_command(
     label_column: str | None = None,
     everything: bool = False,
     perturbed: str | None = None,
-) -> Results | Stability:
+) -> Results | Any:
     """Measure a model's error on clean and corrupted images; a killed one continues where it was.
 
     Args:
@@ -61,7 +64,7 @@ def evaluate_command(
         options: What is measured, and how.
 
     Returns:
-        The results, as in the file.
+        The results, as in the file; with `perturbed` a `Stability`.
 
     Raises:
         InputError: something that does not exist or does not fit, in one line.
@@ -91,6 +94,8 @@ def _stability(
     label_column: str | None,
 ) -> Stability:
     """Measure and print flip rates."""
+    from pushpull.evaluation.stability import measure_stability, stability_path
+
     for name in ("corrupted", "corruptions", "adapt", "save_predictions"):
         if getattr(options, name) != getattr(EvaluationOptions(), name):
             raise InputError(f"--perturbed measures flip rates alone; leave --{name} out, or --perturbed")

@@ -57,11 +57,7 @@ def quickstart_command(
         pushpull quickstart --seeds 0 --limit 100
     """
     start, folder = time.perf_counter(), Path(output)
-    if stem == BASELINE or not seeds or len(set(seeds)) < len(seeds):
-        raise InputError(
-            f"stem={stem!r}, seeds={seeds}: give a push-pull stem and at least one seed, each once"
-        )
-    STEMS.find(stem)  # a mistake is said before anything is trained
+    _check(stem, seeds)
     recipe = read_recipe(packaged_recipe(config))
     source = replace(recipe.data, name=data or recipe.data.name, label=label or recipe.data.label)
     recipe = replace(recipe, data=source)
@@ -70,12 +66,25 @@ def quickstart_command(
     say(f"{recipe.model.name} on {splits.label}: {BASELINE} against {stem}, seeds {seeds}")
     with _this_command_goes_on():
         _train_and_evaluate(recipe, (BASELINE, stem), seeds, folder, splits, limit, overwrite)
+    page = _reported(folder, stem, splits)
+    say(f"{time.perf_counter() - start:.0f} s. Open {page.resolve()}; tables and figures are beside it.")
+
+
+def _check(stem: str, seeds: list[int]) -> None:
+    """Raise where they are wrong, before anything is trained."""
+    if stem == BASELINE or not seeds or len(set(seeds)) < len(seeds):
+        said = f"stem={stem!r}, seeds={seeds}"
+        raise InputError(f"{said}: give a push-pull stem and at least one seed, each once")
+    STEMS.find(stem)
+
+
+def _reported(folder: Path, stem: str, splits: DataSplits) -> Path:
+    """Print the comparison and write the page; return its path."""
     baseline, twin = (str(folder / kind) for kind in (BASELINE, stem))
     comparison = compare(baseline, [twin], commands=[f"pushpull compare {baseline} {twin}"])
     print_comparison(comparison)
     with _shown("writing the page"):
-        page, *_ = write_report(comparison, folder, _samples(splits), gather(comparison))
-    say(f"{time.perf_counter() - start:.0f} s. Open {page.resolve()}; tables and figures are beside it.")
+        return write_report(comparison, folder, _samples(splits), gather(comparison))[0]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pushpull.errors import say
 from pushpull.reports.aggregate import aggregate
-from pushpull.reports.comparison import compare
+from pushpull.reports.comparison import Comparison, compare
 from pushpull.reports.leaderboard import leaderboard
 from pushpull.reports.markup import latex, markdown, print_comparison
 from pushpull.reports.report_files import report, wide_csv, write_report
@@ -82,12 +82,7 @@ def compare_command(
     words += ["--per-severity"] if per_severity else []
     comparison = compare(baseline, runs, title=title, commands=[shlex.join(words)], adapted=adapted)
     comparison = replace(comparison, per_severity=per_severity)
-    if format == "terminal":
-        print_comparison(comparison)
-    elif format == "json":
-        print(json.dumps(comparison.to_json(), indent=1, allow_nan=False))
-    else:
-        print({"markdown": markdown, "latex": latex, "csv": wide_csv}[format](comparison), end="")
+    _print(comparison, format)
     if output is not None:
         from pushpull.reports.gather import gather  # torch, which printing needs not
 
@@ -95,6 +90,15 @@ def compare_command(
         # What is printed in another format may be on its way into a file.
         where = sys.stdout if format == "terminal" else sys.stderr
         say(f"Report: {paths[0]} (with {len(paths) - 1} tables and figures beside it)", file=where)
+
+
+def _print(comparison: Comparison, format: str) -> None:
+    if format == "terminal":
+        print_comparison(comparison)
+    elif format == "json":
+        print(json.dumps(comparison.to_json(), indent=1, allow_nan=False))
+    else:
+        print({"markdown": markdown, "latex": latex, "csv": wide_csv}[format](comparison), end="")
 
 
 def leaderboard_command(

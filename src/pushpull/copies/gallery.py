@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -87,21 +88,23 @@ def draw_gallery(
         raise InputError("corruptions is empty; name some, or benchmark, extra, all")
     names = sorted({str(name) for name, _ in listed}, key=_order)
     levels = sorted({int(level) for _, level in listed if level is not None})
-    image = sample_image() if image is None else image.convert("RGB")
-    if framing is None:
-        framing = Framing(256, 224) if max(image.size) > _LARGE_PX else Framing()
-    clean = to_tensor(framing.apply(image))
+    clean = _framed(sample_image() if image is None else image.convert("RGB"), framing)
     height, width = clean.shape[1:]
     tile, size = _sizes((height, width), names, len(levels) + 1, tile_px)
     scale = severity_scale(scale, (height, width), corrupted=True)
     seed = checked_seed(seed)
-    how: dict[str, Any] = {"scale": scale, "seed": seed, "index": [0], "jpeg_quality": jpeg_quality}
-    rows = {
-        name: [clean, *(corrupt(clean[None], name, level, **how)[0] for level in levels)] for name in names
-    }
+    made = partial(corrupt, clean[None], scale=scale, seed=seed, index=[0], jpeg_quality=jpeg_quality)
+    rows = {name: [clean, *(made(name, level)[0] for level in levels)] for name in names}
     heads = ["clean", *(f"severity {level}" for level in levels)]
     subtitle = f"{height}x{width} px, {scale} scale, seed {seed}"
     return _drawn(rows, heads, subtitle + _more(names, jpeg_quality), tile, size)
+
+
+def _framed(image: Image.Image, framing: Framing | None) -> Tensor:
+    """Return the pixels that are corrupted, (3, H, W) uint8."""
+    if framing is None:
+        framing = Framing(256, 224) if max(image.size) > _LARGE_PX else Framing()
+    return to_tensor(framing.apply(image))
 
 
 def _more(names: list[str], jpeg_quality: int | None) -> str:

@@ -36,11 +36,10 @@ _EXCESS = {
 }
 
 
-class _Lens(NamedTuple):
-    heights: np.ndarray  # (r + 1,) int64, how far it reaches up and down in columns 0..r from the middle
-    alias: tuple[float, ...]  # the smoothing's taps from the middle one on
-    fold: np.ndarray  # (2 (r + a) + 1, same) float64, whole: what the published kernel has beside the two
-    scale: float  # of the sums, to levels
+# heights (r + 1,) int64, how far it reaches up and down in columns 0..r from the middle; the smoothing's taps
+# from the middle one on; fold (2 (r + a) + 1, same) float64, whole: what the published kernel has beside the
+# two; scale of the sums, to levels.
+_Lens = tuple[np.ndarray, tuple[float, ...], np.ndarray, float]
 
 
 def disk_kernel(radius_px: float, alias_sigma_px: float) -> np.ndarray:
@@ -92,7 +91,7 @@ def _lens(radius_px: float, alias_sigma_px: float) -> _Lens:
     wider[ours, ours] = published[theirs, theirs] * area
     fold = np.rint((wider - plain) * 2.0**FOLD_BITS)
     excess = _EXCESS.get((radius_px, alias_sigma_px), 0.0)
-    return _Lens(heights, alias, fold, (1.0 + excess) / (area * STEPS * 255.0))
+    return heights, alias, fold, (1.0 + excess) / (area * STEPS * 255.0)
 
 
 def _disk(heights: np.ndarray) -> np.ndarray:
@@ -117,27 +116,27 @@ def defocus_blur(x: Tensor, params: tuple[float, float], drawn: None) -> Tensor:
 
     params: radius of the disk and sigma of the small Gaussian that smooths it, px.
     """
-    lens = _lens(*params)
-    reach = len(lens.fold) // 2
+    lens = heights, alias, fold, scale = _lens(*params)
+    reach = len(fold) // 2
     if native.applies(x):
         return _by_runs(x, lens, reach)
     padded = filters.pad(grey.in_steps(x), reach, reach, reach, reach, "reflect101")
-    sums = filters.correlate_whole(padded, padded.new_tensor(_disk(lens.heights)))
-    smooth = _smoothed(sums, lens.alias)
-    if lens.fold.any():
-        smooth += filters.correlate_whole(padded, padded.new_tensor(lens.fold)).mul_(2.0**-FOLD_BITS)
-    return grey.from_double(smooth.mul_(lens.scale).clamp_(0.0, 1.0))
+    sums = filters.correlate_whole(padded, padded.new_tensor(_disk(heights)))
+    smooth = _smoothed(sums, alias)
+    if fold.any():
+        smooth += filters.correlate_whole(padded, padded.new_tensor(fold)).mul_(2.0**-FOLD_BITS)
+    return grey.from_double(smooth.mul_(scale).clamp_(0.0, 1.0))
 
 
 def _by_runs(x: Tensor, lens: _Lens, reach: int) -> Tensor:
     """Return the same by a kernel: a column of the disk is a difference of two running sums."""
     from pushpull.corruptions import blur_loops
 
-    planes = x.flatten(0, 1)
+    heights, alias, fold, scale = lens
     lines = (filters.border_lines(size, reach, "reflect101") for size in x.shape[-2:])
-    places = np.argwhere(lens.fold)
-    disk = lens.heights, np.array(lens.alias), places, lens.fold[tuple(places.T)], np.array([lens.scale])
-    return native.images_by(blur_loops.defocus, planes, *lines, *disk).view_as(x)
+    places = np.argwhere(fold)
+    disk = heights, np.array(alias), places, fold[tuple(places.T)], np.array([scale])
+    return native.images_by(blur_loops.defocus, x.flatten(0, 1), *lines, *disk).view_as(x)
 
 
 @register_corruption(

@@ -51,12 +51,11 @@ def corrupt(
         images: (N, 3, H, W) RGB, uint8 in 0..255 or floating point in [0, 1]; H, W >= 16, on any device.
         name, severity: one of `CORRUPTIONS`, `EXTRA_CORRUPTIONS` or `register_corruption`, in any case, with
             spaces or hyphens too; 1..5.
-        scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64). None: by the
-            size of the images, the nearest, as evaluations do; a note says so where they are of another size.
+        scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64). None: the
+            nearest to the size of the images, as evaluations do; a note says so of other sizes.
         seed: any integer, modulo 2^64; another seed is another drawing.
         index: (N,) integers, which images these are; None: new ones, which `torch.manual_seed` governs.
-        jpeg_quality: 1..100: encode the result as JPEG (4:2:0) and decode it. 85 is what the files of the
-            published ImageNet-C went through; CIFAR-10-C was stored without (None).
+        jpeg_quality: 1..100: encode and decode as JPEG (4:2:0); published: ImageNet-C 85, CIFAR-10-C None.
         quantize: clip and truncate to whole grey levels, as published. False: only clip to [0, 1].
 
     Returns:
@@ -68,8 +67,7 @@ def corrupt(
     >>> corrupt(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "fog", 3, scale="cifar", index=[0, 1]).shape
     torch.Size([2, 3, 32, 32])
     """
-    how = _checked(name, severity, _scale(scale, images), jpeg_quality, quantize)
-    word = checked_seed(seed)
+    how, word = _checked(name, severity, _scale(scale, images), jpeg_quality, quantize), checked_seed(seed)
     check_images(images)
     rows, canvas = identities(index, len(images), images.device), _canvas(images)
     return _in_parts(images, how, lambda part: _sample(how[0], word, rows[part], canvas))

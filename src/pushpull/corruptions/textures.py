@@ -25,7 +25,7 @@ import threading
 import time
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -64,20 +64,6 @@ _NOTE = (
 )
 
 _Arrived: TypeAlias = "queue.SimpleQueue[tuple[str, bytes | Exception]]"
-
-
-class FrostTextures(NamedTuple):
-    """Five pictures of frost in one tensor.
-
-    Attributes:
-        pixels: (3, 5, h, w) uint8, RGB; each picture in the upper left of its h x w, zeros elsewhere.
-        sizes: (5, 2) int64, each picture's height and width.
-        smallest: the least of these.
-    """
-
-    pixels: Tensor
-    sizes: Tensor
-    smallest: int
 
 
 def frost_texture_source(*, download: bool = True) -> str:
@@ -120,11 +106,15 @@ def frost_photographs(*, download: bool = True) -> tuple[Path, ...]:
     return _five(cache_folder())
 
 
-def frost_textures(scale: float, device: torch.device) -> FrostTextures:
-    """Return the five pictures resized by `scale`.
+def frost_textures(scale: float, device: torch.device) -> tuple[Tensor, Tensor, int]:
+    """Return the five pictures resized by `scale`, in one tensor.
 
     As OpenCV's INTER_LINEAR: bilinear, without antialiasing, rounded to whole grey levels (its
     8-bit arithmetic is coarser: at 0.3 it differs from this by a level on one value in eight).
+
+    Returns:
+        Pixels (3, 5, h, w) uint8, RGB, each picture in the upper left of its h x w, zeros elsewhere; sizes
+        (5, 2) int64, each picture's height and width; the least of these.
 
     Raises:
         MissingFileError: as `frost_texture_source`.
@@ -172,7 +162,7 @@ def _read(path: Path) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _prepared(paths: tuple[Path, ...], scale: float, device: torch.device) -> FrostTextures:
+def _prepared(paths: tuple[Path, ...], scale: float, device: torch.device) -> tuple[Tensor, Tensor, int]:
     pictures = [_resize(picture, scale) for picture in _pictures(paths)]
     sizes = torch.tensor([picture.shape[1:] for picture in pictures])
     smallest = min(min(picture.shape[1:]) for picture in pictures)
@@ -180,7 +170,7 @@ def _prepared(paths: tuple[Path, ...], scale: float, device: torch.device) -> Fr
     pixels = torch.zeros(3, PHOTOGRAPHS, height, width, dtype=torch.uint8)
     for number, picture in enumerate(pictures):
         pixels[:, number, : picture.shape[1], : picture.shape[2]] = picture
-    return FrostTextures(pixels.to(device), sizes.to(device), smallest)
+    return pixels.to(device), sizes.to(device), smallest
 
 
 def _resize(picture: Tensor, scale: float) -> Tensor:

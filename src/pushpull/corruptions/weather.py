@@ -204,15 +204,15 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
         (N, 3, H, W), not clipped.
     """
     image_weight, frost_weight, texture_scale = params
-    textures = frost_textures(texture_scale, x.device)
+    pixels, every_size, smallest = frost_textures(texture_scale, x.device)
     wanted = torch.tensor(x.shape[-2:], device=x.device)
-    sizes = textures.sizes[drawn.photograph]
-    large = max(x.shape[-2:]) > textures.smallest
+    sizes = every_size[drawn.photograph]
+    large = max(x.shape[-2:]) > smallest
     covering = _covering(sizes, wanted) if large else sizes
     places = (covering - wanted).clamp_(min=1)
     corner = torch.minimum((drawn.corner * places).long(), places - 1)
     lines = [corner[:, [i]] + torch.arange(side, device=x.device) for i, side in enumerate(x.shape[-2:])]
-    source, weights = (textures.pixels, drawn.photograph), (float(image_weight), frost_weight / 255)
+    source, weights = (pixels, drawn.photograph), (float(image_weight), frost_weight / 255)
     if compiled := native.applies(x, corner):
         from pushpull.corruptions import weather_loops
     if large:

@@ -19,7 +19,6 @@ from pushpull.errors import InputError
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MOST_SIDE_PX = 8192  # of a network's input
 _MOST_PX = 50_000_000  # of an image that is resized: 150 MB, and in floating point four times that
-CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 def _positive(what: str, value: int | None) -> None:

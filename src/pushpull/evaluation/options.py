@@ -220,8 +220,7 @@ def condition_list(
     Args:
         corruptions: names, of corruptions or of groups: "benchmark" (the fifteen), "extra" (the four others),
             "all", or a family; a string may hold several, separated by commas. Empty, or "none": the clean
-            images only.
-            None: the fifteen; of a set on disk those of the fifteen that it has, all that it has if none.
+            images only. None: the fifteen; of a set on disk those that it has, all that it has if none.
         severities: of 1..5.
         on_disk: what a set on disk has, corruption -> severities; None: any corruption can be made.
         clean: whether there are clean images.
@@ -235,11 +234,8 @@ def condition_list(
     groups = dict(GROUPS)
     if on_disk is not None:
         groups["all"] = tuple(on_disk)
-        there = tuple(name for name in CORRUPTIONS if name in on_disk)
-        corruptions = (there or tuple(on_disk)) if corruptions is None else corruptions
     allowed = (*(known if on_disk is None else on_disk), *groups)
-    given = _words(CORRUPTIONS if corruptions is None else corruptions)
-    words = [spelled(word, (*allowed, "none")) for word in given]
+    words = [spelled(word, (*allowed, "none")) for word in _words(corruptions, on_disk)]
     words = [] if words == ["none"] else [choice("corruption", word, allowed) for word in words]
     names = {name for word in words for name in groups.get(word, (word,))}
     listed = severities if isinstance(severities, Iterable) else (severities,)
@@ -271,8 +267,11 @@ def _check_on_disk(names: Sequence[str], levels: Sequence[int], on_disk: Mapping
         )
 
 
-def _words(corruptions: str | Iterable[str]) -> Iterator[Any]:
+def _words(corruptions: str | Iterable[str] | None, on_disk: Iterable[str] | None) -> Iterator[Any]:
     """Yield names one by one; what is no string is passed on, to be refused by its name."""
+    if corruptions is None:
+        there = [name for name in CORRUPTIONS if on_disk is None or name in on_disk]
+        corruptions = there or list(on_disk or ())
     several = isinstance(corruptions, Iterable) and not isinstance(corruptions, str)
     every: Iterable[object] = corruptions if several else (corruptions,)
     for text in every:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,18 +88,13 @@ class Tally:
         return condition, broken
 
 
-class Ready(NamedTuple):
-    """What goes into the network, the labels, and the images' rows, all on its device."""
-
-    images: Tensor
-    labels: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which is not needed
+_Ready = tuple[Tensor, Tensor, Tensor]  # what goes into the network, labels, rows of the images
 
 
 def prepared(
     batches: Iterator[Batch], prepare: Callable[[Batch], Tensor], device: torch.device
-) -> Iterator[Ready]:
-    """Yield every batch prepared; on a GPU the next one is prepared while the consumer's work runs.
+) -> Iterator[_Ready]:
+    """Yield every batch as it goes into the network, on its device; a GPU prepares one ahead meanwhile.
 
     Args:
         batches: uint8 images, on the host or on `device`. What they yield may be kept by the data.
@@ -113,20 +108,20 @@ def prepared(
         yield _ready(batch, prepare, device)
 
 
-def _ready(batch: Batch, prepare: Callable[[Batch], Tensor], device: torch.device) -> Ready:
+def _ready(batch: Batch, prepare: Callable[[Batch], Tensor], device: torch.device) -> _Ready:
     # Not around the loop: the data keeps what it decodes, and training may not use inference tensors.
     with torch.inference_mode():
         batch = batch.to(device)
-        return Ready(prepare(batch), batch.labels, batch.index)
+        return prepare(batch), batch.labels, batch.index
 
 
 def _prepared_aside(
     batches: Iterator[Batch], prepare: Callable[[Batch], Tensor], device: torch.device
-) -> Iterator[Ready]:
+) -> Iterator[_Ready]:
     main, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
     side.wait_stream(main)  # what the batches were made from may still be on its way
 
-    def begin() -> tuple[Ready, torch.cuda.Event] | None:
+    def begin() -> tuple[_Ready, torch.cuda.Event] | None:
         """Queue the next batch on the side stream."""
         with torch.cuda.stream(side):
             batch = next(batches, None)

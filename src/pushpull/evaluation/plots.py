@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -61,14 +62,19 @@ def errors_by_corruption(
             panel.plot(values, [place] * len(values), "|", color=colour, markersize=6)
         if (of_clean := clean[label]) is not None:
             panel.axvline(100 * of_clean, color=colour, linestyle="--", linewidth=1)
+    _label(panel, names, dashed=any(value is not None for value in clean.values()))
+    figure.legend(loc="outside upper left", frameon=False, fontsize=9, ncols=2)
+    return figure
+
+
+def _label(panel: Axes, names: Sequence[str], *, dashed: bool) -> None:
+    """Write what the lines and the axes of the panel are."""
     panel.set_yticks(range(len(names)), [literal(printable(name.replace("_", " "))) for name in names])
     panel.set_ylim(-0.6, len(names) - 0.4)
     panel.set_xlim(0, 100)
-    said = "; dashed: clean" if any(value is not None for value in clean.values()) else ""
+    said = "; dashed: clean" if dashed else ""
     panel.set_xlabel(f"top-1 error, percent (bar: mean; marks: each severity{said})", fontsize=9)
     panel.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper left", frameon=False, fontsize=9, ncols=2)
-    return figure
 
 
 def literal(text: str) -> str:

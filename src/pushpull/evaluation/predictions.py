@@ -104,11 +104,6 @@ def predictions_path(path: Path | str) -> Path:
     return file.with_name(PREDICTIONS if file.name == RESULTS else f"{file.stem}.{PREDICTIONS}")
 
 
-def saved_pairs(file: Path) -> set[Pair]:
-    """Return the conditions whose predictions are in the file or among its parts."""
-    return set(_places(file))
-
-
 def save_part(file: Path, pair: Pair, answers: Sequence[Sequence[Tensor]]) -> None:
     """Write one condition, whole or not at all, its images in the order of their rows.
 
@@ -142,7 +137,7 @@ def merge_parts(file: Path, order: Iterable[Pair]) -> None:
 
     if not _parts(file).is_dir():
         return
-    places = _places(file)
+    places = saved_pairs(file)
     found = [places[pair] for pair in order if pair in places]
     with atomic_path(file) as temporary:
         schema = pq.read_schema(found[0][0])
@@ -163,7 +158,7 @@ def _parts(file: Path) -> Path:
     return file.with_suffix(".parts")
 
 
-def _places(file: Path) -> dict[Pair, tuple[Path, int]]:
+def saved_pairs(file: Path) -> dict[Pair, tuple[Path, int]]:
     """Return where the rows of each condition are: a file and its row group; parts count before the file."""
     sources = [file] if file.is_file() else []
     sources += sorted(_parts(file).glob("[!.]*.parquet")) if _parts(file).is_dir() else []

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "pushpull-results/1"
 CLEAN = "clean"  # what tables of conditions call the uncorrupted images, at severity 0
-
-
 Info = dict[str, Any]
 
 # What the sections of the file hold; a key with ? may be missing, in results from elsewhere or earlier.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -58,20 +58,18 @@ def evaluate(
 ) -> Results:
     """Measure a network's top-1 and top-5 error on clean images and on corrupted ones.
 
-    Images are framed, corrupted, and only then normalised and resized for the network. The corrupted image
-    depends on the image, corruption, severity and seed alone, so batch size, workers and ranks do not change
-    results. The network's train flags and device are afterwards as before.
-
-    Where the data's classes are a part of the network's (ImageNet-A, -R), only their logits count.
+    Images are framed, corrupted, and only then normalised and resized for the network. A corrupted image
+    depends on image, corruption, severity and seed alone, so batch size, workers and ranks do not change
+    results; the network is left as it was. Where the data's classes are a part of the network's (ImageNet-A,
+    -R), only their logits count.
 
     Args:
         model: maps (N, 3, H, W) to logits (N, classes); or what `load_network` and `load_run` return.
-        data: a name, a `DataConfig`, `DataSplits` (its test split), an `ImageSplit`, or a tuple of images
-            (uint8, (n, 3, H, W)) and labels (n,). None: what a run was trained on; with `corrupted`, for
-            other networks, no clean images.
+        data: a name, `DataConfig`, `DataSplits` (its test split), `ImageSplit`, or a tuple of images (uint8,
+            (n, 3, H, W)) and labels (n,). None: what a run was trained on; with `corrupted`, for other
+            networks, no clean images.
         options: see `EvaluationOptions`; each of its fields may be given here by its name instead.
-        preprocessing: None: the network's own, else images in [0, 1].
-        framing: resize and crop before corruption; None: the data's own.
+        preprocessing, framing: None: the network's own, else images in [0, 1]; the data's own.
         progress: show a bar on standard error.
         stop: asked before every condition: True ends the evaluation there, incomplete, to be continued.
         changes: fields of `EvaluationOptions`; and `name`, `stem`, `source`, `model_seed`, what the results
@@ -81,46 +79,12 @@ def evaluate(
         All that the file holds: conditions asked for and conditions it had before.
 
     Raises:
-        InputError: an argument is out of range, the network's outputs do not fit the data, or the file is
-            of another evaluation or cannot be written; before any computing where that can be known.
+        InputError: an argument is out of range, outputs do not fit the data, or the file is of another
+            evaluation or cannot be written; before any computing where that can be known.
 
     Source: the protocol of Hendrycks & Dietterich, ICLR 2019.
     """
-    network = _network(model, changes)
-    options = EvaluationOptions.made_of(options, changes)
-    path = None
-    if options.output is not None:
-        output = options.output
-        path = from_first_rank(lambda: writable_results_path(output))
-    elif options.save_predictions:
-        raise InputError("save_predictions needs a folder to write to; give output too")
-    device = options.chosen_device(network.model)
-    if data is None and options.corrupted is None:
-        data = network.data
-    if framing is None and (options.resize, options.crop) != (None, None):
-        framing = Framing(options.resize, options.crop)
-    wanted, images, conditions = open_conditions(options, data, framing, device)
-    given = "as asked" if preprocessing is not None else "the network's own"
-    fitting = options.preprocessing(preprocessing or network.preprocessing, network.model, given)
-    _warn(network, fitting[1] if isinstance(model, Network) else "", images.size)
-    run = _Run(network, images, conditions, options, device, *fitting)
-    if options.adapt is not None:
-        run.adapting = _adapting(network, options, data, framing, device, len(images.split))
-    show = progress and not options.quiet and rank() == 0
-    meet()
-    with ExitStack() as locked:
-        if path is not None:
-            file = path.with_name(LOCK if path.name == RESULTS else f".{path.name}.lock")
-            from_first_rank(lambda: locked.enter_context(folder_lock(path.parent, file, again=True)))
-        fresh = run.fresh_results()
-        results = from_first_rank(
-            lambda: fresh if path is None else continued(fresh, path, overwrite=options.overwrite)
-        )
-        try:
-            with named_when_ended():
-                return run.complete(results, wanted, path, show=show, stop=stop)
-        except KeyboardInterrupt as stopped:
-            raise run.interrupted(stopped, wanted, path) from None
+    return _opened(model, data, options, preprocessing, framing, changes).finished(progress, stop)
 
 
 _OF_NETWORK = {"name": "name", "stem": "stem", "source": "source", "model_seed": "seed"}
@@ -159,13 +123,13 @@ def _warn(network: Network, why: str, size: tuple[int, int]) -> None:
     if network.epochs is not None:
         warnings.warn(
             f"{network.source} is not finished: {network.epochs} epochs are done; its results say so",
-            stacklevel=3,
+            stacklevel=4,
         )
     if why.startswith("none known"):
         warnings.warn(
             f"nothing says what size, mean and std {network.name} was trained with: it gets the images as "
             f"they are, {size[0]} x {size[1]} px in [0, 1]; else give --size, --mean and --std",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -198,6 +162,38 @@ def writable_results_path(output: Path | str) -> Path:
     return path
 
 
+def _opened(
+    model: nn.Module | Network,
+    data: EvalData | None,
+    options: EvaluationOptions | None,
+    preprocessing: Preprocessing | None,
+    framing: Framing | None,
+    changes: dict[str, Any],
+) -> _Run:
+    """Return what `evaluate` is to do, with everything checked that can be known before any computing."""
+    network = _network(model, changes)
+    options = EvaluationOptions.made_of(options, changes)
+    path = None
+    if options.output is not None:
+        output = options.output
+        path = from_first_rank(lambda: writable_results_path(output))
+    elif options.save_predictions:
+        raise InputError("save_predictions needs a folder to write to; give output too")
+    device = options.chosen_device(network.model)
+    if data is None and options.corrupted is None:
+        data = network.data
+    if framing is None and (options.resize, options.crop) != (None, None):
+        framing = Framing(options.resize, options.crop)
+    wanted, images, conditions = open_conditions(options, data, framing, device)
+    given = "as asked" if preprocessing is not None else "the network's own"
+    fitting = options.preprocessing(preprocessing or network.preprocessing, network.model, given)
+    _warn(network, fitting[1] if isinstance(model, Network) else "", images.size)
+    run = _Run(network, images, conditions, options, device, *fitting, wanted, path)
+    if options.adapt is not None:
+        run.adapting = _adapting(network, options, data, framing, device, len(images.split))
+    return run
+
+
 class _Run:
     """Everything that all conditions of one evaluation share."""
 
@@ -210,13 +206,35 @@ class _Run:
         device: torch.device,
         preprocessing: Preprocessing,
         why: str,
+        wanted: list[Pair],
+        path: Path | None,
     ) -> None:
         self.network, self.images, self.conditions = network, images, conditions
         self.options, self.device, self.preprocessing, self.why = options, device, preprocessing, why
+        self.wanted, self.path = wanted, path
         self.outputs = Outputs(None if images.classes is None else images.split.classes, network.classes)
         self.highest_label = int(images.split.labels.max())
         self.kept: Results | None = None  # what is in the file, of this evaluation
         self.adapting: Conditions | None = None
+
+    def finished(self, progress: bool, stop: Callable[[], bool] | None) -> Results:
+        """Measure what is missing in the file, which nobody else writes to meanwhile; return all results."""
+        path = self.path
+        meet()
+        with ExitStack() as locked:
+            if path is not None:
+                file = path.with_name(LOCK if path.name == RESULTS else f".{path.name}.lock")
+                from_first_rank(lambda: locked.enter_context(folder_lock(path.parent, file, again=True)))
+            fresh, overwrite = self.fresh_results(), self.options.overwrite
+            results = from_first_rank(
+                lambda: fresh if path is None else continued(fresh, path, overwrite=overwrite)
+            )
+            show = progress and not self.options.quiet and rank() == 0
+            try:
+                with named_when_ended():
+                    return self.complete(results, show=show, stop=stop)
+            except KeyboardInterrupt as stopped:
+                raise self.interrupted(stopped) from None
 
     def fresh_results(self) -> Results:
         """Return results without any condition."""
@@ -248,26 +266,11 @@ class _Run:
             precision=f"{options.precision}, compiled" if options.compile else options.precision,
         )
 
-    def complete(
-        self,
-        results: Results,
-        wanted: list[Pair],
-        path: Path | None,
-        *,
-        show: bool,
-        stop: Callable[[], bool] | None,
-    ) -> Results:
+    def complete(self, results: Results, *, show: bool, stop: Callable[[], bool] | None) -> Results:
         """Return `results` with every wanted condition, saving after each, until `stop` says so."""
-
-        def save(results: Results) -> Results:
-            if path is not None:
-                from_first_rank(lambda: results.save(path))
-                self.kept = results
-            return results
-
         self.kept = None if self.options.overwrite else results
-        saved = self._saved_predictions(results, path)
-        missing = [pair for pair in wanted if results.condition(*pair) is None or not saved(pair)]
+        saved = self._saved_predictions(results)
+        missing = [pair for pair in self.wanted if results.condition(*pair) is None or not saved(pair)]
         count = len(self.images.split) // world_size()
         bar_of = progress_bar(len(missing), count) if show and missing else nullcontext()
         with lent_to_evaluation(self.network.model, self.device), bar_of as bar:
@@ -275,33 +278,37 @@ class _Run:
             for pair in missing:
                 if stop is not None and from_first_rank(stop):
                     return results
-                condition = self._measure(pair, call, bar, path)
+                condition = self._measure(pair, call, bar)
                 data = {**results.data, **self._told_by(results, condition)}
-                results = save(replace(results.with_condition(*pair, condition), data=data))
-        if path is not None and self.options.save_predictions:
-            file, order = predictions_path(path), results.measured()
+                results = self._save(replace(results.with_condition(*pair, condition), data=data))
+        if self.path is not None and self.options.save_predictions:
+            file, order = predictions_path(self.path), results.measured()
             from_first_rank(lambda: merge_parts(file, order))
-        return save(replace(results, complete=True))
+        return self._save(replace(results, complete=True))
 
-    def _saved_predictions(self, results: Results, path: Path | None) -> Callable[[Pair], bool]:
+    def _save(self, results: Results) -> Results:
+        if (path := self.path) is not None:
+            from_first_rank(lambda: results.save(path))
+            self.kept = results
+        return results
+
+    def _saved_predictions(self, results: Results) -> Callable[[Pair], bool]:
         """Return whether a condition's predictions need not be made; those of other results are removed."""
-        found: set[Pair] = set()
-        if path is not None:
-            file = predictions_path(path)
+        found: Collection[Pair] = ()
+        if self.path is not None:
+            file = predictions_path(self.path)
             if not results.measured():
                 from_first_rank(lambda: remove_predictions(file))
             found = from_first_rank(lambda: saved_pairs(file))
         return lambda pair: not self.options.save_predictions or pair in found
 
-    def interrupted(
-        self, stopped: KeyboardInterrupt, wanted: list[Pair], path: Path | None
-    ) -> KeyboardInterrupt:
+    def interrupted(self, stopped: KeyboardInterrupt) -> KeyboardInterrupt:
         """Return what says how far the evaluation is, where a file keeps it."""
-        if path is None:
+        if self.path is None:
             return stopped
         kept = self.kept
-        done = 0 if kept is None else sum(kept.condition(*pair) is not None for pair in wanted)
-        how_far = f"stopped; {done} of {len(wanted)} conditions are in {path}"
+        done = 0 if kept is None else sum(kept.condition(*pair) is not None for pair in self.wanted)
+        how_far = f"stopped; {done} of {len(self.wanted)} conditions are in {self.path}"
         return Interrupted(how_far, signal_of(stopped), but="--overwrite" if done else None)
 
     def _told_by(self, results: Results, condition: Condition) -> Info:
@@ -312,9 +319,7 @@ class _Run:
             told["classes"] = [str(number) for number in range(len(condition.class_errors))]
         return told
 
-    def _measure(
-        self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress | None, path: Path | None
-    ) -> Condition:
+    def _measure(self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress | None) -> Condition:
         title = "clean" if pair[0] is None else f"{pair[0]} {pair[1]}"
         if bar:
             bar.begin(title)
@@ -326,7 +331,7 @@ class _Run:
         if broken:
             share = f"{broken} of {condition.images} images"
             warnings.warn(f"{title}: NaN logits for {share}, counted as wrong", RuntimeWarning, stacklevel=2)
-        if self.options.save_predictions and path is not None:
+        if self.options.save_predictions and (path := self.path) is not None:
             columns = from_all_ranks(tally.answers())
             from_first_rank(lambda: save_part(predictions_path(path), pair, columns))
         if bar:

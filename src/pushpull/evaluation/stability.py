@@ -128,13 +128,11 @@ def measure_stability(
     All of the network's outputs count; labels are not needed.
 
     Args:
-        model: as for `evaluate`.
-        data: as for `evaluate`: what sequences are made of; not needed with a folder.
+        model, data, preprocessing, framing: as for `evaluate`; a folder of sequences needs no data.
         options: of it: seed, scale, mean, std, size, resize, crop, limit (with a folder: every so manieth
             sequence), batch_size, device, precision, output.
         perturbed: "made": the ten of ImageNet-P made of the data's test images; or a folder of sequences.
         perturbations: which; None: all ten, or all in the folder.
-        preprocessing, framing: as for `evaluate`.
         changes: fields of `EvaluationOptions`, and `name`.
 
     Returns:
@@ -145,39 +143,54 @@ def measure_stability(
 
     Source: Hendrycks & Dietterich, ICLR 2019, section 4.3.
     """
+    network, device, options, label = _begun(model, options, changes)
+    data = network.data if data is None else data
+    sets, source, count = _sets(perturbed, perturbations, data, options, framing)
+    fitting, _ = options.preprocessing(preprocessing or network.preprocessing, network.model)
+    begun = Stability(options.label or label, source, count, {}, {}, options.precision, complete=False)
+    for done in _growing(begun, sets, network.model, fitting, device, options):
+        if options.output is not None:
+            done.save(options.output)
+    return done
+
+
+def _begun(
+    model: nn.Module | Network, options: EvaluationOptions | None, changes: dict[str, Any]
+) -> tuple[Network, torch.device, EvaluationOptions, str]:
+    """Return the network, where it computes, the options and what tables call it; the file can be written."""
     if world_size() > 1:
         raise InputError(f"sequences are measured in one process, not in {world_size()}; run one")
     network = load_network(model)
     label = changes.pop("name", None) or network.label or network.name
     options = EvaluationOptions.made_of(options, changes)
     if options.output is not None:
-        writable_folder(stability_path(options.output).parent)
-        if stability_path(options.output).exists() and not options.overwrite:
-            raise InputError(
-                f"{stability_path(options.output)} is there already",
-                remedy="--overwrite replaces it, another --output keeps both",
-            )
-    device = options.chosen_device(network.model)
-    data = network.data if data is None else data
-    if framing is None and (options.resize, options.crop) != (None, None):
-        framing = Framing(options.resize, options.crop)
-    sets, source, count = _sets(perturbed, perturbations, data, options, framing)
-    fitting, _ = options.preprocessing(preprocessing or network.preprocessing, network.model)
-    done = Stability(options.label or label, source, count, {}, {}, options.precision, complete=False)
-    done = replace(done, weights_sha256=model_digest(network.model))
-    with lent_to_evaluation(network.model, device):
-        call = options.network(network.model)
+        path = stability_path(options.output)
+        writable_folder(path.parent)
+        if path.exists() and not options.overwrite:
+            remedy = "--overwrite replaces it, another --output keeps both"
+            raise InputError(f"{path} is there already", remedy=remedy)
+    return network, options.chosen_device(network.model), options, label
+
+
+def _growing(
+    done: Stability,
+    sets: dict[str, Callable[[], Iterator[_Frames]]],
+    model: nn.Module,
+    fitting: Preprocessing,
+    device: torch.device,
+    options: EvaluationOptions,
+) -> Iterator[Stability]:
+    """Yield what is measured after every perturbation, and in the end what is complete."""
+    done = replace(done, weights_sha256=model_digest(model))
+    with lent_to_evaluation(model, device):
+        call = options.network(model)
         for name, batches in sets.items():
             flips, distance = _measured(batches(), lambda x: call(fitting(x.to(device))), is_noise(name))
             done = replace(done, flip_rates=done.flip_rates | {name: flips})
             if distance is not None:
                 done = replace(done, top5_distances=done.top5_distances | {name: distance})
-            if options.output is not None:
-                done.save(options.output)
-    done = replace(done, complete=True)
-    if options.output is not None:
-        done.save(options.output)
-    return done
+            yield done
+    yield replace(done, complete=True)
 
 
 def _sets(
@@ -201,6 +214,8 @@ def _sets(
     if data is None:
         raise InputError("data is missing; give a data set, or a folder of sequences (perturbed)")
     names = _chosen(asked, PERTURBATIONS)
+    if framing is None and (options.resize, options.crop) != (None, None):
+        framing = Framing(options.resize, options.crop)
     images = eval_images(data, limit=options.limit, framing=framing)
     scale = severity_scale(options.scale, images.size, corrupted=True)
     source = f"made of {images.info['label']}, {scale} scale, seed {options.seed}"

@@ -97,44 +97,40 @@ def export_model(
         path: of the file; replaced if it is there.
         card: what the file says of the network. None: what is known of it, as mean, std and size of published
             weights or a run; classes that are not known are called 0, 1, ..., a thousand of them ImageNet's.
-        options: by default the format that the path ends in (.onnx, .pt2, .safetensors), else ONNX, for any
-            number of images.
+        options: by default the format of the path's ending, else ONNX, for any number of images.
         images: (N, 3, H, W) float32 in [0, 1] of the card's size, to check with beside random ones.
 
     Returns:
         How near the file is to PyTorch.
 
     Raises:
-        InputError: the network cannot be traced or written in this format, the file differs from PyTorch, or
-            without a card nothing tells the size of the images; nothing is written then.
+        InputError: it cannot be traced or written, differs from PyTorch, or its images' size is not known.
     """
     network = load_network(model)
-    options = options or ExportOptions(
-        next((form for form, suffix in SUFFIXES.items() if str(path).endswith(suffix)), "onnx")
-    )
+    usual = next((form for form, suffix in SUFFIXES.items() if str(path).endswith(suffix)), "onnx")
+    options = options or ExportOptions(usual)
     card = card or card_of(network, images)
     normalised = Normalised(network.model, card.preprocessing).cpu().eval()
-    logits = _logits(normalised, torch.zeros(1, 3, *card.size))
-    if not card.classes:
-        count = logits.shape[-1]
-        card = replace(card, classes=imagenet_wnids(count) or [str(number) for number in range(count)])
-    _check_outputs(logits, card)
+    card = _with_classes(card, _logits(normalised, torch.zeros(1, 3, *card.size)).shape[-1])
     with atomic_path(path) as temporary:
         _write(normalised, temporary, card, options)
         loaded = LOADERS[options.format](temporary)
-        said = card.metadata(graph=options.format != "safetensors")
-        if {key: loaded.metadata.get(key) for key in said} != said:
+        if not card.metadata(graph=options.format != "safetensors").items() <= loaded.metadata.items():
             raise InputError(f"{path} did not keep its metadata; nothing was written; choose another format")
         batches = _batches(card.size, options, images)
         return compare_outputs(loaded.run, partial(_logits, normalised), batches, options.tolerance)
 
 
-def _check_outputs(logits: Tensor, card: Card) -> None:
-    if logits.shape[-1] != len(card.classes):
+def _with_classes(card: Card, count: int) -> Card:
+    """Return the card with a name for each output: its own, else ImageNet's or numbers."""
+    if not card.classes:
+        return replace(card, classes=imagenet_wnids(count) or [str(number) for number in range(count)])
+    if count != len(card.classes):
         raise InputError(
-            f"the network has {logits.shape[-1]} outputs, but {len(card.classes)} class names are known; "
+            f"the network has {count} outputs, but {len(card.classes)} class names are known; "
             "give --classes, a text file with one name a line in the order of the outputs"
         )
+    return card
 
 
 def _logits(network: Normalised, batch: Tensor) -> Tensor:

@@ -44,8 +44,7 @@ def open_source(
     """Return a network, what its file will say, real images to check with or None, and what they are of.
 
     Args:
-        spec: the network.
-        data: name of a data set; None: the run's own.
+        spec, data: the network; name of a data set, None: the run's own.
         classes: a text file of class names.
         mean, std: three numbers each, or both None.
         size: one side, or height and width, px.
@@ -67,14 +66,7 @@ def open_source(
         own = Preprocessing(tuple(mean), tuple(std), own.size)  # type: ignore[arg-type]
     framing, taken = _framing_and_size(network.model, own, framing, image_size, size)
     names = listed or network.classes or (splits.classes if splits else None) or imagenet_wnids(1000) or []
-    card = Card.of(
-        network,
-        classes=names,
-        preprocessing=replace(own, size=taken),
-        framing=framing,
-        size=taken,
-        side_px=max(image_size or taken),
-    )
+    card = _card(replace(network, classes=names), own, framing, taken, image_size)
     return network, card, _images(splits, framing, taken), splits.label if splits else ""
 
 
@@ -96,6 +88,12 @@ def card_of(network: Network, images: Tensor | None = None) -> Card:
         framing, size = _framing_and_size(network.model, own, framing, image_size, asked)
     except InputError as error:
         raise error.with_remedy("give images of the size that the network takes, or a Card") from error
+    return _card(network, own, framing, size, image_size)
+
+
+def _card(
+    network: Network, own: Preprocessing, framing: Framing, size: Size, image_size: Size | None
+) -> Card:
     return Card.of(
         network,
         classes=network.classes or [],

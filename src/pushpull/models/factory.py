@@ -14,6 +14,7 @@ from pushpull.errors import InputError, choice
 from pushpull.models.libraries import build_timm, build_torchvision
 from pushpull.models.resnet import CIFAR_RESNETS, INPUT_STYLES, RESNETS, no_published_weights
 from pushpull.models.stems import STEMS, replace_by_stem, set_strength
+from pushpull.unit.functional import is_integer
 
 InputStyle = Literal["imagenet", "cifar"]
 
@@ -82,30 +83,23 @@ def create_model(
     """Return a network that maps normalised images (N, 3, H, W) to logits (N, num_classes).
 
     Args:
-        name: resnet10, 18, 34, 50, 101, 152, resnext50_32x4d; resnet8, 14, 20, 32 (input_style="cifar" only);
-            "timm:NAME" or "torchvision:NAME" for any network there.
-        stem: one of `STEMS`. In a library's network its first convolution is replaced, weights kept; see
-            `replace_first_conv`.
-        input_style: "imagenet" (7x7, stride 2, max-pool) or "cifar" (3x3, stride 1, no max-pool); a library's
-            network has its own first layer: "imagenet" only.
-        num_classes: at least 1.
-        pretrained: load the library's published weights; ours have none.
-        alpha: inhibition strength of a push-pull stem, or where a trained one starts; None: the stem's own,
-            in most 1.
+        name: one of `MODELS` (resnet8, 14, 20, 32: "cifar" only), "timm:NAME", "torchvision:NAME"
+        stem: one of `STEMS`; in a library's network as by `replace_first_conv`, weights kept.
+        input_style: "imagenet" (7x7, stride 2, max-pool; a library's only one) or "cifar" (3x3, no max-pool).
+        num_classes, pretrained: at least 1; load the library's published weights (ours have none).
+        alpha: strength of a push-pull stem, or where a trained one starts; None: the stem's own, mostly 1.
 
     Returns:
         The network, on the CPU, in training mode.
 
     Raises:
-        InputError: an unknown name, stem or style, a strength without a push-pull stem, weights that are not
-            published or cannot be fetched, or a first convolution that cannot be replaced.
+        InputError: unknown names, weights or a layer that cannot be had or replaced, alpha of a plain stem.
 
     >>> import torch
-    >>> model = create_model("resnet8", stem="pp3", input_style="cifar", num_classes=10)
-    >>> model(torch.rand(2, 3, 32, 32)).shape
-    torch.Size([2, 10])
+    >>> create_model("resnet8", stem="pp3", input_style="cifar")(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 1000])
     """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+    if not is_integer(num_classes, 1):
         raise InputError(f"num_classes={num_classes!r} must be a positive integer")
     if ":" in str(name):
         model = _of_library(str(name), stem, input_style, num_classes, pretrained)

@@ -97,27 +97,34 @@ def timm_config(
         framing: of which resize and crop give timm's `crop_pct`.
         size: (height, width) in px that the network takes.
     """
-    own = getattr(model, "pretrained_cfg", None) or {}
     library, _, rest = name.rpartition(":")
     of_timm = library == "timm" and stem == "plain"
     args: dict[str, Any] = {"network": name, "stem": stem, "input_style": input_style, "alpha": alpha}
-    share = framing.crop / framing.resize if framing.crop and framing.resize else 1.0
     return {
         "architecture": rest.partition(".")[0] if of_timm else ENTRY,
         "num_classes": len(classes),
         "num_features": getattr(model, "num_features", None),
         "label_names": classes,
         "model_args": {} if of_timm else {key: value for key, value in args.items() if value is not None},
-        "pretrained_cfg": {
-            "input_size": [3, *size],
-            "mean": list(preprocessing.mean),
-            "std": list(preprocessing.std),
-            "crop_pct": round(share, 4),
-            "interpolation": "bilinear",
-            "num_classes": len(classes),
-            "first_conv": own.get("first_conv"),
-            "classifier": own.get("classifier", "fc" if hasattr(model, "fc") else None),
-        },
+        "pretrained_cfg": _pretrained_cfg(model, len(classes), preprocessing, framing, size),
+    }
+
+
+def _pretrained_cfg(
+    model: nn.Module, classes: int, preprocessing: Preprocessing, framing: Framing, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Return what timm calls so: the images and layers of published weights."""
+    own = getattr(model, "pretrained_cfg", None) or {}
+    share = framing.crop / framing.resize if framing.crop and framing.resize else 1.0
+    return {
+        "input_size": [3, *size],
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "crop_pct": round(share, 4),
+        "interpolation": "bilinear",
+        "num_classes": classes,
+        "first_conv": own.get("first_conv"),
+        "classifier": own.get("classifier", "fc" if hasattr(model, "fc") else None),
     }
 
 

@@ -288,9 +288,13 @@ def load_run(folder: Path | str) -> Network:
         raise MissingFileError(
             f"run folder {folder} does not exist; give a folder that `pushpull train` wrote"
         )
-    path = folder / RECIPE
-    if not path.exists() and (folder / WEIGHTS).is_file():
+    if not (folder / RECIPE).exists() and (folder / WEIGHTS).is_file():
         return _shared(folder)
+    return _of_recipe(folder, folder / RECIPE)
+
+
+def _of_recipe(folder: Path, path: Path) -> Network:
+    """Return the network of a run folder, as its recipe describes it."""
     recipe = read_yaml("recipe", path)
     if not isinstance(recipe, dict):
         raise InputError(f"{path} must hold keys and values, not {recipe!r}")
@@ -298,7 +302,9 @@ def load_run(folder: Path | str) -> Network:
     preprocessing, seed = recipe.get("preprocessing"), recipe.get("seed", 0)
     if type(seed) is not int:
         raise InputError(f"{path}: seed={seed!r} must be int")
-    classes = _trained_classes(folder / WEIGHTS)
+    classes: list[str] | None = read_notes(folder / WEIGHTS).get("classes")
+    if classes is None:
+        raise InputError(f"{folder / WEIGHTS} does not name its classes; it is not from `pushpull train`")
     with torch.random.fork_rng():  # the values that are drawn here are replaced at once
         model = build_model(replace(config, pretrained=False, weights=None, start="unit"), len(classes))
     load_weights(model, folder / WEIGHTS)
@@ -348,13 +354,6 @@ def _shared(folder: Path) -> Network:
     seed = int(seed) if seed.isdecimal() and len(seed) <= 10 else None
     network.model.eval()
     return replace(network, source=str(folder), label=notes.get("label"), seed=seed)
-
-
-def _trained_classes(path: Path) -> list[str]:
-    classes: list[str] | None = read_notes(path).get("classes")
-    if classes is None:
-        raise InputError(f"{path} does not name its classes; it is not from `pushpull train`")
-    return classes
 
 
 def build_model(config: ModelConfig, classes: int) -> nn.Module:

@@ -77,9 +77,7 @@ def aggregate(
         for one in _read(place):
             name = key if isinstance(key, str) else _set_name(one)
             if name in own:
-                raise InputError(
-                    f"two results are of the set {name!r}; leave one out, or name them (a mapping)"
-                )
+                raise InputError(f"two results are of the set {name!r}; leave one out, or give a mapping")
             own[name] = one
     if not own:
         raise InputError("no results are given; evaluate a model on some sets first")

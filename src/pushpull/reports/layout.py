@@ -268,20 +268,7 @@ def curves(
     parts = _grid_y(y, _LEFT)
     at = [x(place) for place, _ in places]
     for _, look, values, spreads in lines:
-        pairs = list(zip(at, values, spreads, strict=True))
-        if any(spreads):
-            edge = [f"{px},{y(v + s)}" for px, v, s in pairs] + [
-                f"{px},{y(v - s)}" for px, v, s in pairs[::-1]
-            ]
-            parts.append(f'<polygon points="{" ".join(edge)}" fill="{look.colour}" opacity=".15"/>')
-        points = " ".join(f"{px},{y(value)}" for px, value, _ in pairs)
-        dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>'
-        )
-        parts += [
-            f'<circle cx="{px}" cy="{y(value)}" r="2.6" fill="{look.colour}"/>' for px, value, _ in pairs
-        ]
+        parts += _line(y, look, list(zip(at, values, spreads, strict=True)))
     half = (at[-1] - at[0]) / max(1, len(at) - 1) / 2 or 40
     for n, (_, name) in enumerate(places):
         parts.append(_text(at[n], _HEIGHT - _BOTTOM + 14, name, "middle"))
@@ -289,6 +276,18 @@ def curves(
         left, right = max(0, at[n] - half), min(_WIDTH, at[n] + half)
         parts.append(_hit(left, _TOP, right - left, _HEIGHT - _TOP - _BOTTOM, [f"{title}, {name}", *said]))
     return _panel(title, parts, axes, _HEIGHT)
+
+
+def _line(y: Scale, look: Look, pairs: Sequence[tuple[float, float, float]]) -> list[str]:
+    """Return a line through its points (px, value, half of the spread), with the band of the spreads."""
+    parts = []
+    if any(spread for _, _, spread in pairs):
+        edge = [f"{px},{y(v + s)}" for px, v, s in pairs] + [f"{px},{y(v - s)}" for px, v, s in pairs[::-1]]
+        parts.append(f'<polygon points="{" ".join(edge)}" fill="{look.colour}" opacity=".15"/>')
+    points = " ".join(f"{px},{y(value)}" for px, value, _ in pairs)
+    dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
+    parts.append(f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>')
+    return parts + [f'<circle cx="{px}" cy="{y(v)}" r="2.6" fill="{look.colour}"/>' for px, v, _ in pairs]
 
 
 def differences(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from pushpull._version import __version__
@@ -30,23 +30,6 @@ class Entered:
     results: Results
     rows: list[TaskRow]
     setting: Setting | None
-
-
-class Point(NamedTuple):
-    """One figure in a chart: where, and what it is."""
-
-    x: float
-    y: float
-    text: str
-
-
-class Chart(NamedTuple):
-    """A metric over time: every result, the best so far as the corners of steps, and the ends of the axes."""
-
-    points: list[Point]
-    steps: str
-    times: tuple[str, str]
-    values: tuple[str, str]
 
 
 def leaderboard(folders: Sequence[Path | str], output: Path | str, *, title: str = "Leaderboard") -> Path:
@@ -232,16 +215,16 @@ def _report(file: Path, folder: Path) -> str | None:
     return None
 
 
-def _chart(figures: Sequence[tuple[str, TaskRow]], lower: bool) -> Chart:
-    """Return a metric's values over time, with the best so far as steps."""
+def _chart(figures: Sequence[tuple[str, TaskRow]], lower: bool) -> dict[str, Any]:
+    """Return a metric over time: all results, the best so far as corners of steps, the ends of the axes."""
     dated = sorted(_dated(figures), key=lambda one: one[0])
-    times, values = [when for when, _, _ in dated], [row.value for _, _, row in dated]
+    days, values = [when for when, _, _ in dated], [row.value for _, _, row in dated]
     low, high = min(values), max(values)
     low, high = (low, high) if high - low > 0.05 else (low - 0.5, high + 0.5)
 
     def x(when: float) -> float:
-        span = times[-1] - times[0]
-        share = (when - times[0]) / span if span else 0.5
+        span = days[-1] - days[0]
+        share = (when - days[0]) / span if span else 0.5
         return round(_LEFT + 8 + share * (_WIDTH - _LEFT - _RIGHT - 16), 1)
 
     def y(value: float) -> float:
@@ -253,14 +236,13 @@ def _chart(figures: Sequence[tuple[str, TaskRow]], lower: bool) -> Chart:
         best = min(best, row.value) if lower else max(best, row.value)
         steps.append(f"{x(when)},{y(best)}")
     points = [
-        Point(x(when), y(row.value), f"{row.model}: {row.value:.1f}, {text[:10]}")
+        {"x": x(when), "y": y(row.value), "text": f"{row.model}: {row.value:.1f}, {text[:10]}"}
         for when, text, row in dated
     ]
     length = 10 if dated[0][1][:10] != dated[-1][1][:10] else 16
     ends = (dated[0][1][:length].replace("T", " "), dated[-1][1][:length].replace("T", " "))
-    return Chart(
-        points, " ".join(steps), ends if ends[0] != ends[1] else ("", ends[1]), (f"{low:.1f}", f"{high:.1f}")
-    )
+    times = ends if ends[0] != ends[1] else ("", ends[1])
+    return {"points": points, "steps": " ".join(steps), "times": times, "ends": (f"{low:.1f}", f"{high:.1f}")}
 
 
 def _dated(figures: Sequence[tuple[str, TaskRow]]) -> Iterator[tuple[float, str, TaskRow]]:

@@ -55,10 +55,31 @@ def page(
     comparison, evidence = all_printable(comparison), all_printable(evidence or Evidence())
     environment = templates()
     style, script = (source(environment, f"page.{kind}") for kind in ("css", "js"))
+    return environment.get_template("page.html.j2").render(
+        comparison=comparison,
+        evidence=evidence,
+        style=Markup(style),
+        script=Markup(script),
+        # How strongly a cell is shaded: an error by its size, a difference by its points.
+        heat=lambda percent: f"{0.5 * max(0.0, min(1.0, percent / 100)):.2f}",
+        strength=lambda points: f"{0.08 + 0.32 * min(1.0, abs(points) / _FULL_SHADE_POINTS):.2f}",
+        least_answers=LEAST_ANSWERS,
+        version=__version__,
+        samples=list(sample_strips(samples or {})),
+        **_parts(comparison, evidence),
+    )
+
+
+def _parts(comparison: Comparison, evidence: Evidence) -> dict[str, Any]:
+    """Return the page's sections by their names in the template."""
+    from markupsafe import Markup
+
     whole, every = ([Markup(one) for one in some] for some in sections.severity_panels(comparison))
     panel_of = dict(zip(map(title, comparison.setting.corruptions), every, strict=True))
     ranked = sections.ranked(comparison, evidence)
-    values: dict[str, Any] = {
+    calibration = sections.calibrations(comparison, evidence)
+    calibration["panels"] = [Markup(one) for one in calibration["panels"]]
+    return {
         "single": len(comparison.rows) == 1,
         "banners": sections.banners(comparison),
         "headlines": sections.headlines(comparison, evidence),
@@ -75,23 +96,9 @@ def page(
         "difference_panels": [Markup(one) for one in sections.difference_panels(comparison, evidence)],
         "classes": sections.classes(comparison),
         "confusions": sections.mixed_up(comparison, evidence),
-        "calibration": sections.calibrations(comparison, evidence),
-        "samples": list(sample_strips(samples or {})),
+        "calibration": calibration,
         "method": [_method_facts(row) for row in comparison.rows],
     }
-    values["calibration"]["panels"] = [Markup(one) for one in values["calibration"]["panels"]]
-    return environment.get_template("page.html.j2").render(
-        comparison=comparison,
-        evidence=evidence,
-        style=Markup(style),
-        script=Markup(script),
-        # How strongly a cell is shaded: an error by its size, a difference by its points.
-        heat=lambda percent: f"{0.5 * max(0.0, min(1.0, percent / 100)):.2f}",
-        strength=lambda points: f"{0.08 + 0.32 * min(1.0, abs(points) / _FULL_SHADE_POINTS):.2f}",
-        least_answers=LEAST_ANSWERS,
-        version=__version__,
-        **values,
-    )
 
 
 def _tables(comparison: Comparison, evidence: Evidence) -> list[dict[str, Any]]:

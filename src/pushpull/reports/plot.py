@@ -116,8 +116,7 @@ def kernels(model: nn.Module | Network, *, filters: int | Sequence[int] = 16) ->
     """Draw the first layer's kernels: push above pull; of a plain convolution the kernels alone.
 
     Each filter has its own scale, the same for push and pull: mid-grey is weight 0, white is +s and black -s,
-    s its largest weight in absolute value. Kernels of three input channels are
-    shown in colour, of others as their mean over input channels.
+    s its largest absolute weight. Kernels of three input channels are in colour, of others their mean.
 
     Args:
         model: the layer, or a network whose first push-pull layer, or else first convolution, is meant.
@@ -164,8 +163,7 @@ def responses(
 ) -> Figure:
     """Draw what a push-pull layer makes of an image: push, pull and their difference, a row a filter.
 
-    relu(P), relu(Q) and relu(P) - alpha relu(Q), as `push_pull_conv2d` has them, without bias; a gate counts
-    as open.
+    relu(P), relu(Q) and relu(P) - alpha relu(Q), as in `push_pull_conv2d`, without bias, a gate open.
 
     Args:
         model: the layer, or a network whose first push-pull layer is meant.
@@ -181,10 +179,8 @@ def responses(
     """
     unit = copy.deepcopy(_layer(model)).double().cpu()
     if not isinstance(unit, PushPullConv2d):
-        raise InputError(
-            f"the first layer is a {type(unit).__name__}, which has no pull response; give a PushPullConv2d, "
-            "or call pushpull.replace_first_conv(model)"
-        )
+        said = f"the first layer is a {type(unit).__name__}, which has no pull response"
+        raise InputError(f"{said}; give a PushPullConv2d, or call pushpull.replace_first_conv(model)")
     if preprocessing is None:
         preprocessing = getattr(model, "preprocessing", None) or Preprocessing()
     pixels = _pixels(image)
@@ -194,16 +190,22 @@ def responses(
         chosen = [strongest[number] for number in _numbers(filters, len(push))]
     else:
         chosen = _numbers(filters, len(push))
-    figure, panels = _panels(len(chosen), 4, pixels.shape[1] / pixels.shape[2])
     strength = "" if _strength(unit) == "1" else f"{_strength(unit)} "
+    rows = {number: (push[number], pull[number], difference[number]) for number in chosen}
+    return _response_rows(pixels, rows, strength)
+
+
+def _response_rows(pixels: Tensor, rows: dict[int, tuple[Tensor, Tensor, Tensor]], strength: str) -> Figure:
+    """A row a filter: the image, push, pull, and their difference."""
+    figure, panels = _panels(len(rows), 4, pixels.shape[1] / pixels.shape[2])
     heads = ("image", "push", "pull", f"push \u2212 {strength}pull")
-    for line, number in zip(panels, chosen, strict=True):
-        most = float(max(push[number].max(), pull[number].max())) or 1.0
-        reach = float(difference[number].abs().max()) or 1.0
+    for line, (number, (push, pull, difference)) in zip(panels, rows.items(), strict=True):
+        most = float(max(push.max(), pull.max())) or 1.0
+        reach = float(difference.abs().max()) or 1.0
         _show(line[0], _shown(pixels))
         for panel, response in ((line[1], push), (line[2], pull)):
-            _show(panel, response[number].numpy(), cmap="gray", vmin=0.0, vmax=most)
-        _show(line[3], difference[number].numpy(), cmap="RdBu_r", vmin=-reach, vmax=reach)
+            _show(panel, response.numpy(), cmap="gray", vmin=0.0, vmax=most)
+        _show(line[3], difference.numpy(), cmap="RdBu_r", vmin=-reach, vmax=reach)
         _name_row(line[0], f"filter {number}")
     for panel, head in zip(panels[0], heads, strict=True):
         panel.set_title(head, fontsize=10, color=INK)

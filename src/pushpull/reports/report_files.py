@@ -39,8 +39,7 @@ def write_report(
     Args:
         comparison: what to report.
         folder: made if it is not there.
-        samples: corruption -> (5, 3, H, W) uint8 images, one image at severity 1 to 5, shown on the page.
-        evidence: what else the page shows: predictions, intervals, pictures.
+        samples, evidence: as for `page`: images, and predictions, intervals, pictures.
 
     Returns:
         The files, index.html first.
@@ -48,7 +47,6 @@ def write_report(
     Raises:
         InputError: the folder cannot be written, or `samples` are not such images.
     """
-    # Matplotlib takes half a second to load: only who writes figures waits for it.
     from pushpull.reports.figures import differences, error_by_severity, save
     from pushpull.reports.page import page
 
@@ -80,29 +78,25 @@ def report(
 ) -> Path:
     """Write the page of one result, or of several; the first is what the others are compared with.
 
-    Beside it are the files of `write_report`. Where a run has predictions.parquet (`evaluate(...,
-    save_predictions=True)`) the page has intervals over images, confusions and reliability; where its data
-    and weights can be opened, examples under corruption and what its first layer answers.
+    Beside it are the files of `write_report`. With a run's predictions (`save_predictions`) the page has
+    intervals over images, confusions and reliability; with its data and weights, corrupted examples and what
+    its first layer answers.
 
     Args:
         runs: run folders, files of results, or folders with one run a seed; one or more.
-        output: the folder.
-        title: heading of the page; by default it names the models.
-        pictures: open data and weights; without them the page is made of the results alone.
+        output, title: the folder; heading of the page, by default it names the models.
+        pictures: open data and weights too.
         adapted: networks that were adapted to the test images may stand beside others.
-        commands: commands that made the results, printed on the page.
-        samples: corruption -> (5, 3, H, W) uint8 images, one image at severity 1 to 5.
+        commands, samples: what made the results, printed on the page; as for `write_report`.
 
     Returns:
         The page, index.html.
 
     Raises:
-        InputError: no run, results that are not complete or were not measured alike, or a folder that cannot
-            be written.
+        InputError: no run, results incomplete or not measured alike, or a folder that cannot be written.
         MissingFileError: no results at a path.
 
-    >>> pushpull.report("runs/pp3", "runs/report")  # doctest: +SKIP
-    PosixPath('runs/report/index.html')
+    >>> page = pushpull.report("runs/pp3", "runs/report")  # doctest: +SKIP
     """
     from pushpull.reports.gather import gather
 

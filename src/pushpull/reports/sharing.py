@@ -61,30 +61,24 @@ def save_pretrained(
 ) -> Path:
     """Write a network as a folder that others load: weights (safetensors), config.json, README.md.
 
-    The weights say what they are of (name, first layer, strength, classes, preprocessing); config.json is
-    timm's; README.md is the model card; of a run the recipe and the results are there too, without this
-    machine's paths. The folder is loaded again and must give the same logits, bit for bit, before it is put
-    in place.
+    The weights say what they are of; config.json is timm's; a run's recipe and results are there, without
+    this machine's paths. Loaded again, it must give the same logits, bit for bit, or it is not in place.
 
     Args:
         model: a `Network`, what `create_model` returned, or what `load_network` takes: a run folder, a spec.
             A network of another kind can be described: `Network(model, "timm:resnet18", stem="pp3")`.
-        folder: where to.
-        card: what the files say of the network; None: what it says itself.
+        folder, card: where to; what the files say of the network, None: what it says itself.
         results: of these weights, for the card; None: those in the run's folder.
-        repo: OWNER/NAME that it will have on the hub, for the commands in the card.
-        license: its identifier on the hub, such as apache-2.0; None: left to be filled in.
+        repo, license: OWNER/NAME on the hub, for the card's commands; its identifier there, as apache-2.0.
         overwrite: replace what is there.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: the network cannot be built again from a name, results are of other weights, or the folder
-            holds a network already.
+        InputError: no name builds the network again, results are of other weights, or the folder is taken.
     """
-    network = _described(model)
-    folder = user_path(str(folder))
+    network, folder = _described(model), user_path(str(folder))
     if not overwrite and any((folder / name).exists() for name in _FILES):
         raise InputError(f"{folder} holds a network already; add overwrite, or choose another folder")
     found = list(_results(network, results))
@@ -92,16 +86,20 @@ def save_pretrained(
     writable_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".share-") as temporary:
-        place = Path(temporary)
-        _write(place, network, card, found, repo, license)
-        _check(place, network, card)
-        folder.mkdir(exist_ok=True)
-        for name in _FILES:
-            if (place / name).exists():
-                os.replace(place / name, folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)  # of the network that was there before
+        _write(Path(temporary), network, card, found, repo, license)
+        _put(Path(temporary), folder, network, card)
     return folder
+
+
+def _put(place: Path, folder: Path, network: Network, card: Card) -> None:
+    """Move the files into the folder, once they are checked; those of the network that was there go."""
+    _check(place, network, card)
+    folder.mkdir(exist_ok=True)
+    for name in _FILES:
+        if (place / name).exists():
+            os.replace(place / name, folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def push_to_hub(

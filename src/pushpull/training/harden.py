@@ -130,38 +130,61 @@ def harden(
 ) -> Hardened:
     """Make a network more robust to corruptions and keep its accuracy: measure, convert, fine-tune, measure.
 
-    The network as it came is measured; where a stem is asked for, its first convolution becomes a push-pull
-    unit whose gate is closed, so that nothing changes at first, and opens in the training; it is fine-tuned
-    with augmentation and, if asked for, a consistency loss and distillation from itself; of its epochs the
-    best on clean and corrupted validation images is taken; and of the points on the line between before and
-    after that one which is best on corrupted validation images while the clean error has risen by no more
-    than was allowed. The corruptions that decide are not among the fifteen that are reported. The same call
-    goes on where it was stopped.
+    Where a stem is asked for, the first layer becomes a push-pull unit whose gate opens in the training,
+    which has augmentation and, if asked for, a consistency loss and distillation from itself; of its epochs
+    the best on clean and corrupted validation images is taken; and of the points between before and after
+    the one best on corrupted ones whose clean error has risen by no more than was allowed. The corruptions
+    that decide are not the fifteen that are reported. The same call goes on where it was stopped.
 
     Args:
         model: what `load_network` takes: a module, a spec, a loaded network; it is not changed.
         data: a name, `DataConfig` or `DataSplits` with images to train on, and to test on.
-        options: see `HardenOptions`; each of its fields may be given here by its name instead.
+        options, changes: see `HardenOptions`; each of its fields may be given by its name instead.
         output: the folder: before/, training/, after/, model.safetensors, points.json.
         progress: show progress on standard error.
-        changes: fields of `HardenOptions`.
+
+    Returns:
+        The network and what was measured.
 
     Raises:
         InputError: the network does not fit the data, cannot be converted, or the folder holds another one.
     """
     began = time.perf_counter()
-    options = _options(options, changes)
-    folder = Path(output)
-    splits = data if isinstance(data, DataSplits) else load_data(data)
-    for part in ("train", "validation", "test"):
-        splits.required(part)
+    for name in changes:
+        choice("option of harden", name, [field.name for field in fields(HardenOptions)])
+    options = replace(options or HardenOptions(), **changes)
+    splits = _required(data)
     network, cut = fitted(model, splits, options)
     came = _converted(network, options)
     _check_trainable(came, network, splits, options)
-    writable_folder(folder)
+    done = _hardened(came, network, cut, splits, options, writable_folder(Path(output)), progress)
+    return replace(done, seconds=time.perf_counter() - began)
+
+
+def _required(data: str | DataConfig | DataSplits) -> DataSplits:
+    """Return the splits, all three of which are needed."""
+    splits = data if isinstance(data, DataSplits) else load_data(data)
+    for part in ("train", "validation", "test"):
+        splits.required(part)
+    return splits
+
+
+def _hardened(
+    came: nn.Module,
+    network: Network,
+    cut: list[str],
+    splits: DataSplits,
+    options: HardenOptions,
+    folder: Path,
+    progress: bool,
+) -> Hardened:
+    """Do what is not done in the folder yet; the time that it took is 0 here."""
     with folder_lock(folder):
         options, splits = _planned(options, network, splits, folder)
-        measured = _evaluation(options, splits, progress)
+        how: dict[str, Any] = {
+            name: getattr(options, name) for name in ("scale", "limit", "device", "workers")
+        }
+        measured = EvaluationOptions(**how, quiet=not progress, save_predictions=True)  # for the intervals
         before = evaluate(network, splits, measured, output=str(folder / BEFORE), name=network.name)
         if not ((folder / POINTS).is_file() and (folder / WEIGHTS).is_file()):
             seen = validation_images(splits, str(options.scale), most=VALIDATED, seed=options.seed)
@@ -174,14 +197,7 @@ def harden(
         hardened = replace(hardened, label=f"{network.label or network.name}, hardened")
         after = evaluate(hardened, splits, measured, output=str(folder / AFTER), name=network.name)
         changes = paired(load_predictions(folder / AFTER), load_predictions(folder / BEFORE))
-    return Hardened(hardened, before, after, points, share, folder, time.perf_counter() - began, changes)
-
-
-def _options(options: HardenOptions | None, changes: dict[str, Any]) -> HardenOptions:
-    names = [field.name for field in fields(HardenOptions)]
-    for name in changes:
-        choice("option of harden", name, names)
-    return replace(options or HardenOptions(), **changes)
+    return Hardened(hardened, before, after, points, share, folder, 0.0, changes)
 
 
 def _is_new(network: Network, options: HardenOptions) -> bool:
@@ -253,17 +269,6 @@ def _planned(
     return replace(options, budget=None, **chosen), replace(splits, train=part)
 
 
-def _evaluation(options: HardenOptions, splits: DataSplits, progress: bool) -> EvaluationOptions:
-    return EvaluationOptions(
-        scale=options.scale,
-        limit=options.limit,
-        device=options.device,
-        workers=options.workers,
-        quiet=not progress,
-        save_predictions=True,  # for the intervals
-    )
-
-
 def _trained(
     came: nn.Module,
     network: Network,
@@ -275,20 +280,16 @@ def _trained(
 ) -> nn.Module:
     """Return the network after its training, with the weights of the best epoch."""
     watched = replace(splits, validation=validation, validation_framing=AS_IS)
-    recipe = _recipe(network, splits, options)
-    student = replace(network, model=copy.deepcopy(came))
-    teacher = None
+    how: dict[str, Any] = {"resume": "auto", "progress": progress, "splits": watched}
     if options.teacher_weight:
         assert network.preprocessing is not None
-        teacher = as_teacher(network.model, network.preprocessing)
-    place = folder / TRAINING
-    how: dict[str, Any] = {"resume": "auto", "progress": progress, "splits": watched}
+        how["teacher"] = as_teacher(network.model, network.preprocessing)
+    place, student = folder / TRAINING, replace(network, model=copy.deepcopy(came))
     try:
-        train(recipe, place, network=student, teacher=teacher, **how)
+        train(_recipe(network, splits, options), place, network=student, **how)
     except BadLossError as error:
         raise InputError(f"{error.problem}; give a lower max_lr (--max-lr) and another output") from error
-    trained = copy.deepcopy(came)
-    return load_weights(trained, place / WEIGHTS).eval()
+    return load_weights(copy.deepcopy(came), place / WEIGHTS).eval()
 
 
 def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Recipe:
@@ -325,8 +326,7 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
         seed=options.seed,
         precision=options.precision,
         workers=options.workers,
-        accelerator=_accelerator(options.device),
-        devices=_devices(options.device),
+        **_placed(options.device),
     )
 
 
@@ -336,14 +336,11 @@ def _ema(options: HardenOptions, images: int) -> float | None:
     return None if options.ema is None or window <= 1 else min(options.ema, 1 - 1 / window)
 
 
-def _accelerator(device: str) -> Any:
-    return choice("device", device.partition(":")[0], ("auto", "cpu", "cuda", "mps"))
-
-
-def _devices(device: str) -> int | list[int]:
-    """Return the number of the device that is named, as in cuda:1, else one of them, whichever."""
-    number = device.partition(":")[2]
-    return [int(number)] if number.isdecimal() else 1
+def _placed(device: str) -> dict[str, Any]:
+    """Return where the training runs: on the device that is numbered, as in cuda:1, else on any one."""
+    kind, _, number = device.partition(":")
+    choice("device", kind, ("auto", "cpu", "cuda", "mps"))
+    return {"accelerator": kind, "devices": [int(number)] if number.isdecimal() else 1}
 
 
 def _weighed(

@@ -9,8 +9,8 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -94,19 +94,14 @@ def train(
 ) -> Path:
     """Train by `recipe` and return the run folder.
 
-    The folder holds `recipe.yaml` (all settings), `inputs.json` (digests of the files that it names),
-    `model.safetensors` (the weights with the lowest validation error; the last ones where there is no
-    validation split), `last.ckpt` (to resume from), `logs/` (TensorBoard and CSV) and, in the end,
-    `results.json` with the clean test error, which `pushpull evaluate` completes. On a CPU the same recipe
-    gives the same weights twice, and a resumed run those of an uninterrupted one.
+    It holds `recipe.yaml`, `inputs.json` (digests of files that it names), `model.safetensors` (the weights
+    of the lowest validation error, else the last), `last.ckpt` (to resume from), `logs/` and, in the end,
+    `results.json` with the clean test error. On a CPU the same recipe gives the same weights, resumed too.
 
     Args:
-        recipe: all settings.
-        output: the run folder.
-        resume: continue the run that is in `output`; without a checkpoint there, an error. Learning rates and
-            clip_norm may be others than before, which `rates.json` notes. "auto": continue where there is a
-            checkpoint, begin where there is none, and do nothing where the run is finished.
-        overwrite: delete the run that is in `output` first.
+        recipe, output, overwrite: all settings; the run folder; delete the run that is there first.
+        resume: go on with the run that is there, or raise; learning rates and clip_norm may be others, which
+            `rates.json` notes. "auto": go on, or begin, or do nothing where the run is finished.
         progress: show a progress bar, or lines where there is no terminal.
         splits: the data of `recipe.data` where the caller has loaded it already.
         network: train this one, in place, not what `recipe.model` names, and do not evaluate it in the end.
@@ -118,24 +113,25 @@ def train(
 
     Raises:
         OutOfTime: `stop` said so; the checkpoint is written.
-        InputError: a setting that does not fit, a folder in use, a missing or unreadable checkpoint, data
-            that cannot be read, a loss that is not a number.
+        InputError: a setting that does not fit, a folder in use, unreadable data or checkpoint, a bad loss.
     """
+    folder, recipe = Path(output), with_full_paths(with_launched(recipe))
+    with _held(folder, recipe, resume, overwrite, network is None) as (go_on, checkpoint):
+        if go_on:
+            _train(recipe, folder, checkpoint, splits, network, teacher, progress, stop)
+    return folder
+
+
+@contextmanager
+def _held(
+    folder: Path, recipe: Recipe, resume: bool | Literal["auto"], overwrite: bool, measured: bool
+) -> Iterator[tuple[bool, tuple[Path, int] | None]]:
+    """Hold the folder and the processes of a training; yield what `_opened` found."""
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
-    folder, recipe = Path(output), with_full_paths(with_launched(recipe))
     with ExitStack() as held:
         held.enter_context(process_group(recipe))
-        go_on, checkpoint = from_first_rank(
-            lambda: _opened(folder, recipe, resume, overwrite, held, network is None)
-        )
-        if not go_on:
-            return folder
-        if checkpoint and progress and is_first_process():
-            print(f"resuming at epoch {checkpoint[1] + 1} of {recipe.epochs}", file=sys.stderr)
-        splits = splits if splits is not None else load_data(recipe.data)
-        _train(recipe, folder, checkpoint, splits, network, teacher, progress, stop)
-    return folder
+        yield from_first_rank(lambda: _opened(folder, recipe, resume, overwrite, held, measured))
 
 
 def _opened(
@@ -171,13 +167,16 @@ def _train(
     recipe: Recipe,
     folder: Path,
     checkpoint: tuple[Path, int] | None,
-    splits: DataSplits,
+    splits: DataSplits | None,
     network: Network | None,
     teacher: Callable[[Tensor], Tensor] | None,
     progress: bool,
     stop: Callable[[], bool] | None,
 ) -> None:
     """Train from the start, or on from a checkpoint (path and whole epochs), and evaluate clean images."""
+    if checkpoint and progress and is_first_process():
+        print(f"resuming at epoch {checkpoint[1] + 1} of {recipe.epochs}", file=sys.stderr)
+    splits = splits if splits is not None else load_data(recipe.data)
     before = file_digest(folder / WEIGHTS) if checkpoint else None
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")

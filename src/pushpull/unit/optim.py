@@ -32,49 +32,49 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return the parameters in groups for an optimizer: decayed ones, and inhibition strengths, not decayed.
 
-    Decay would pull the strengths to 0, which is a plain rectified convolution. Frozen parameters are left
-    out; a shared one is listed once; biases and norms are decayed too, as in the paper.
+    Decay would pull the strengths to 0. Frozen parameters are left out; a shared one is listed once; biases
+    and norms are decayed too, as in the paper.
 
     Args:
-        model: any module; units are found wherever they are.
-        weight_decay: for all other parameters, finite and >= 0.
-        stem_weight_decay: for the first layer's: those of the first convolution in `model.conv1`, or
-            without one there, of the first registered in `model`; None: as for the others.
-        stem_lr: factor of the first layer's learning rate, above 0; other than 1 it stands in the group as
-            `lr_scale`, timm's name, for whoever makes the optimizer and its schedule.
+        model, weight_decay: any module; for all other parameters, finite and >= 0.
+        stem_weight_decay: for those of the first convolution in `model.conv1`, else of the first registered
+            in `model`; None: as for the others.
+        stem_lr: factor of that layer's learning rate, above 0; other than 1 it is the group's `lr_scale`,
+            timm's name, for whoever makes the optimizer and its schedule.
 
     Returns:
         One to three dictionaries with `params` and `weight_decay`, in the order of `named_parameters()`.
 
     Raises:
-        InputError: a negative or infinite weight decay, a rate's factor that is not above 0, or a model with
-            nothing to train.
+        InputError: a decay or factor that is not as above, or a model with nothing to train.
 
     >>> model = nn.Sequential(PushPullConv2d(3, 8, 3, trainable_alpha=True), nn.ReLU())
     >>> [(len(group["params"]), group["weight_decay"]) for group in parameter_groups(model, 0.01)]
     [(2, 0.01), (1, 0.0)]
     """
-    for decay in (weight_decay, stem_weight_decay or 0.0):
+    stem_decay = weight_decay if stem_weight_decay is None else stem_weight_decay
+    _check(weight_decay, stem_decay, stem_lr)
+    alphas = alpha_names(model)
+    stem = set() if stem_weight_decay is None and stem_lr == 1 else _stem_names(model) - alphas
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    parts = ((trained.keys() - alphas - stem, weight_decay), (stem, stem_decay), (alphas, 0.0))
+    groups: list[dict[str, Any]] = [
+        {"params": [p for name, p in trained.items() if name in names], "weight_decay": decay}
+        for names, decay in parts
+    ]
+    if stem_lr != 1:
+        groups[1]["lr_scale"] = stem_lr
+    if not trained:
+        raise InputError("the model has no parameter that requires a gradient; unfreeze what is to train")
+    return [group for group in groups if group["params"]]
+
+
+def _check(weight_decay: float, stem_decay: float, stem_lr: float) -> None:
+    for decay in (weight_decay, stem_decay):
         if not math.isfinite(decay) or decay < 0:
             raise InputError(f"weight_decay={decay!r} must be a finite number of at least 0")
     if not 0 < stem_lr < math.inf:
         raise InputError(f"stem_lr={stem_lr!r} must be a finite number above 0")
-    alphas = alpha_names(model)
-    apart = stem_weight_decay is not None or stem_lr != 1
-    stem = _stem_names(model) - alphas if apart else set()
-    stem_decay = weight_decay if stem_weight_decay is None else stem_weight_decay
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    others = trained.keys() - alphas - stem
-    groups: list[dict[str, Any]] = [
-        {"params": [p for name, p in trained.items() if name in names], "weight_decay": decay}
-        for names, decay in ((others, weight_decay), (stem, stem_decay), (alphas, 0.0))
-    ]
-    if stem_lr != 1:
-        groups[1]["lr_scale"] = stem_lr
-    groups = [group for group in groups if group["params"]]
-    if not groups:
-        raise InputError("the model has no parameter that requires a gradient; unfreeze what is to train")
-    return groups
 
 
 def _stem_names(model: nn.Module) -> set[str]:
