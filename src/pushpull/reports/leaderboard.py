@@ -227,7 +227,7 @@ def _part(name: str, group: Sequence[Entered], folder: Path) -> dict[str, Any]:
 
 
 def _report(one: Entered, folder: Path) -> str | None:
-    """Return the address, from the page, of a result's report: beside it, or above it and of it; else None."""
+    """Return the address, from the page, of a result's report, beside or above it; None without."""
     beside = one.path.parent
     above = [place for up in list(beside.parents)[:_ABOVE] for place in (up, up / "report")]
     for place in (beside, beside / "report", *above):
@@ -237,7 +237,7 @@ def _report(one: Entered, folder: Path) -> str | None:
 
 
 def _is_of(place: Path, one: Entered) -> bool:
-    """Whether the report in a folder is of a result: of its model (by its weights, if known) and its images."""
+    """Whether the report in a folder is of a result's network (by its weights, if known) and images."""
     try:
         said = json.loads((place / "comparison.json").read_text(encoding="utf-8"))
         model, setting = one.results.model, one.setting
