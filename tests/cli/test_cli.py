@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -330,3 +331,13 @@ def test_the_program_is_installed():
         [sys.executable, "-m", "pushpull", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("pushpull ")
+
+
+@pytest.mark.parametrize("given", [None, "active"])
+def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(given, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    assert os.environ["OMP_WAIT_POLICY"] == (given or "passive")

@@ -204,7 +204,9 @@ def test_another_sitting_continues_and_other_settings_are_refused(run_folder, ca
     with pytest.raises(InputError, match=r"corruption\.seed is 0 there, 1 now"):
         evaluated(str(folder), seed=1, **FEW)
     assert evaluated(str(folder), seed=1, overwrite=True, **FEW).corruption["seed"] == 1
+    capsys.readouterr()
     assert list(evaluated(str(folder), output="clean", **(FEW | {"corruptions": ("none",)})).corrupted) == []
+    assert "as a page" not in capsys.readouterr().out, "clean images alone have none"
 
 
 def test_clean_images_alone_have_no_scale_and_no_seed(run_folder, capsys):

@@ -123,6 +123,24 @@ def test_unasked_it_is_said_once_in_one_plain_line_with_the_remedy(source, fresh
     assert not recwarn.list
 
 
+def test_a_worker_does_not_wait_for_what_its_parent_has_not_got(source, fresh, monkeypatch, capsys):
+    monkeypatch.delenv(textures._TRIED, raising=False)
+    tried = []
+    monkeypatch.setattr(textures, "_get", lambda name, *_: tried.append(name))
+    monkeypatch.setattr(textures, "_UNASKED_SECONDS", 0.1)
+    monkeypatch.setattr(textures.multiprocessing, "parent_process", lambda: "a parent that has not tried")
+    textures.fetch_unasked()
+    assert len(tried) == 5
+    textures.fetch_unasked.cache_clear()
+    textures.fetch_unasked()
+    assert len(tried) == 5, "the variable is what a new worker inherits"
+    monkeypatch.setattr(textures.multiprocessing, "parent_process", lambda: None)
+    textures.fetch_unasked.cache_clear()
+    textures.fetch_unasked()
+    assert len(tried) == 10, "a process of its own tries, and says what it lacks"
+    assert "could not be fetched" in capsys.readouterr().err
+
+
 def test_checksums_are_of_sha_256():
     assert list(textures.SHA256) == [*("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")]
     assert all(re.fullmatch("[0-9a-f]{64}", value) for value in textures.SHA256.values())

@@ -76,6 +76,15 @@ def test_without_a_baseline_or_with_another_there_is_nothing_against_it(results)
     assert list(figures(aggregate({"C": few}), "C")) == ["error"]
 
 
+def test_a_ratio_that_is_undefined_is_left_out_and_said(results):
+    """A baseline that loses nothing under a corruption."""
+    base = results("base", errors=0.2, clean=0.2, **IMAGENET)
+    with pytest.warns(UserWarning, match="rCE vs baseline on ImageNet-1k.* is left out: gaussian_noise"):
+        frame = aggregate([results(errors=0.4, **IMAGENET)], [base])
+    assert {"mCE vs baseline", "relative robustness"} <= set(frame.metric)
+    assert "rCE vs baseline" not in set(frame.metric)
+
+
 def test_the_command_reads_folders_and_names_sets(results, tmp_path, capsys):
     results(errors=0.4).save(tmp_path)
     STEADY.save(tmp_path)

@@ -11,6 +11,7 @@ import pytest
 
 from pushpull.cli import main
 from pushpull.evaluation.results import Results
+from pushpull.reports import report
 from pushpull.reports.leaderboard import leaderboard
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -58,6 +59,24 @@ def test_only_what_was_measured_alike_stands_together(folder: Path, tmp_path: Pa
     assert 'href="../runs/pp3/index.html"' in page
     assert "half/results.json is not complete" in page
     assert "http" not in page.replace("http-equiv", ""), "nothing is fetched"
+
+
+def test_a_report_above_is_linked_from_the_results_that_it_is_of(
+    results: Callable[..., Results], tmp_path: Path
+) -> None:
+    """`pushpull report` writes runs/report, the quickstart a page above its seeds."""
+    runs, weights = tmp_path / "runs", "weights_sha256"
+    made = results("plain", errors=0.5, seed=0, model={weights: "a" * 64})
+    made.save(runs / "plain")
+    results("plain", errors=0.5, seed=1, model={weights: "b" * 64}).save(runs / "other")
+    report([runs / "plain"], runs / "report", pictures=False)
+    page = leaderboard([runs], tmp_path / "board.html").read_text()
+    assert page.count('href="runs/report/index.html"') == page.count('aria-label="Report of')
+    assert 'aria-label="Report of resnet14 plain seed 0"' in page
+    assert 'aria-label="Report of resnet14 plain seed 1"' not in page, "another network's report"
+    made.save(tmp_path / "quick" / "plain" / "seed0")
+    report([runs / "plain"], tmp_path / "quick", pictures=False)
+    assert 'href="quick/index.html"' in leaderboard([tmp_path / "quick"], tmp_path / "b.html").read_text()
 
 
 def test_best_and_progress(folder: Path, tmp_path: Path) -> None:

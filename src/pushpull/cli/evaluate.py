@@ -81,7 +81,8 @@ def evaluate_command(
     results = evaluate(network, splits, options)
     say(_summary(results, everything))
     where = shlex.quote(str(path.parent if path.name == RESULTS else path))
-    say(f"Written to {path.resolve()}; as a page: pushpull report {where}")
+    page = f"; as a page: pushpull report {where}" if results.corrupted else ""
+    say(f"Written to {path.resolve()}{page}")
     return results
 
 

@@ -54,6 +54,7 @@ SHA256 = {
 }
 
 _OFFLINE = ("PUSHPULL_OFFLINE", "HF_HUB_OFFLINE")
+_TRIED = "_PUSHPULL_FROST_TRIED"  # an environment variable, which tells the workers that this process starts
 _UNASKED_SECONDS = 5.0  # what a run may wait for pictures that nobody asked for by name
 _LARGEST_BYTES = 4_000_000  # the largest photograph has 1.2 MB
 
@@ -214,8 +215,11 @@ def fetch_unasked() -> None:
     """Try `fetch_frost` once in this process, for 5 s at most; where it fails, say so and go on.
 
     A note on standard error, not a warning, which would come with a source line; of several processes one
-    says it.
+    says it. A worker does not wait again for what its parent has not got.
     """
+    if multiprocessing.parent_process() is not None and _TRIED in os.environ:
+        return
+    os.environ[_TRIED] = "1"
     try:
         fetch_frost(_UNASKED_SECONDS)
     except InputError:

@@ -6,6 +6,7 @@ Models against Common Corruptions", 2023, which takes a ResNet-18 for it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -183,7 +184,11 @@ def _of_corruptions(one: Results, base: Results | None) -> Iterator[tuple[Figure
     yield RELATIVE, metrics.mean_corruption_error(of_base, names) - mean
     yield MCE, metrics.mce(errors, of_base, names)
     if one.clean is not None and base.clean is not None:
-        yield RCE, metrics.relative_mce(errors, one.clean_error, of_base, base.clean_error, names)
+        try:
+            yield RCE, metrics.relative_mce(errors, one.clean_error, of_base, base.clean_error, names)
+        except InputError as error:  # a baseline that loses nothing under a corruption
+            reason = f"{RCE.name} on {_set_name(one)} is left out: {error}"
+            warnings.warn(reason, stacklevel=2)
 
 
 def _of_sequences(one: Stability, base: Stability | None) -> Iterator[tuple[Figure, float]]:

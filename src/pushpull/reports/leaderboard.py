@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -19,6 +20,7 @@ from pushpull.reports.modelcard import HEADS, TaskRow, task_rows
 from pushpull.reports.page import source, templates
 
 _REPORT = "index.html"
+_ABOVE = 3  # folders that a report may lie above its result: runs/quickstart/pp3/seed0/results.json
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 400, 180, 38, 12, 12, 26  # of a chart, px
 
 
@@ -201,18 +203,36 @@ def _part(name: str, group: Sequence[Entered], folder: Path) -> dict[str, Any]:
                     "best": f"{row.value:.1f}" == best,
                     "created": printable(one.results.created),
                     "day": printable(one.results.created[:10]),
-                    "report": _report(one.path, folder),
+                    "report": _report(one, folder),
                 }
             )
     return {"name": printable(name), "facts": all_printable(_facts(group)), "rows": rows, "charts": charts}
 
 
-def _report(file: Path, folder: Path) -> str | None:
-    """Return the address, from the page, of a report beside a result or above it (`harden`); None without."""
-    for place in (file.parent, file.parent / "report", file.parent.parent):
-        if (place / _REPORT).is_file():
+def _report(one: Entered, folder: Path) -> str | None:
+    """Return the address, from the page, of a result's report, beside or above it; None without."""
+    beside = one.path.parent
+    above = [place for up in list(beside.parents)[:_ABOVE] for place in (up, up / "report")]
+    for place in (beside, beside / "report", *above):
+        if (place / _REPORT).is_file() and (place not in above or _is_of(place, one)):
             return quote(os.path.relpath(place / _REPORT, folder).replace(os.sep, "/"))
     return None
+
+
+def _is_of(place: Path, one: Entered) -> bool:
+    """Whether the report in a folder is of a result's network (by its weights, if known) and images."""
+    try:
+        said = json.loads((place / "comparison.json").read_text(encoding="utf-8"))
+        model, setting = one.results.model, one.setting
+        keys = ("weights_sha256",) if model["weights_sha256"] else ("name", "stem", "seed")
+        same = setting is None or (said["setting"]["data"], said["setting"]["images"]) == (
+            setting.data,
+            setting.images,
+        )
+        models = [shown for row in said["rows"] for shown in row["models"]]
+        return same and any(all(shown[key] == model[key] for key in keys) for shown in models)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _chart(figures: Sequence[tuple[str, TaskRow]], lower: bool) -> dict[str, Any]:
