@@ -8,7 +8,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import accumulate
@@ -67,17 +67,7 @@ def load_remote(address: str, label_column: str | None = None) -> RawData:
         system, path = fsspec.core.url_to_fs(address)
         path = _pinned(system, path)
         sizes = {name: info["size"] for name, info in system.find(path, maxdepth=2, detail=True).items()}
-    root = PurePosixPath(path)
-    found: dict[PurePosixPath, list[PurePosixPath]] = {}
-    for file in sorted(map(PurePosixPath, sizes)):
-        if file.suffix == ".parquet" and not file.name.startswith("."):
-            found.setdefault(file.parent, []).append(file)
-    if not found:
-        own = hub_name(address)
-        also = f", or the hub's own conversion ({_HUB}{own}@refs%2Fconvert%2Fparquet/CONFIG)" if own else ""
-        raise InputError(
-            f"{address!r} has no parquet files to be read in place; give the folder that has them{also}"
-        )
+    root, found = PurePosixPath(path), _parquet_files(sizes, address)
     usual = [place for place in (root, root / "data") if place in found]
     places = [(place, found[place]) for place in dict.fromkeys((*usual, *found))]
     splits = files_of_splits(places, root, "parquet")
@@ -92,6 +82,21 @@ def load_remote(address: str, label_column: str | None = None) -> RawData:
     raw = tables_to_raw(tables, address, Path(address), label_column)
     raw.remarks.append(f"read in place: {system.unstrip_protocol(path)}")
     return raw
+
+
+def _parquet_files(names: Iterable[str], address: str) -> dict[PurePosixPath, list[PurePosixPath]]:
+    """Return the parquet files of each folder, in the order of their names; at least one."""
+    found: dict[PurePosixPath, list[PurePosixPath]] = {}
+    for file in sorted(map(PurePosixPath, names)):
+        if file.suffix == ".parquet" and not file.name.startswith("."):
+            found.setdefault(file.parent, []).append(file)
+    if not found:
+        own = hub_name(address)
+        also = f", or the hub's own conversion ({_HUB}{own}@refs%2Fconvert%2Fparquet/CONFIG)" if own else ""
+        raise InputError(
+            f"{address!r} has no parquet files to be read in place; give the folder that has them{also}"
+        )
+    return found
 
 
 def _pinned(system: Any, path: str) -> str:
