@@ -13,7 +13,7 @@ from torch import nn
 
 import pushpull.models
 from pushpull import InputError, PushPullConv2d
-from pushpull.models import STEMS, CifarResNet, PushPullResNet
+from pushpull.models import STEMS, CifarResNet, PushPullResNet, create_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
@@ -108,6 +108,8 @@ def test_input_styles() -> None:
     assert isinstance(imagenet.maxpool, nn.MaxPool2d)
     assert (cifar.conv1.kernel_size, cifar.conv1.stride) == ((3, 3), (1, 1))
     assert isinstance(cifar.maxpool, nn.Identity)
+    assert create_model("resnet8", num_classes=10).conv1.kernel_size == (3, 3), "its only style, unasked"
+    assert create_model("resnet10", num_classes=10).conv1.kernel_size == (7, 7)
     with pytest.raises(InputError, match="input_style='tiny' is not one of imagenet, cifar"):
         meta("resnet18", input_style="tiny")
     with pytest.raises(InputError, match="resnet20 is a network for small images"):

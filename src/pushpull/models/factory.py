@@ -75,7 +75,7 @@ def create_model(
     name: str,
     *,
     stem: str = "plain",
-    input_style: str = "imagenet",
+    input_style: str | None = None,
     num_classes: int = 1000,
     pretrained: bool = False,
     alpha: float | None = None,
@@ -83,24 +83,24 @@ def create_model(
     """Return a network that maps normalised images (N, 3, H, W) to logits (N, num_classes).
 
     Args:
-        name: one of `MODELS` (resnet8, 14, 20, 32: "cifar" only), "timm:NAME", "torchvision:NAME"
+        name: one of `MODELS`, "timm:NAME" or "torchvision:NAME" among them.
         stem: one of `STEMS`; in a library's network as by `replace_first_conv`, weights kept.
-        input_style: "imagenet" (7x7, stride 2, max-pool; a library's only one) or "cifar" (3x3, no max-pool).
+        input_style: "imagenet" (7x7, stride 2, max-pool) or "cifar" (3x3, no max-pool); None: the network's.
         num_classes, pretrained: at least 1; load the library's published weights (ours have none).
         alpha: strength of a push-pull stem, or where a trained one starts; None: the stem's own, mostly 1.
 
     Returns:
-        The network, on the CPU, in training mode.
+        It, on the CPU, in training mode.
 
     Raises:
         InputError: unknown names, weights or a layer that cannot be had or replaced, alpha of a plain stem.
 
-    >>> import torch
-    >>> create_model("resnet8", stem="pp3", input_style="cifar")(torch.rand(2, 3, 32, 32)).shape
-    torch.Size([2, 1000])
+    >>> create_model("resnet8", stem="pp3").made_as["input_style"]
+    'cifar'
     """
     if not is_integer(num_classes, 1):
         raise InputError(f"num_classes={num_classes!r} must be a positive integer")
+    input_style = input_style or ("cifar" if name in CIFAR_RESNETS else "imagenet")
     if ":" in str(name):
         model = _of_library(str(name), stem, input_style, num_classes, pretrained)
     elif name in _OWN and not pretrained:
