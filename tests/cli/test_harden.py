@@ -43,6 +43,9 @@ def test_an_own_network_is_hardened_reported_and_exported(tmp_path, capsys):
         assert part in said
     page = (out / "index.html").read_text()
     assert page.index("Clean accuracy:") < page.index("<table")
+    for part in ("The same images, every answer", "Calibration", "The first layer"):
+        assert part in page
+    assert "No kernels" not in page
     assert "Clean accuracy:" in (out / "comparison.md").read_text()
     asked = "--policy augmix9 --jsd 1.0 --epochs 1 --batch_size 512 --limit 10 --device cpu"
     assert f"harden {own} --data digits --output {out} --export exported-program {asked}" in page

@@ -16,6 +16,7 @@ from pushpull.export.formats import SUFFIXES, Card, check_onnx_installed
 from pushpull.files import AFTER, BEFORE, WEIGHTS, user_path
 from pushpull.models.network import Network, NetworkSpec
 from pushpull.reports import compare, write_report
+from pushpull.reports.gather import gather
 from pushpull.training.harden import HardenOptions, harden
 from pushpull.training.recipe import Recipe
 from pushpull.training.run import is_first_process, train
@@ -123,7 +124,8 @@ def harden_command(
         title=f"{done.before.label}, before and after hardening",
         commands=[shlex.join(["pushpull", "harden", model, *_words(asked)])],
     )
-    page, *_ = write_report(replace(comparison, lead=tuple(done.sentences())), folder)
+    evidence = gather(comparison, splits=splits, networks=(network, done.network))
+    page, *_ = write_report(replace(comparison, lead=tuple(done.sentences())), folder, evidence=evidence)
     print("\n".join(done.sentences()))
     if export is not None:
         print(f"Exported: {_exported(done.network, splits, folder, export)}")

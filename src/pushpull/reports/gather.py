@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pushpull.corruptions import corrupt
 from pushpull.corruptions.textures import PROCEDURAL, frost_texture_source
-from pushpull.data import DataConfig, Framing, ImageSplit, Preprocessing, load_data
+from pushpull.data import DataConfig, DataSplits, Framing, ImageSplit, Preprocessing, load_data
 from pushpull.errors import InputError, MissingFileError, one_line
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.continuing import model_digest
@@ -70,12 +70,19 @@ class Images:
         )
 
 
-def gather(comparison: Comparison, *, pictures: bool = True) -> Evidence:
+def gather(
+    comparison: Comparison,
+    *,
+    pictures: bool = True,
+    splits: DataSplits | None = None,
+    networks: Sequence[Network] = (),
+) -> Evidence:
     """Return all that can be had of the rows: nothing that is missing is an error, the page says why.
 
     Args:
         comparison: of `side_by_side`, of runs that are on disk.
         pictures: whether to open data and networks for examples, kernels and responses.
+        splits, networks: the data of the rows and a network for each, where the caller has them open.
     """
     predictions, broken = _all_predictions(comparison.rows)
     intervals, differences, remarks = _intervals(comparison, predictions)
@@ -86,7 +93,7 @@ def gather(comparison: Comparison, *, pictures: bool = True) -> Evidence:
             "them. They come with: pushpull evaluate ... --save-predictions"
         )
     told = Evidence(predictions, intervals, differences, remarks=remarks)
-    return _with_pictures(comparison, told) if pictures else told
+    return _with_pictures(comparison, told, splits, networks) if pictures else told
 
 
 def _all_predictions(rows: Sequence[Row]) -> tuple[dict[str, list[DataFrame]], dict[str, str]]:
@@ -135,11 +142,13 @@ def _by_column(found: Mapping[str, Any]) -> dict[str, Interval]:
     return {_COLUMNS.get(name, name): (one.low, one.high) for name, one in found.items()}
 
 
-def _with_pictures(comparison: Comparison, evidence: Evidence) -> Evidence:
+def _with_pictures(
+    comparison: Comparison, evidence: Evidence, splits: DataSplits | None, given: Sequence[Network]
+) -> Evidence:
     """Add examples, kernels and responses, as far as data and networks can be opened."""
-    networks: dict[str, Network] = {}
     remarks = list(evidence.remarks)
-    for row in comparison.rows:
+    networks = dict(zip([row.label for row in comparison.rows], given, strict=False))
+    for row in comparison.rows[len(networks) :]:
         try:
             networks[row.label] = _network(row)
         except _FAILURES as error:
@@ -149,7 +158,7 @@ def _with_pictures(comparison: Comparison, evidence: Evidence) -> Evidence:
     examples: list[dict[str, Any]] = []
     seen: dict[str, list[dict[str, Any]]] = {}
     try:
-        images = _images(comparison.rows[0], next(iter(networks.values()), None))
+        images = _images(comparison.rows[0], next(iter(networks.values()), None), splits)
         examples = _examples(comparison, evidence, images, networks)
         for label, unit in units.items():
             if isinstance(unit, PushPullConv2d):
@@ -179,7 +188,7 @@ def _network(row: Row) -> Network:
     return network
 
 
-def _images(row: Row, network: Network | None) -> Images:
+def _images(row: Row, network: Network | None, splits: DataSplits | None) -> Images:
     """Return the images of a row's first result, which must be those that were evaluated."""
     assert row.entry is not None
     result = row.entry.results[0]
@@ -187,7 +196,7 @@ def _images(row: Row, network: Network | None) -> Images:
         raise InputError("the corrupted images were read from disk")
     name = result.data["name"]
     config = network.data if network and network.data and network.data.name == name else DataConfig(name)
-    found = eval_images(load_data(config), limit=result.data["limit"], framing=_framing(result))
+    found = eval_images(splits or load_data(config), limit=result.data["limit"], framing=_framing(result))
     if found.info["sha256"] != result.data.get("sha256"):
         raise InputError(f"the images of {name} are not those that were evaluated")
     return Images(found.split, found.framing, found.size, result)
