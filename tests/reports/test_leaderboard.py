@@ -109,13 +109,14 @@ def test_command_and_mistakes(
     assert "<h1>Ours</h1>" in (tmp_path / "a.html").read_text()
     assert main(["leaderboard", str(folder / "pp3"), str(folder / "plain" / "results.json")]) == 0
     assert (tmp_path / "leaderboard.html").is_file()
+    assert leaderboard([folder], tmp_path / "board") == tmp_path / "board" / "index.html"
     capsys.readouterr()
     (tmp_path / "empty").mkdir()
     (folder / "half" / "results.json").write_text("{}")
     for words, said in (
         ([str(tmp_path / "empty")], "holds no results.json"),
         ([str(folder / "half")], "schema=None"),
-        ([str(folder), "--output", "a.txt"], "must end in .html"),
+        ([str(folder), "--output", "a.txt"], "a folder or a path that ends in .html"),
     ):
         assert main(["leaderboard", *words]) == 2
         error = capsys.readouterr().err

@@ -110,7 +110,7 @@ def leaderboard_command(
 
     Args:
         folders: Folders; every results.json in and below them is entered. Or files of results.
-        output: The page, one self-contained file.
+        output: The page, one self-contained file, or a folder for it.
         title: Its heading.
 
     Example:

@@ -42,7 +42,7 @@ def leaderboard(folders: Sequence[Path | str], output: Path | str, *, title: str
 
     Args:
         folders: folders, or files of results.
-        output: the page; replaced if it is there.
+        output: the page, replaced if it is there; or a folder, whose index.html it becomes.
         title: its heading.
 
     Returns:
@@ -53,8 +53,9 @@ def leaderboard(folders: Sequence[Path | str], output: Path | str, *, title: str
         InputError: no result that is complete and can be read, or an output that is no .html file.
     """
     path = user_path(str(output))
+    path = path / "index.html" if path.is_dir() or not path.suffix else path
     if path.suffix != ".html":
-        raise InputError(f"output={output} must end in .html; give the path of the page")
+        raise InputError(f"output={output} is no page; give a folder or a path that ends in .html")
     entered, left_out = _entered(folders)
     environment = templates()
     groups = _grouped(entered)
