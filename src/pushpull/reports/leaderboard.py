@@ -57,18 +57,17 @@ def leaderboard(folders: Sequence[Path | str], output: Path | str, *, title: str
     if path.suffix != ".html":
         raise InputError(f"output={output} is no page; give a folder or a path that ends in .html")
     entered, left_out = _entered(folders)
-    environment = templates()
-    groups = _grouped(entered)
+    environment, groups = templates(), _grouped(entered)
     names = _names(groups)
     parts = [_part(name, group, path.parent) for name, group in zip(names, groups, strict=True)]
-    metrics = {row["metric"]: None for part in parts for row in part["rows"]}
+    metrics = list(dict.fromkeys(row["metric"] for part in parts for row in part["rows"]))
     text = environment.get_template("leaderboard.html.j2").render(
         title=printable(title),
         style=source(environment, "page.css"),
         heads=HEADS,
         parts=parts,
-        metrics=list(metrics),
-        first=next((name for name in metrics if name.startswith("Mean corruption")), next(iter(metrics))),
+        metrics=metrics,
+        first=next((name for name in metrics if name.startswith("Mean corruption")), metrics[0]),
         results=len(entered),
         left_out=all_printable(left_out),
         box=(_WIDTH, _HEIGHT, _LEFT, _WIDTH - _RIGHT, _TOP, _HEIGHT - _BOTTOM),
