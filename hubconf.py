@@ -13,6 +13,7 @@ dependencies = ["torch", "torchvision", "timm", "jaxtyping", "PIL", "safetensors
 from pushpull.models import (  # noqa: E402, F401
     create_model,
     resnet8,
+    resnet10,
     resnet14,
     resnet18,
     resnet20,

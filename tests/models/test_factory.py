@@ -25,7 +25,7 @@ def test_own_networks() -> None:
     assert type(plain.conv1) is nn.Conv2d
     assert plain.fc.out_features == 1000
     assert (pp5.conv1.avg_kernel_size, pp5.conv1.stride, pp5.fc.out_features) == (5, (1, 1), 10)
-    assert MODELS[:2] == ("resnet18", "resnet34")
+    assert MODELS[:2] == ("resnet10", "resnet18")
 
 
 @pytest.mark.parametrize("name", ["timm:resnet10t", "torchvision:squeezenet1_1", "timm:tf_mixnet_s"])
@@ -41,7 +41,7 @@ def test_library_networks_take_a_stem(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "resnet51"}, "model='resnet51' is not one of resnet18.*did you mean 'resnet50'"),
+        ({"name": "resnet51"}, "model='resnet51' is not one of resnet10.*did you mean 'resnet50'"),
         ({"name": "densenet121"}, "say torchvision:densenet121"),
         ({"name": "vit_tiny_patch16_224"}, "say timm:vit_tiny_patch16_224"),
         ({"name": "timm:resnet5o"}, "timm has no .*'resnet5o'.*did you mean timm:resnet50"),
@@ -53,7 +53,7 @@ def test_library_networks_take_a_stem(name: str) -> None:
         ({"name": "resnet18", "stem": "pp4"}, "stem='pp4' is not one of plain, pp0, pp3"),
         ({"name": "resnet18", "input_style": "mnist"}, "input_style='mnist' is not one of imagenet, cifar"),
         ({"name": "timm:resnet18", "input_style": "cifar"}, "input_style must be 'imagenet'"),
-        ({"name": "resnet14"}, "give input_style='cifar'"),
+        ({"name": "resnet14", "input_style": "imagenet"}, "give input_style='cifar'"),
         ({"name": "resnet18", "num_classes": 0}, "num_classes=0 must be"),
         ({"name": "resnet18", "pretrained": True}, "no published weights.*timm:resnet18"),
         (
