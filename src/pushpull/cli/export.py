@@ -106,9 +106,10 @@ def export_command(
         )
     options = ExportOptions("safetensors" if hub else format, batch_size, dynamic_size, opset, tolerance)
     path = _free_path(model, format, output, overwrite)
-    if not allow_unfinished and Path(model).is_dir() and (done := epochs_left(model)) is not None:
+    if not allow_unfinished and (done := epochs_left(weights or model)) is not None:
         raise InputError(
-            f"{model} is not finished ({done} epochs): train it on (--resume auto), or add --allow-unfinished"
+            f"{weights or model} is not finished ({done} epochs): train it on (--resume auto), "
+            "or add --allow-unfinished"
         )
     network, card, images, images_of = open_source(
         NetworkSpec(model, weights, model_name, stem, input_style),
