@@ -21,6 +21,7 @@ from pushpull.export import Agreement, Card, ExportOptions, export_model, load_p
 from pushpull.export import exporting as writing
 from pushpull.export.exporting import compare_outputs
 from pushpull.export.formats import LOADERS, SUFFIXES, LoadedFile
+from pushpull.models import load_network
 from pushpull.training import load_run
 from support import SHARED, needs_shared, tells_export
 
@@ -66,6 +67,11 @@ def test_a_run_that_is_not_finished_is_exported_only_on_request(
     words = [str(folder), "--format", "safetensors"]
     assert "is not finished (1 of 40 epochs): train it on" in _failed(capsys, *words)
     assert not (folder / "export.safetensors").exists()
+    file = str(folder / "model.safetensors")
+    size = ["--size", "32", "32", "--format", "safetensors", "--output", str(tmp_path / "file.safetensors")]
+    assert "is not finished (1 of 40 epochs)" in _failed(capsys, file, *size)
+    assert "is not finished (1 of 40 epochs)" in _failed(capsys, "resnet8", "--weights", file, *size)
+    assert load_network(file).epochs == "1 of 40"
     assert main(["export", *words, "--allow_unfinished"]) == 0
     (folder / "epochs.json").write_text("[]")
     assert "epochs.json is damaged" in _failed(capsys, *words, "--overwrite")

@@ -212,6 +212,8 @@ def test_what_is_not_there(hub):
         f"{ADDRESS}/x"
     )
     assert "cannot be read in place" in refused("nosuchstore://set")
+    assert "cannot be read in place" in refused("http://localhost:1/set")  # whose listing is empty
+    assert "cannot be read in place" in refused("memory://no-such-set")
     assert "label_column='labl' is not one of image, label" in refused(label_column="labl")
 
 

@@ -38,7 +38,7 @@ def test_a_resumed_run_keeps_the_log_of_the_epochs_before(few, recipe, tmp_path,
         assert [row["epoch"] for row in rows if row[quantity]] == ["0", "1", "2"]
 
 
-def test_resuming_a_finished_run_keeps_its_evaluation(few, recipe, tmp_path):
+def test_resuming_a_finished_run_keeps_its_evaluation(few, recipe, tmp_path, capsys):
     recipe = replace(recipe, epochs=1)
     folder = train(recipe, tmp_path / "run", progress=False, splits=few)
     options = {"corruptions": ["contrast"], "limit": 20, "output": str(folder), "overwrite": True}
@@ -46,6 +46,11 @@ def test_resuming_a_finished_run_keeps_its_evaluation(few, recipe, tmp_path):
     before = Results.load(folder)
     train(recipe, folder, resume=True, progress=False, splits=few)
     assert Results.load(folder).corrupted == before.corrupted != {}
+    train(recipe, folder, resume=True, splits=few)
+    assert "resuming after epoch 1 of 1" in capsys.readouterr().err
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no model\.safetensors, though its epochs are done"):
+        train(recipe, folder, resume="auto", progress=False, splits=few)
 
 
 def test_resume_and_overwrite_exclude_each_other(few, recipe, tmp_path):

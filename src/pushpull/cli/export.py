@@ -11,7 +11,7 @@ from pushpull.errors import InputError, say
 from pushpull.export.exporting import TOLERANCE, Agreement, ExportOptions, export_model
 from pushpull.export.formats import SUFFIXES, Card
 from pushpull.export.source import open_source
-from pushpull.files import writable_folder
+from pushpull.files import user_path, writable_folder
 from pushpull.models.loading import epochs_left
 from pushpull.models.network import Network, NetworkSpec
 
@@ -106,9 +106,10 @@ def export_command(
         )
     options = ExportOptions("safetensors" if hub else format, batch_size, dynamic_size, opset, tolerance)
     path = _free_path(model, format, output, overwrite)
-    if not allow_unfinished and Path(model).is_dir() and (done := epochs_left(model)) is not None:
+    if not allow_unfinished and (done := epochs_left(weights or model)) is not None:
         raise InputError(
-            f"{model} is not finished ({done} epochs): train it on (--resume auto), or add --allow-unfinished"
+            f"{weights or model} is not finished ({done} epochs): train it on (--resume auto), "
+            "or add --allow-unfinished"
         )
     network, card, images, images_of = open_source(
         NetworkSpec(model, weights, model_name, stem, input_style),
@@ -156,7 +157,7 @@ def _free_path(model: str, format: str, output: str | None, overwrite: bool) -> 
     """Return the file or folder to write, after trying its folder: before long work, not after."""
     suffix = SUFFIXES.get(format, "")
     if output is not None:
-        path = Path(output)
+        path = user_path(output)
         if suffix and path.suffix != suffix:
             raise InputError(f"output={output} must end in {suffix} for --format {format}")
     elif Path(model).is_dir():

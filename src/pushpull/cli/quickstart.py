@@ -16,7 +16,7 @@ from pushpull.data import DataSplits, load_data
 from pushpull.errors import InputError, Interrupted, say
 from pushpull.evaluation.results import SEVERITIES
 from pushpull.evaluation.runner import evaluate
-from pushpull.files import LAST
+from pushpull.files import LAST, user_path
 from pushpull.models.network import load_run
 from pushpull.models.stems import STEMS
 from pushpull.reports import compare, write_report
@@ -57,7 +57,7 @@ def quickstart_command(
     Example:
         pushpull quickstart --seeds 0 --limit 100
     """
-    start, folder = time.perf_counter(), Path(output)
+    start, folder = time.perf_counter(), user_path(output)
     _check(stem, seeds)
     recipe = read_recipe(packaged_recipe(config))
     source = replace(recipe.data, name=data or recipe.data.name, label=label or recipe.data.label)

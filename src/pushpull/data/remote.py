@@ -67,6 +67,8 @@ def load_remote(address: str, label_column: str | None = None) -> RawData:
         system, path = fsspec.core.url_to_fs(address)
         path = _pinned(system, path)
         sizes = {name: info["size"] for name, info in system.find(path, maxdepth=2, detail=True).items()}
+        if not sizes and hub_name(address) is None:
+            system.info(path)  # some list nothing where they are not reached, and say so here
     root, found = PurePosixPath(path), _parquet_files(sizes, address)
     usual = [place for place in (root, root / "data") if place in found]
     places = [(place, found[place]) for place in dict.fromkeys((*usual, *found))]

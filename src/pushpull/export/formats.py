@@ -189,6 +189,11 @@ def check_opset(opset: int | None) -> None:
         raise InputError(f"opset={opset} cannot be written; {remedy}")
 
 
+def _other_version() -> str:
+    """Return what else may help where ONNX cannot be written: torch 2.6 and today's onnxscript disagree."""
+    return "torch 2.7 or later" if torch.__version__ < "2.7" else "another --opset"
+
+
 def write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str], opset: int | None) -> None:
     """Write an ONNX file with the weights inside; the metadata are its `metadata_props`."""
     with _quiet():
@@ -205,7 +210,7 @@ def write_onnx(program: ExportedProgram, path: Path, metadata: Mapping[str, str]
         except Exception as error:
             raise InputError(
                 f"the network cannot be written as ONNX ({one_line(error)}); "
-                "choose --format exported-program, or another --opset"
+                f"choose --format exported-program, or {_other_version()}"
             ) from error
         written = exported.model.opset_imports[""]
         if opset is not None and written != opset:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pushpull.errors import InputError, MissingFileError, listed, one_line
-from pushpull.files import EPOCHS, atomic_path, read_json
+from pushpull.files import EPOCHS, WEIGHTS, atomic_path, read_json
 from pushpull.unit.layers import Inhibited, PushPullConv2d
 
 _PICKLED = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".pkl")  # .tar: NAME.pth.tar
@@ -299,12 +299,16 @@ _NOTES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def epochs_left(folder: Path | str) -> str | None:
+def epochs_left(place: Path | str) -> str | None:
     """Return "1 of 40" where the training of a run folder has not gone to its end; None where it has.
 
     A folder of an earlier version does not say; its training is taken for finished.
+
+    Args:
+        place: the folder, or the file of its weights.
     """
-    path = Path(folder) / EPOCHS
+    place = Path(place)
+    path = (place.parent if place.name == WEIGHTS else place) / EPOCHS
     noted = read_json(path) if path.is_file() else {}
     try:
         done, of = int(noted.get("done", 0)), int(noted.get("of", 0))

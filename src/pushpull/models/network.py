@@ -183,6 +183,7 @@ class NetworkSpec:
             classes=known,
             preprocessing=own,
             input_style=style,
+            epochs=epochs_left(file) if file else None,
         )
 
     def _built(self) -> Network:
@@ -212,6 +213,7 @@ class NetworkSpec:
             label=name,
             classes=notes.get("classes"),
             preprocessing=_noted_preprocessing(notes, self.weights),
+            epochs=epochs_left(self.weights) if self.weights else None,
         )
 
     def _as_hardened(self, found: nn.Module, name: str, notes: Mapping[str, Any]) -> None:

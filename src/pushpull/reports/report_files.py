@@ -103,7 +103,7 @@ def report(
     several = [runs] if isinstance(runs, Entry | Path | str) else list(runs)
     if not several:
         raise InputError("no run was given; name at least one: pushpull report RUN...")
-    writable_folder(Path(output))
+    output = writable_folder(output)
     comparison = side_by_side(several, title=title, commands=commands, adapted=adapted)
     return write_report(comparison, output, samples, gather(comparison, pictures=pictures))[0]
 

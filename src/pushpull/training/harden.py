@@ -157,7 +157,7 @@ def harden(
     network, cut = fitted(model, splits, options)
     came = _converted(network, options)
     _check_trainable(came, network, splits, options)
-    done = _hardened(came, network, cut, splits, options, writable_folder(Path(output)), progress)
+    done = _hardened(came, network, cut, splits, options, writable_folder(output), progress)
     return replace(done, seconds=time.perf_counter() - began)
 
 

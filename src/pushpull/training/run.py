@@ -45,6 +45,7 @@ from pushpull.files import (
     UnwrittenError,
     check_held,
     folder_lock,
+    user_path,
     writable_folder,
 )
 from pushpull.models import default_input_style, model_preprocessing
@@ -115,7 +116,7 @@ def train(
         OutOfTime: `stop` said so; the checkpoint is written.
         InputError: a setting that does not fit, a folder in use, unreadable data or checkpoint, a bad loss.
     """
-    folder, recipe = Path(output), with_full_paths(with_launched(recipe))
+    folder, recipe = user_path(output), with_full_paths(with_launched(recipe))
     with _held(folder, recipe, resume, overwrite, network is None) as (go_on, checkpoint):
         if go_on:
             _train(recipe, folder, checkpoint, splits, network, teacher, progress, stop)
@@ -174,8 +175,12 @@ def _train(
     stop: Callable[[], bool] | None,
 ) -> None:
     """Train from the start, or on from a checkpoint (path and whole epochs), and evaluate clean images."""
+    done = checkpoint[1] if checkpoint else 0  # all of them where only the end is to be made again
+    if done >= recipe.epochs and not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder} has no {WEIGHTS}, though its epochs are done; train again with overwrite")
     if checkpoint and progress and is_first_process():
-        print(f"resuming at epoch {checkpoint[1] + 1} of {recipe.epochs}", file=sys.stderr)
+        where = f"at epoch {done + 1}" if done < recipe.epochs else f"after epoch {done}"
+        print(f"resuming {where} of {recipe.epochs}", file=sys.stderr)
     splits = splits if splits is not None else load_data(recipe.data)
     before = file_digest(folder / WEIGHTS) if checkpoint else None
     with torch.random.fork_rng(), warnings.catch_warnings():

@@ -103,7 +103,8 @@ def _probe(index: int, bfloat16: bool) -> bool:
 
         if tuple(map(int, triton.__version__.split(".")[:2])) < _OLDEST_TRITON:
             raise ImportError(
-                f"triton {triton.__version__} is older than {'.'.join(map(str, _OLDEST_TRITON))}"
+                f"triton {triton.__version__} is older than {'.'.join(map(str, _OLDEST_TRITON))}, which "
+                "comes with torch 2.7"
             )
         from torch._subclasses.fake_tensor import unset_fake_temporarily
 
