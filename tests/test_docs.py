@@ -28,7 +28,7 @@ PAGES = [
     README,
     *(DOCS / f"{name}.md" for name in GUIDES),
 ]
-MEASURED = ("results", "findings", "speed")
+MEASURED = ("results", "findings", "speed", "harden")
 
 
 def blocks(path, language):
