@@ -3,7 +3,6 @@
 import pickle
 import shutil
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 
 import fsspec
@@ -18,6 +17,7 @@ from huggingface_hub import HfFileSystem
 from huggingface_hub.utils import _http
 from PIL import Image
 
+from data.epochs import an_epoch_that_goes_on_anywhere
 from data.hub import COMMIT, NAME, stand_in
 from data.made import encoded, parquet_folder, table
 from pushpull.data import DataConfig, eval_batches, load_data, remote
@@ -26,8 +26,6 @@ from pushpull.data.remote import hub_name, is_remote
 from pushpull.errors import InputError
 from pushpull.export import source
 from pushpull.reports import modelcard
-from pushpull.training import AugmentConfig, Recipe
-from pushpull.training.loaders import ImageData
 
 ADDRESS = f"hf://datasets/{NAME}"
 GROUP = 8  # rows
@@ -145,26 +143,8 @@ def test_a_part_is_mixed_within_windows_of_the_row_groups_that_it_has(hub, monke
 
 def test_an_epoch_of_training_is_the_same_for_any_worker_and_rank_and_goes_on_where_it_stopped(hub):
     data = DataConfig(ADDRESS, memory_limit_gib=0.0)
-    augment = AugmentConfig(crop=8, padding=0, flip=True, policy="trivialaugment")
-    recipe = Recipe(data=data, augment=augment, batch_size=6)
-
-    def batches(rank=0, world=1, workers=0, given=0):
-        loader = ImageData(replace(recipe, workers=workers), load_data(data))
-        device = SimpleNamespace(root_device=torch.device("cpu"))
-        loader.trainer = SimpleNamespace(current_epoch=1, global_rank=rank, world_size=world, strategy=device)
-        found = loader.train_dataloader()
-        found.load_state_dict({"epoch": 1, "given": given})
-        return list(found)
-
-    whole = batches()
+    whole = an_epoch_that_goes_on_anywhere(data, given=4)
     assert [images.shape for images, _ in whole] == [(6, 3, 8, 8)] * 10
-    for rank in range(3):
-        for (found, labels), (some, some_labels) in zip(whole, batches(rank, 3, rank), strict=True):
-            assert torch.equal(found[rank::3], some)
-            assert torch.equal(labels[rank::3], some_labels)
-    for (found, labels), (some, some_labels) in zip(whole[4:], batches(workers=2, given=4), strict=True):
-        assert torch.equal(found, some)
-        assert torch.equal(labels, some_labels)
 
 
 def test_evaluation_streams_the_images_of_the_folder(hub, folder):

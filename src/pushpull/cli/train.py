@@ -44,7 +44,7 @@ def train_command(
     place = user_path(recipe.data.name)
     data = (place.resolve() if place.is_dir() else place).name
     model = recipe.model.name.replace(":", "-")
-    folder = Path(output or f"runs/{data}-{model}-{recipe.model.stem}-seed{recipe.seed}")
+    folder = user_path(output or f"runs/{data}-{model}-{recipe.model.stem}-seed{recipe.seed}")
     train(recipe, folder, resume=resume, overwrite=overwrite)
     if is_first_process():
         say(f"{folder} holds the run. Measure its robustness: pushpull evaluate {folder}")
@@ -107,7 +107,7 @@ def harden_command(
             f"output's {WEIGHTS} has the weights"
         )
     name = Path(model).stem if Path(model).exists() else re.sub(r"[^\w.]+", "-", model).strip("-")
-    folder = Path(output or f"runs/harden-{name}")
+    folder = user_path(output or f"runs/harden-{name}")
     run = spec.load() if spec.is_run or spec.is_hub else None
     config = DataConfig(data) if data is not None else run.data if run else None
     if config is None:

@@ -234,7 +234,7 @@ def writable_folder(folder: Path | str) -> Path:
     Raises:
         InputError: it cannot be made or written to.
     """
-    folder = user_path(folder)
+    folder = _no_nul(folder)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

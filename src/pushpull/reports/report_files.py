@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushpull.errors import InputError, all_printable
-from pushpull.files import writable_folder, write_json, write_text
+from pushpull.files import user_path, writable_folder, write_json, write_text
 from pushpull.reports.columns import LEVEL, Estimate, seeds_text, title
 from pushpull.reports.comparable import Entry
 from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, side_by_side
@@ -103,7 +103,7 @@ def report(
     several = [runs] if isinstance(runs, Entry | Path | str) else list(runs)
     if not several:
         raise InputError("no run was given; name at least one: pushpull report RUN...")
-    output = writable_folder(output)
+    output = writable_folder(user_path(output))
     comparison = side_by_side(several, title=title, commands=commands, adapted=adapted)
     return write_report(comparison, output, samples, gather(comparison, pictures=pictures))[0]
 

@@ -32,6 +32,7 @@ from pushpull.files import (
     WEIGHTS,
     folder_lock,
     read_json,
+    user_path,
     writable_folder,
     write_json,
 )
@@ -157,7 +158,7 @@ def harden(
     network, cut = fitted(model, splits, options)
     came = _converted(network, options)
     _check_trainable(came, network, splits, options)
-    done = _hardened(came, network, cut, splits, options, writable_folder(output), progress)
+    done = _hardened(came, network, cut, splits, options, writable_folder(user_path(output)), progress)
     return replace(done, seconds=time.perf_counter() - began)
 
 

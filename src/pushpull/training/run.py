@@ -159,6 +159,8 @@ def _opened(
             check_folder(folder, recipe, resume=True, overwrite=False)
             overwrite = True
     checkpoint = read_checkpoint(folder) if resume else None
+    if checkpoint and checkpoint[1] >= recipe.epochs and not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder} has no {WEIGHTS}, though its epochs are done; train again with overwrite")
     if first:
         check_folder(folder, recipe, bool(resume), overwrite, other_rates=explicit)
     return True, checkpoint
@@ -175,10 +177,8 @@ def _train(
     stop: Callable[[], bool] | None,
 ) -> None:
     """Train from the start, or on from a checkpoint (path and whole epochs), and evaluate clean images."""
-    done = checkpoint[1] if checkpoint else 0  # all of them where only the end is to be made again
-    if done >= recipe.epochs and not (folder / WEIGHTS).is_file():
-        raise InputError(f"{folder} has no {WEIGHTS}, though its epochs are done; train again with overwrite")
     if checkpoint and progress and is_first_process():
+        done = checkpoint[1]  # all of them where only the end is to be made again
         where = f"at epoch {done + 1}" if done < recipe.epochs else f"after epoch {done}"
         print(f"resuming {where} of {recipe.epochs}", file=sys.stderr)
     splits = splits if splits is not None else load_data(recipe.data)
