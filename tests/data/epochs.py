@@ -12,7 +12,7 @@ from pushpull.training.loaders import ImageData
 
 
 def an_epoch_that_goes_on_anywhere(data: DataConfig, given: int) -> list[tuple[Tensor, Tensor]]:
-    """Assert that ranks and workers share an epoch, which goes on after `given` batches; return its batches."""
+    """Assert that ranks and workers share an epoch, which goes on after `given` batches; return them all."""
     augment = AugmentConfig(crop=8, padding=0, flip=True, policy="trivialaugment")
     recipe = Recipe(data=data, augment=augment, batch_size=6)
 
