@@ -188,7 +188,7 @@ def _network(row: Row) -> Network:
     return network
 
 
-def _images(row: Row, network: Network | None, splits: DataSplits | None) -> Images:
+def _images(row: Row, network: Network | None, splits: DataSplits | None = None) -> Images:
     """Return the images of a row's first result, which must be those that were evaluated."""
     assert row.entry is not None
     result = row.entry.results[0]
