@@ -58,8 +58,8 @@ def reproduce(
 
     Args:
         table: a table file, or one that comes with the package: cifar10, cifar10-small, imagenet1k,
-            imagenet100, imagenet200, cifar10-variants, cifar10-confirm,
-            cifar10-offset.
+            imagenet100,
+            imagenet200, cifar10-resnet8, cifar10-offset, cifar10-variants, cifar10-confirm, imagenette-stem.
         rows: only these rows, by name ("AugMix + PP3") or folder (augmix-pp3). By default all but those that
             the table has on request.
         seeds: one network of each row is trained for each; by default the table's.
