@@ -57,9 +57,9 @@ def reproduce(
     output folder: no two of them work on one run.
 
     Args:
-        table: a table file, or one that comes with the package: cifar10, cifar10-small, imagenet1k,
-            imagenet100,
-            imagenet200, cifar10-resnet8, cifar10-offset, cifar10-variants, cifar10-confirm, imagenette-stem.
+        table: a table file, or one that comes with the package: cifar10, cifar10-small, cifar10-resnet8,
+            cifar10-resnet18, cifar10-offset, cifar10-variants, cifar10-confirm, imagenette-stem,
+            imagenet100, imagenet200, imagenet1k.
         rows: only these rows, by name ("AugMix + PP3") or folder (augmix-pp3). By default all but those that
             the table has on request.
         seeds: one network of each row is trained for each; by default the table's.
