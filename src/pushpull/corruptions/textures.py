@@ -189,14 +189,17 @@ def cache_folder() -> Path:
 def fetch_frost(timeout_seconds: float = 60.0) -> Path:
     """Download the benchmark's five photographs of frost into the user's cache; return the folder.
 
-    2 MB, from the public repository of the package `imagecorruptions`, and only where the cache has them not.
+    2 MB, from the public repository of the package `imagecorruptions`, and only if the cache lacks them.
     Nothing is written unless all five have the SHA-256 of that package's files.
 
     Args:
         timeout_seconds: longest wait in all, name resolution included.
 
+    Returns:
+        The folder that holds them.
+
     Raises:
-        InputError: the photographs cannot be had or kept, or PUSHPULL_OFFLINE or HF_HUB_OFFLINE is set.
+        InputError: they cannot be downloaded or stored, or PUSHPULL_OFFLINE or HF_HUB_OFFLINE is set.
     """
     folder = cache_folder()
     if all((folder / name).is_file() and _digest(folder / name) == SHA256[name] for name in SHA256):

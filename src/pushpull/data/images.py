@@ -255,7 +255,7 @@ class ImageSplit:
     def frame(
         self, image: Image.Image, row: int, framing: Framing, size: tuple[int, int]
     ) -> UInt8[Tensor, "3 h w"]:
-        """Return the image of a row of the source, framed; see `framed`."""
+        """Return the image of a row of the source, framed; as `framed`, also in what it raises."""
         if framing.output_size((image.height, image.width)) != size:
             raise InputError(
                 f"{self.source.name(row)} is {image.height} x {image.width} px, "
@@ -265,7 +265,11 @@ class ImageSplit:
         return to_tensor(framing.apply(image, lambda: self.source.name(row)))
 
     def framed_size(self, framing: Framing) -> tuple[int, int]:
-        """Return (height, width) in px of the first readable image once framed: all must have it."""
+        """Return (height, width) in px that all images have once framed: that of the first readable one.
+
+        Raises:
+            InputError: no image is readable.
+        """
         if framing.crop is not None:
             return framing.crop, framing.crop
         for row in self.index.tolist():
@@ -276,7 +280,11 @@ class ImageSplit:
         raise InputError(f"the {self.name} split has no readable image; give one that has")
 
     def subset(self, positions: Tensor | Sequence[int]) -> ImageSplit:
-        """Return the images at `positions` in that order; each keeps its `index`."""
+        """Return the images at `positions` in that order; each keeps its `index`.
+
+        Raises:
+            InputError: a position outside 0..len-1.
+        """
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self):
             raise InputError(
@@ -285,7 +293,7 @@ class ImageSplit:
         return dataclasses.replace(self, labels=self.labels[chosen], index=self.index[chosen])
 
     def shuffled(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
-        """Return all positions in a random order; of a table far away, one that has parts together."""
+        """Return all positions in a random order; of a remote table in one that keeps row groups together."""
         own = getattr(self.source, "shuffled", None)
         return own(self.index, generator) if own else torch.randperm(len(self), generator=generator)
 

@@ -327,7 +327,7 @@ class Results:
 
     @classmethod
     def load(cls, path: Path | str) -> Results:
-        """Read the file.
+        """Return the results of a file.
 
         Args:
             path: the file, or the folder that holds results.json.

@@ -114,7 +114,11 @@ def create_model(
 
 
 def default_input_style(name: str, side_px: int) -> Literal["imagenet", "cifar"]:
-    """Return "cifar" for a network of ours on images of up to 64 px (longer side), else "imagenet".
+    """Return "cifar" for a network of ours on images of up to 64 px, else "imagenet".
+
+    Args:
+        name: of the network, as for `create_model`.
+        side_px: longer side of the images.
 
     >>> default_input_style("resnet18", 32), default_input_style("timm:resnet18", 32)
     ('cifar', 'imagenet')

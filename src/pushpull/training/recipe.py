@@ -275,7 +275,7 @@ class Recipe:
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """Read a recipe from YAML.
+    """Return the recipe that a YAML file holds.
 
     Args:
         path: of the file; `packaged_recipe` finds those that come with the package.

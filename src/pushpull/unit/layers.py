@@ -63,10 +63,13 @@ class Inhibited(nn.Module):
         return torch.where(self.alpha < 0, -self.alpha, self.alpha)
 
     def set_strength(self, alpha: float) -> None:
-        """Set the strength, or where a trained one starts, in place.
+        """Set the strength in place: the fixed one, or every channel of a trained one.
+
+        Args:
+            alpha: a finite number >= 0.
 
         Raises:
-            InputError: no finite number >= 0.
+            InputError: any other value.
         """
         if self.trainable_alpha:
             nn.init.constant_(self.alpha, check_strength(alpha))  # type: ignore[arg-type]
@@ -191,7 +194,7 @@ class PushPullConv2d(Inhibited):
             nn.init.constant_(self.alpha, self._initial_alpha)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the inhibited response to x (N, C_in, H, W) or (C_in, H, W)."""
+        """Return the inhibited response, (N, C_out, H_out, W_out), to x (N, C_in, H, W); or without the N."""
         if isinstance(x, Proxy):  # tools of torch.fx see one step, as with PyTorch's own layers
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
         x, weight, window = self.prepared(x)
@@ -222,7 +225,7 @@ class PushPullConv2d(Inhibited):
         return rows.reshape_as(weight)
 
     def prepared(self, x: Tensor) -> tuple[Tensor, Tensor, Window]:
-        """Return x padded where the convolution cannot do it itself, the weight as it is used, the window."""
+        """Return x, padded if the convolution cannot pad it itself, the weight that is used, the window."""
         padding = self.padding
         if isinstance(padding, str) or self.padding_mode != "zeros":
             x, padding = self._padded(x)
