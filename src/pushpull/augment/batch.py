@@ -89,11 +89,11 @@ AUGMENTATIONS: Registry[Callable[[Tensor, ImageDraws, str], Tensor]] = Registry(
 def register_augmentation(
     name: str, *, dtype: torch.dtype | None = torch.float32
 ) -> Callable[[Function], Function]:
-    """Make a function an augmentation for `augment_batch`, `Augment` and recipes (`augment: {policy: NAME}`).
+    """Register a function as an augmentation, for `augment_batch`, `Augment` and recipes (`augment.policy`).
 
     The function gets (N, 3, H, W) images on any device, which it may change, their `ImageDraws`, and `scale`
     if it has a parameter of that name. It returns the same shape: values in [0, 1], or grey levels in 0..255
-    if it got uint8 or returns uint8; what lies outside is clamped. A large batch comes in parts.
+    if it got uint8 or returns uint8; values outside are clamped. A large batch comes in parts.
 
     Args:
         name: a word that no other augmentation has.
@@ -104,7 +104,7 @@ def register_augmentation(
         A decorator, which returns the function as it is.
 
     Raises:
-        InputError: a name that is no word, or is taken.
+        InputError: the name is not a word, or is taken by another function.
 
     Example:
         >>> @register_augmentation("darker")

@@ -103,12 +103,12 @@ def sample_corruption(
     scale = _by_size(*checked_size(size)) if scale is None else scale
     level, word = checked_level(name, severity, scale), checked_seed(seed)
     if level.corruption.sample is None:
-        raise InputError(f"{name} draws while it is applied: use corrupt, which does both")
+        raise InputError(f"{name} draws its random numbers while it is applied: use corrupt, which does both")
     canvas = Canvas(*checked_size(size), eight_bit)
     try:
         count = len(index)
     except TypeError as error:
-        raise InputError(f"index={index!r} is no sequence; give one integer per image") from error
+        raise InputError(f"index={index!r} is not a sequence; give one integer per image") from error
     return _sample(level, word, identities(index, count, torch.device(device)), canvas)
 
 
@@ -283,7 +283,7 @@ def checked_level(name: str, severity: int, scale: str) -> Level:
 def checked_jpeg_quality(jpeg_quality: int | None, *, quantize: bool = True) -> int | None:
     """Return the quality as int, or None; raise unless it is in 1..100 and goes with `quantize`."""
     if not isinstance(quantize, bool):
-        raise InputError(f"quantize={quantize!r} is neither True nor False")
+        raise InputError(f"quantize={quantize!r} is neither True nor False; give one of them")
     if jpeg_quality is None:
         return None
     quality = integer("jpeg_quality", jpeg_quality, "give one of 1..100, or None for no JPEG")

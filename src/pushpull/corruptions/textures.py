@@ -254,9 +254,13 @@ def _contents(timeout_seconds: float) -> dict[str, bytes]:
                 f"{ADDRESS} did not send the photographs within {timeout_seconds:g} s; try again"
             ) from None
         if isinstance(content, Exception):
-            raise InputError(f"{ADDRESS}{name} cannot be had ({one_line(content)}); try again") from content
+            raise InputError(
+                f"{ADDRESS}{name} cannot be downloaded ({one_line(content)}); try again"
+            ) from content
         if hashlib.sha256(content).hexdigest() != SHA256[name]:
-            raise InputError(f"{ADDRESS}{name} is not the benchmark's photograph: its SHA-256 is another")
+            raise InputError(
+                f"{ADDRESS}{name} is not the benchmark's photograph: its SHA-256 differs; try again later"
+            )
         contents[name] = content
     return contents
 

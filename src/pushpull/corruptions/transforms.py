@@ -320,7 +320,7 @@ def _flat(index: int | Sequence[int] | Tensor) -> Tensor:
         return torch.as_tensor(index).reshape(-1)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"index of type {type(index).__name__} holds no integers; give one an image"
+            f"index of type {type(index).__name__} holds no integers; give one per image"
         ) from error
 
 

@@ -207,7 +207,7 @@ class ImageSplit:
         Without `classes` the labels are called "0", "1", ...
 
         Raises:
-            InputError: images not (n, 3, H, W) uint8, labels that are no whole numbers, of another length or
+            InputError: images not (n, 3, H, W) uint8, labels that are not whole numbers, of another length or
                 outside the classes.
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
@@ -216,7 +216,7 @@ class ImageSplit:
             )
         labels = whole_labels(labels, name)
         if labels.shape != (len(images),):
-            raise InputError(f"labels are {tuple(labels.shape)} for {len(images)} images; give one an image")
+            raise InputError(f"labels are {tuple(labels.shape)} for {len(images)} images; give one per image")
         if classes is None:
             classes = numbered([labels], name)
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
@@ -259,8 +259,8 @@ class ImageSplit:
         if framing.output_size((image.height, image.width)) != size:
             raise InputError(
                 f"{self.source.name(row)} is {image.height} x {image.width} px, "
-                f"the first is {size[0]} x {size[1]} once framed, but all must agree; replace or remove it "
-                "(from Python, clean images may be given a framing such as Framing(256, 224))"
+                f"the first is {size[0]} x {size[1]} once framed, but all must agree; replace or remove it, "
+                "or frame clean images (--resize and --crop, in Python Framing(256, 224))"
             )
         return to_tensor(framing.apply(image, lambda: self.source.name(row)))
 

@@ -297,11 +297,11 @@ def _as_split(part: Any, split: str, classes: Sequence[str], name: str) -> Image
         return part
     if hasattr(part, "__iter__") and not hasattr(part, "__len__"):
         raise InputError(
-            f"the {split} split of data set {name!r} is streamed: its images have no numbers to be drawn "
-            "and corrupted by; download it, give a folder of tar shards, or hf://datasets/OWNER/NAME"
+            f"the {split} split of data set {name!r} is streamed: its images have no row numbers, which "
+            "corruptions need; download it, give a folder of tar shards, or hf://datasets/OWNER/NAME"
         )
     if not isinstance(part, tuple | list) or len(part) != 2:
-        raise InputError(f"the {split} split of data set {name!r} is no (images, labels); return such a pair")
+        raise InputError(f"the {split} split of data set {name!r} is not a pair (images, labels); return one")
     try:
         return ImageSplit.from_tensors(torch.as_tensor(part[0]), part[1], classes, name=split)
     except InputError as error:
@@ -320,7 +320,8 @@ def _labelled(raw: RawData, config: DataConfig) -> dict[str, ImageSplit]:
             raw.remarks.append("the test split is unlabelled: not used")
         elif missing:
             raise InputError(
-                f"{missing} of {len(split)} images of the {role} split of {config.name!r} have no label"
+                f"{missing} of {len(split)} images of the {role} split of {config.name!r} have no label; "
+                "label or remove them"
             )
         else:
             splits[role] = split

@@ -166,7 +166,7 @@ class Preprocessing:
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Return the `Preprocessing` of what `to_dict` gave; `InputError` for an unknown or missing key."""
         if not isinstance(values, Mapping):
-            raise InputError(f"preprocessing={values!r} is no mapping; give mean, std and (optional) size")
+            raise InputError(f"preprocessing={values!r} is not a mapping; give mean, std and (optional) size")
         if set(values) - {"size"} != {"mean", "std"}:
             raise InputError(
                 f"preprocessing has the keys {sorted(map(str, values))}; give mean, std and (optional) size"

@@ -189,6 +189,9 @@ def net_reduction(
 def family_errors(errors: Errors) -> dict[str, float]:
     """Return family (noise, blur, weather, digital) -> mean error over its corruptions and severities.
 
+    Args:
+        errors: corruption -> errors at severity 1..5, in [0, 1].
+
     Raises:
         InputError: a corruption or severity of the fifteen is missing, or an error is outside [0, 1].
     """

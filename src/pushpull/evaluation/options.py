@@ -126,7 +126,7 @@ class EvaluationOptions:
         elif self.jpeg_quality is not None or self.seed:
             option = "jpeg_quality" if self.jpeg_quality is not None else "seed"
             raise InputError(
-                f"{option}={getattr(self, option)} changes nothing in images on disk; leave one out"
+                f"{option}={getattr(self, option)} has no effect on images on disk; leave it out"
             )
 
     @classmethod
@@ -165,7 +165,7 @@ class EvaluationOptions:
         """Return what is done to images before the network: as asked, `own`, or a guess; and who says so."""
         if own is not None and not isinstance(own, Preprocessing):
             raise InputError(
-                f"preprocessing={own!r} is not one; give pushpull.Preprocessing(mean, std, size)"
+                f"preprocessing={own!r} is not a Preprocessing; give pushpull.Preprocessing(mean, std, size)"
             )
         asked: dict[str, Any] = {} if self.mean is None else {"mean": self.mean, "std": self.std}
         if self.size is not None:

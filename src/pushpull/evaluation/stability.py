@@ -78,7 +78,9 @@ class Stability:
         for name in ("source", "sequences"):
             there, here = getattr(baseline, name), getattr(self, name)
             if there != here:
-                raise InputError(f"{name} is {there!r} of the baseline, {here!r} here; measure both alike")
+                raise InputError(
+                    f"{name} is {there!r} of the baseline, {here!r} here; measure both on the same sequences"
+                )
 
     def save(self, path: Path | str) -> Path:
         """Write the file, whole or not at all, and return its path; a folder gets a stability.json."""
@@ -99,11 +101,13 @@ class Stability:
         ]
         numbers = all(isinstance(x, int | float) for of in tables for x in of.values())
         if len(tables) < 2 or not numbers:
-            raise InputError(f"{file}: flip_rates and top5_distances are no tables of numbers; measure again")
+            raise InputError(
+                f"{file}: flip_rates and top5_distances are not tables of numbers; measure again"
+            )
         try:
             return cls(**value)
         except TypeError as error:
-            raise InputError(f"{file} lacks or has other keys ({error}); measure again") from error
+            raise InputError(f"{file} has other keys than expected ({error}); measure again") from error
 
 
 def stability_path(path: Path | str) -> Path:

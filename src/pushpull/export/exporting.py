@@ -128,7 +128,7 @@ def _with_classes(card: Card, count: int) -> Card:
     if count != len(card.classes):
         raise InputError(
             f"the network has {count} outputs, but {len(card.classes)} class names are known; "
-            "give --classes, a text file with one name a line in the order of the outputs"
+            "give --classes, a text file with one name per line in the order of the outputs"
         )
     return card
 

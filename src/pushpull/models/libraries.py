@@ -249,7 +249,7 @@ def assumed_preprocessing(model: nn.Module, *, warn: bool = True) -> tuple[Prepr
     kind = type(inner).__name__
     if found is None and noted is not None and warn:
         warnings.warn(
-            f"{kind} has {inner.num_classes} outputs, other than the weights that its configuration is of ("
+            f"{kind} has {inner.num_classes} outputs, unlike the weights that its configuration describes ("
             f"{noted}): it gets the images as they are, in [0, 1]; if it was trained otherwise, give "
             "preprocessing (--mean, --std)",
             stacklevel=3,

@@ -116,7 +116,9 @@ def set_strength(model: nn.Module, alpha: float) -> None:
     """
     units = [unit for unit in model.modules() if isinstance(unit, Inhibited)]
     if not units:
-        raise InputError(f"alpha={alpha} needs a push-pull stem, which the network has not; leave alpha out")
+        raise InputError(
+            f"alpha={alpha} needs a push-pull stem, which the network does not have; leave alpha out"
+        )
     for unit in units:
         unit.set_strength(alpha)
 

@@ -132,7 +132,7 @@ def _counts(corrupted: Mapping[str, Mapping[int, Condition]], source: str) -> di
     if len({tuple(by_severity) for by_severity in counts.values()}) > 1:
         found = "; ".join(f"{title(name)}: {', '.join(map(str, of))}" for name, of in counts.items())
         raise InputError(
-            f"{source} has not all corruptions at the same severities ({found}); "
+            f"{source} does not have all corruptions at the same severities ({found}); "
             "measure the missing ones with: pushpull evaluate"
         )
     return counts

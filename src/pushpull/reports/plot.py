@@ -243,8 +243,8 @@ def severities(*results: Results | str | Path, labels: Sequence[str] | None = No
     settings = {(tuple(of), result.data["label"]) for of, result in zip(names, read, strict=True)}
     if len(settings) > 1:
         raise InputError(
-            "the results are of different corruptions or data, so their lines say nothing of each other; "
-            "draw each on its own"
+            "the results are of different corruptions or data, so their lines cannot be compared; "
+            "draw each by itself"
         )
     if labels is not None and len(labels) != len(read):
         raise InputError(f"{len(labels)} labels for {len(read)} results; give one for each")
@@ -344,7 +344,7 @@ def _as_channels(x: Tensor, channels: int) -> Tensor:
     if channels == 3:
         return x
     if channels != 1:
-        raise InputError(f"the layer takes {channels} channels, so no image; give a network's first layer")
+        raise InputError(f"the layer takes {channels} channels, not an image; give a network's first layer")
     return (x * x.new_tensor(_LUMINANCE)[:, None, None]).sum(1, keepdim=True)
 
 

@@ -164,8 +164,8 @@ def _data(file: TableFile, rows: Sequence[TableRow], folder: Path, dry_run: bool
         return config
     if not dry_run:
         raise InputError(
-            f"{file.title} is on {file.classes} classes of a list that does not come with this package; "
-            "give yours with --classes FILE, one wnid a line"
+            f"{file.title} needs a list of {file.classes} classes, which does not come with this package; "
+            "give one with --classes FILE, one wnid per line"
         )
     names = load_data(config).classes[: file.classes]
     say(f"Dry run without --classes: the first {len(names)} classes of {config.name} take their place.")
@@ -221,9 +221,9 @@ class _Sitting:
             earlier = " and ".join(map(repr, sorted(there)))
             files = self.folder / FOLDER / "*/seed*" / RESULTS
             raise InputError(
-                f"frost in {self.folder} was measured with textures {earlier}, and would be with {now!r} "
-                f"now; name the earlier ones ({ENVIRONMENT_VARIABLE}), give another --output, or remove "
-                f"{files} to measure all again"
+                f"frost in {self.folder} was measured with textures {earlier}, but {now!r} would be used "
+                f"now; name the folder of the earlier ones ({ENVIRONMENT_VARIABLE}), give another --output, "
+                f"or remove {files} to measure everything again"
             )
 
     def work(self, splits: DataSplits, clock: Clock, *, progress: bool) -> dict[str, str]:
@@ -267,7 +267,7 @@ class _Sitting:
         paths = write_table(comparison, self.folder, about)
         if comparison is not None and comparison.note == DRY_RUN:
             names = ", ".join(row.label for row in comparison.rows)
-            say(f"The dry run works for {names}. Errors on so few images say nothing; the files have them.")
+            say(f"The dry run works for {names}. Errors on so few images mean nothing; the files hold them.")
         elif comparison is not None:
             print_tables(comparison)
         self._say(about, failed)

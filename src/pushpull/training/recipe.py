@@ -124,7 +124,7 @@ class OptimConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"optim.{name}={getattr(self, name)} must be below 1 and not negative")
         if self.nesterov and self.momentum == 0:
-            raise InputError("optim.nesterov looks ahead along a momentum, but optim.momentum=0; give one")
+            raise InputError("optim.nesterov needs a momentum, but optim.momentum=0; give one above 0")
         if not 0 < self.final_lr <= self.initial_lr <= self.max_lr < math.inf:
             raise InputError(
                 f"optim.final_lr={self.final_lr}, initial_lr={self.initial_lr}, max_lr={self.max_lr} "

@@ -129,7 +129,7 @@ def _held(
 ) -> Iterator[tuple[bool, tuple[Path, int] | None]]:
     """Hold the folder and the processes of a training; yield what `_opened` found."""
     if resume and overwrite:
-        raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
+        raise InputError("resume continues a run and overwrite deletes it; give one of the two")
     with ExitStack() as held:
         held.enter_context(process_group(recipe))
         yield from_first_rank(lambda: _opened(folder, recipe, resume, overwrite, held, measured))
@@ -279,7 +279,7 @@ def _prepared(
         trainer = _trainer(recipe, folder, splits, progress, stop)
     except (MisconfigurationException, TypeError) as error:  # the latter of numbers of CPUs
         raise InputError(
-            f"accelerator={recipe.accelerator!r} with devices={recipe.devices} cannot be had here "
+            f"accelerator={recipe.accelerator!r} with devices={recipe.devices} is not available here "
             f"({one_line(error)}); try cpu or auto"
         ) from error
     if progress and recipe.precision == "bf16" and trainer.strategy.root_device.type == "cpu":

@@ -84,7 +84,9 @@ class Inhibited(nn.Module):
             if fixed or trained or not isinstance(value, Tensor):
                 value = check_strength(value)
             if trained:
-                raise InputError(f"alpha={value} cannot be set: it trains; fill the parameter instead")
+                raise InputError(
+                    f"alpha={value} cannot be set: it is a trained parameter; call set_strength instead"
+                )
         super().__setattr__(name, value)
 
 
@@ -326,7 +328,7 @@ def check_replaceable(unit: nn.Module, name: str) -> str:
         )
     if kind not in HANDLED:
         raise InputError(
-            f"{name!r} is a {type(unit).__name__} ({kind}); push-pull can stand for Conv2d and timm's "
+            f"{name!r} is a {type(unit).__name__} ({kind}); push-pull can replace Conv2d and timm's "
             "Conv2dSame, StdConv2d and StdConv2dSame only: put one of these in its place, or name another"
         )
     extra = [*(set(unit._parameters) ^ {"weight", "bias"}), *unit._buffers, *unit._modules]
