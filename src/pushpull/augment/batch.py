@@ -36,7 +36,7 @@ class ImageDraws:
     Args:
         index: (N,) int64 on the CPU: which images these are.
         name: what the numbers are for.
-        seed, epoch: any integers; another of either is another drawing.
+        seed, epoch: any integers; another of either gives other random numbers.
         view: 0, or the number of a further drawing of the same images, for consistency losses.
         device: where the numbers are made.
 
@@ -182,7 +182,7 @@ def augment_batch(
         The same shape, dtype and device. All but `none` and `prime` work on 8 bits, whatever the dtype.
 
     Raises:
-        InputError: for an argument that is not as above.
+        InputError: an argument that is not as above.
 
     Example:
         >>> augment_batch(torch.rand(2, 3, 32, 32), "prime", index=[0, 1], scale="cifar").shape
@@ -313,10 +313,10 @@ class Augment(BatchTransform):
     Args:
         name: one of `AUGMENTATIONS`.
         scale: which settings: "cifar" (for about 32 px) or "imagenet" (224).
-        seed, epoch: any integers; another of either is another drawing.
+        seed, epoch: any integers; another of either gives other random numbers.
 
     Raises:
-        InputError: for an argument that is not as above.
+        InputError: an argument that is not as above.
 
     Example:
         >>> import torch

@@ -35,7 +35,7 @@ _NUMBERS = ("index", "label", "prediction", "confidence", "severity")
 
 
 def load_predictions(path: Path | str) -> pd.DataFrame:
-    """Read what `evaluate(..., save_predictions=True)` wrote, one row an image and condition.
+    """Read what `evaluate(..., save_predictions=True)` wrote, one row per image and condition.
 
     Args:
         path: a run folder, its results.json, or the file.

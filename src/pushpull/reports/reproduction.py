@@ -53,7 +53,7 @@ def reproduce(
 ) -> Comparison | None:
     """Make a table: train what is missing, evaluate it on 15 corruptions x 5 severities, compare.
 
-    It may be killed at any moment; the same command goes on where it was. Several processes may share an
+    It may be killed at any moment; the same command continues it. Several processes may share an
     output folder: no two of them work on one run.
 
     Args:
@@ -67,7 +67,7 @@ def reproduce(
         output: folder for the runs and the table; by default runs/tables/NAME.
         data: another place of the data than the table's: a folder or a hub name.
         label: what the table calls the data.
-        classes: a text file with one class name or wnid a line: only these classes. Tables of a part of
+        classes: a text file with one class name or wnid per line: only these classes. Tables of a part of
             ImageNet need one.
         limit: evaluate at most this many test images, the same share of every class; by default the table's.
         epochs: another number of epochs than the table's; rows that have a number of their own keep it.

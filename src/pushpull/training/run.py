@@ -101,8 +101,8 @@ def train(
 
     Args:
         recipe, output, overwrite: all settings; the run folder; delete the run that is there first.
-        resume: go on with the run that is there, or raise; learning rates and clip_norm may be others, which
-            `rates.json` notes. "auto": go on, or begin, or do nothing where the run is finished.
+        resume: continue the run that is there, or raise; learning rates and clip_norm may be others, which
+        `rates.json` notes. "auto": continue, or begin, or do nothing if the run is finished.
         progress: show a progress bar, or lines where there is no terminal.
         splits: the data of `recipe.data` where the caller has loaded it already.
         network: train this one, in place, not what `recipe.model` names, and do not evaluate it in the end.
