@@ -55,7 +55,7 @@ SHA256 = {
 
 _OFFLINE = ("PUSHPULL_OFFLINE", "HF_HUB_OFFLINE")
 _TRIED = "_PUSHPULL_FROST_TRIED"  # an environment variable, which tells the workers that this process starts
-_UNASKED_SECONDS = 5.0  # what a run may wait for pictures that nobody asked for by name
+_UNASKED_SECONDS = 5.0  # what a run may wait for pictures that were not asked for by name
 _LARGEST_BYTES = 4_000_000  # the largest photograph has 1.2 MB
 
 _NOTE = (
@@ -240,7 +240,7 @@ def offline_variable() -> str | None:
 def _contents(timeout_seconds: float) -> dict[str, bytes]:
     """Return the five files' contents, verified, or raise within the time."""
     # In threads: without a network, resolving a name can hang for a minute, and cannot be interrupted. A
-    # thread that comes too late is heard by nobody: only this one writes files.
+    # thread that comes too late is ignored: only this one writes files.
     arrived: _Arrived = queue.SimpleQueue()
     end = time.monotonic() + timeout_seconds
     for name in SHA256:

@@ -22,7 +22,7 @@ from pushpull.errors import InputError
 
 AS_IS = Framing()
 _CHUNK = 64  # images per task: long enough that a thread's start does not count
-_QUIET_SECONDS = 2.0  # a progress bar that flashes by helps nobody
+_QUIET_SECONDS = 2.0  # a progress bar that flashes by is no help
 UNLABELLED = -1
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Corrupted sets as they are published: a folder a corruption and severity, or an array a corruption."""
+"""Corrupted sets as they are published: folders by corruption and severity, or an array per corruption."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def open_published(path: Path | str) -> PublishedSet:
 
 
 class PublishedFolders(PublishedSet):
-    """A set with a folder a corruption and severity: class folders of images, parquet files or tar shards.
+    """A set with folders by corruption and severity: class folders of images, parquet files or tar shards.
 
     Args:
         root: the folder that was named.

@@ -107,7 +107,7 @@ def rows_in_shard(path: Path) -> set[int]:
 
 
 def _table(paths: list[Path], field: str | None) -> Any:
-    """Return a row an image: its name, tar, offset and size, and the text of its label."""
+    """Return one row per image: its name, tar, offset and size, and the text of its label."""
     import pyarrow as pa
 
     with ThreadPoolExecutor(decoding_threads()) as pool:  # for disks and file servers; parsing takes turns

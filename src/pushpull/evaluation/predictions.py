@@ -67,7 +67,7 @@ def load_predictions(path: Path | str) -> pd.DataFrame:
 
 
 def predictions_of(path: Path | str, results: Results) -> pd.DataFrame:
-    """Read the predictions beside results, which must be theirs: all conditions, images and errors.
+    """Read the predictions beside results, whose conditions, images and errors they must have.
 
     Args:
         path: as `load_predictions`.

@@ -51,7 +51,7 @@ class ExportOptions:
         tolerance: largest difference of the logits from PyTorch's, as a share of the largest logit.
 
     Raises:
-        InputError: an unknown format, an option that the format has not, a missing package.
+        InputError: an unknown format, an option that the format does not have, a missing package.
     """
 
     format: str = "onnx"

@@ -71,7 +71,7 @@ class Card:
         Args:
             network: which.
             classes, preprocessing, framing, size: as above.
-            side_px: longer side of the data's images, which decides an input style that nobody has said.
+            side_px: longer side of the data's images, which decides an input style that is not known.
         """
         stem = network.stem or "unknown"
         return cls(

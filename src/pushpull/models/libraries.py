@@ -239,7 +239,7 @@ def model_preprocessing(model: nn.Module, *, published: bool = False) -> Preproc
 
 
 def assumed_preprocessing(model: nn.Module, *, warn: bool = True) -> tuple[Preprocessing, str]:
-    """Return what a network is taken to expect of images where nobody says it, and why; a guess may warn.
+    """Return what a network is assumed to expect of images, and why; a guess may warn.
 
     Its configuration counts where it has the outputs of the weights that this describes. Without one, images
     are given as they are, in [0, 1].

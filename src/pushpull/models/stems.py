@@ -147,7 +147,7 @@ for _ending, _options in (("", {}), ("_alpha", {"trainable_alpha": True}), ("_me
 # The best of the variants in docs/findings.md: pull kernel -W, twice as strong as the push.
 register_stem("pp3_balanced")(partial(push_pull_twin, avg_kernel_size=3, offset="zero", alpha=2.0))
 register_stem("strisciuglio")(partial(taking_over, StrisciuglioConv2d))
-# As there, a trained strength starts about a half.
+# As in that paper, a trained strength starts at about a half.
 register_stem("strisciuglio_alpha")(partial(taking_over, StrisciuglioConv2d, trainable_alpha=True, alpha=0.5))
 register_stem("blurpool", network=True)(blur_before_dropping)
 register_stem("blur_after_conv")(partial(taking_over, BlurAfterConv2d))

@@ -35,7 +35,7 @@ from pushpull.models.loading import epochs_left
 from pushpull.training.recipe import Recipe, read_recipe
 
 _OF_CHECKPOINT = ("state_dict", "optimizer_states", "lr_schedulers", "loops")
-# What a resumed run may have otherwise: what brings a training that has left the numbers back among them.
+# What may differ in a resumed run: settings that can save a training whose loss has become NaN or infinite.
 _RATES = ("optim.initial_lr", "optim.max_lr", "optim.final_lr", "optim.clip_norm")
 # What does not decide the weights, apart from the rounding and the drawn crops of another machine.
 _OF_THE_MACHINE = ("workers", "accelerator", "devices", "num_nodes", "data.memory_limit_gib", "data.label")
