@@ -351,4 +351,4 @@ def test_flip_rates_are_measured_by_an_option(tmp_path, capsys):
     assert main(words) == 2
     assert "is there already; --overwrite" in capsys.readouterr().err
     assert main([*words, "--adapt", "bn"]) == 2
-    assert "leave --adapt out" in capsys.readouterr().err
+    assert "leave out --adapt" in capsys.readouterr().err

@@ -328,7 +328,7 @@ def test_a_budget_fits_epochs_and_images(few, own, tmp_path, capsys):
         ({"teacher_weight": 1}, "teacher_weight=1 must be"),
         ({"size": 0}, "size=0 must be a positive"),
         ({"max_lr": 0}, "max_lr=0 must be positive"),
-        ({"policy": "none", "jsd": 12.0}, "give jsd=0 too"),
+        ({"policy": "none", "jsd": 12.0}, "give jsd=0, or a policy"),
     ],
 )
 def test_options_that_cannot_be(options, message):
