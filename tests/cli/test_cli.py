@@ -235,7 +235,7 @@ def test_a_group_of_settings_takes_its_name(words, tmp_path, monkeypatch):
 
 def test_a_group_without_a_name_says_its_settings(capsys):
     error = _error(capsys, "train", "--optim", "adamw")
-    assert "--optim adamw is no setting; give --optim.algorithm, --optim.initial-lr" in error
+    assert "--optim adamw is not a setting; give --optim.algorithm, --optim.initial-lr" in error
 
 
 def test_mistakes_are_one_line(capsys, tmp_path):

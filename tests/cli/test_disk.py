@@ -60,7 +60,9 @@ def test_a_training_without_room_goes_on_when_there_is_some(tmp_path: Path) -> N
     words = (*TRAIN, "--output", folder, "--resume", "auto")
     for largest, file in ((1500, r"\S*"), (100_000, r"\S*model\.safetensors"), (500_000, r"\S*last\.ckpt")):
         line = line_of(start(*words, largest=largest))
-        assert re.search(rf"{file} cannot be written \(File too large\); what is done stays: make room", line)
+        assert re.search(
+            rf"{file} cannot be written \(File too large\); finished work is kept: make room", line
+        )
         assert not [path for path in folder.rglob(".*") if path.name != ".pushpull.lock"]
     assert main(list(map(str, words))) == 0
     assert epochs_left(folder) is None

@@ -327,7 +327,7 @@ def test_quality_and_precision_from_the_command_line(run_folder, capsys):
 
 def test_what_nothing_says_of_a_file_of_weights_is_assumed_aloud(tmp_path):
     torch.save(create_model("timm:resnet10t", num_classes=10).state_dict(), tmp_path / "w.pth.tar")
-    with pytest.warns(UserWarning, match="ResNet has 10 outputs, other than the weights"):
+    with pytest.warns(UserWarning, match="ResNet has 10 outputs, unlike the weights"):
         results = evaluated("timm:resnet10t", weights=str(tmp_path / "w.pth.tar"), data="digits", **FEW)
     assert results.preprocessing["size"] is None
     (tmp_path / "mine.py").write_text(
@@ -351,4 +351,4 @@ def test_flip_rates_are_measured_by_an_option(tmp_path, capsys):
     assert main(words) == 2
     assert "is there already; --overwrite" in capsys.readouterr().err
     assert main([*words, "--adapt", "bn"]) == 2
-    assert "leave --adapt out" in capsys.readouterr().err
+    assert "leave out --adapt" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def test_a_run_that_is_not_finished_is_exported_only_on_request(
     folder = make_run(tmp_path / "run")
     (folder / "epochs.json").write_text('{"done": 1, "of": 40}')
     words = [str(folder), "--format", "safetensors"]
-    assert "is not finished (1 of 40 epochs): train it on" in _failed(capsys, *words)
+    assert "is not finished (1 of 40 epochs): continue its training" in _failed(capsys, *words)
     assert not (folder / "export.safetensors").exists()
     file = str(folder / "model.safetensors")
     size = ["--size", "32", "32", "--format", "safetensors", "--output", str(tmp_path / "file.safetensors")]

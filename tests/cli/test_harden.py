@@ -65,10 +65,10 @@ def test_an_own_network_is_hardened_reported_and_exported(tmp_path, capsys):
     [
         (["timm:nothing", "--data", "digits"], "timm has no classification model 'nothing'"),
         (["timm:resnet10t"], "--data is missing: timm:resnet10t is not a run folder"),
-        (["{mine}", "--budget", "soon"], "is no time"),
+        (["{mine}", "--budget", "soon"], "is not a time"),
         (["{mine}", "--data", "nowhere/at/all"], "nowhere/at/all"),
         (["{mine}", "--data", "digits", "--stem", "pp4"], "pp4"),
-        (["{mine}", "--export", "safetensors"], "is of a network that has a name"),
+        (["{mine}", "--export", "safetensors"], "needs a network that has a name"),
     ],
 )
 def test_mistakes_are_one_line(words, message, tmp_path, capsys):

@@ -283,7 +283,7 @@ def test_a_full_disk_is_one_line_with_a_path(tmp_path, form):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     said = str(caught.value)
     assert said.startswith(f"{tmp_path}/")
-    assert "cannot be written (File too large); what is done stays: " in said
+    assert "cannot be written (File too large); finished work is kept: " in said
     assert not [path for path in tmp_path.rglob("*") if HALF_WRITTEN.fullmatch(path.name)]
     copy(split, tmp_path, form, **options)
 

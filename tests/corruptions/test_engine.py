@@ -304,7 +304,7 @@ MISTAKES = [
     ({"jpeg_quality": 0}, r"jpeg_quality=0 is outside 1\.\.100"),
     ({"jpeg_quality": 85.0}, r"jpeg_quality=85\.0 is not an integer"),
     ({"jpeg_quality": 85, "quantize": False}, "jpeg_quality=85 goes through 8 bits"),
-    ({"quantize": 1}, "quantize=1 is neither True nor False"),
+    ({"quantize": 1}, "quantize=1 is neither True nor False; give one of them"),
     ({"index": [0]}, r"index has the shape \(1,\), the batch 2 images"),
     ({"index": [[0, 1]]}, r"index has the shape \(1, 2\)"),
     ({"index": 3}, r"index has the shape \(\), the batch 2 images"),
@@ -388,8 +388,8 @@ def test_gradients_of_torch_func_are_autograds():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"index": 5}, "index=5 is no sequence"),
-        ({"index": None}, "index=None is no sequence"),
+        ({"index": 5}, "index=5 is not a sequence"),
+        ({"index": None}, "index=None is not a sequence"),
         ({"size": 32}, r"size=32 is not \(height, width\)"),
         ({"size": (32, 32.5)}, r"size=32\.5 is not an integer"),
         ({"size": (8, 32)}, "images of 8x32 are too small"),

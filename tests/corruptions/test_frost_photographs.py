@@ -48,7 +48,7 @@ def test_what_is_there_is_not_fetched_again(source, monkeypatch):
     monkeypatch.setattr(textures, "ADDRESS", "file:///nowhere/")
     assert fetch_frost() == folder
     (folder / "frost3.png").write_bytes(b"damaged")
-    with pytest.raises(InputError, match="cannot be had"):
+    with pytest.raises(InputError, match="cannot be downloaded"):
         fetch_frost()
 
 
@@ -68,7 +68,7 @@ def test_another_picture_is_refused_and_nothing_written(source):
 
 def test_a_missing_file_is_named_in_one_line(source):
     (source / "frost5.jpg").unlink()
-    with pytest.raises(InputError, match=r"frost5\.jpg cannot be had") as caught:
+    with pytest.raises(InputError, match=r"frost5\.jpg cannot be downloaded") as caught:
         fetch_frost()
     assert "\n" not in str(caught.value)
     assert not textures.cache_folder().exists()

@@ -105,7 +105,7 @@ def test_mistakes_in_registering(name, severities, text):
 
 
 def test_it_cannot_be_drawn_apart(rain):
-    with pytest.raises(InputError, match="rain draws while it is applied: use corrupt"):
+    with pytest.raises(InputError, match="rain draws its random numbers while it is applied: use corrupt"):
         sample_corruption("rain", 1, (16, 16), index=[0])
 
 

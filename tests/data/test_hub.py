@@ -73,7 +73,7 @@ def test_imagenets_test_split_is_unlabelled_so_validation_is_evaluated(hub):
 
 def test_what_cannot_be_had_is_one_line(hub):
     hub[1]["owner/set"] = ConnectionError("Couldn't reach 'owner/set' on the Hub\nLong\nstory")
-    with pytest.raises(InputError, match="'owner/set' is not a folder here and cannot be had") as caught:
+    with pytest.raises(InputError, match="'owner/set' is not a folder here and cannot be fetched") as caught:
         load_data("owner/set")
     assert "Couldn't reach" in str(caught.value)
     assert "\n" not in str(caught.value)

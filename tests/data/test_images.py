@@ -45,7 +45,7 @@ def test_the_labels_of_tensors_are_checked():
     images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     assert ImageSplit.from_tensors(images, [0, 3]).classes == ["0", "1", "2", "3"]
     for labels, said in (
-        ([0], "one an image"),
+        ([0], "one per image"),
         ([0, 2], r"labels are 0\.\.2 for 2 classes"),
         ([-1, 0], r"-1\.\.0"),
     ):
@@ -139,9 +139,9 @@ def test_reading_a_table_does_not_decode_other_rows():
     ("labels", "message"),
     [
         (torch.tensor([0.9, 1.6]), r"labels of test are torch.float32 \(0.9, 1.6, ...\); give whole numbers"),
-        (["cat", "dog"], "labels of test are no whole numbers"),
+        (["cat", "dog"], "labels of test are not whole numbers"),
         ([0, 10**6], "test has the label 1000000 for 2 images"),
-        ([0, 10**30], "labels of test are no whole numbers"),
+        ([0, 10**30], "labels of test are not whole numbers"),
         (np.array([1, 2**63 + 1], dtype=np.uint64), r"reach beyond 2\*\*63"),
     ],
 )

@@ -148,9 +148,9 @@ def test_labels_in_json(tmp_path):
     write({"label": 0.5})
     assert "'0.json' has the label 0.5; give a whole number or a word" in refused(tmp_path)
     tar(tmp_path / "test-0.tar", {"0.jpg": PICTURE, "0.json": "{"})
-    assert "'0.json' is no label in UTF-8" in refused(tmp_path)
+    assert "'0.json' is not a label in UTF-8" in refused(tmp_path)
     tar(tmp_path / "test-0.tar", {"0.jpg": PICTURE, "0.json": "[" * 100_000})
-    assert "'0.json' is no label in UTF-8" in refused(tmp_path)
+    assert "'0.json' is not a label in UTF-8" in refused(tmp_path)
 
 
 def test_other_members_do_not_matter(tmp_path):
@@ -193,8 +193,8 @@ def test_long_and_foreign_names(tmp_path, kind):
         ({"a.txt": "0"}, "test-0.tar has no image with a label"),
         ({}, "test-0.tar has no image with a label"),
         ({"0.a.png": PICTURE, "0.b.png": PICTURE, "0.cls": "0"}, "has '0.a.png' and '0.b.png' in one sample"),
-        ({"0.cls": b"\xff", "0.png": PICTURE}, "'0.cls' is no label in UTF-8"),
-        ({"0.cls": "0" * 2000, "0.png": PICTURE}, "'0.cls' has 2000 bytes, which is no label"),
+        ({"0.cls": b"\xff", "0.png": PICTURE}, "'0.cls' is not a label in UTF-8"),
+        ({"0.cls": "0" * 2000, "0.png": PICTURE}, "'0.cls' has 2000 bytes, too many for a label"),
         ({"0.cls": "-2", "0.png": PICTURE}, "has the label -2; labels are 0, 1"),
         ({"0.cls": "9" * 30, "0.png": PICTURE}, "labels out of range"),
         ({"\udcff.png": PICTURE, "\udcff.cls": "0"}, r"'\udcff.png' is not UTF-8"),

@@ -42,7 +42,7 @@ def test_classes_are_numbered_over_all_splits_where_they_have_no_names():
         (None, "returns a NoneType; return a mapping of splits"),
         ({}, "has no split; return one of train, validation, test"),
         ({"tset": images(3)}, "'tset' is not one of .*did you mean 'test'"),
-        ({"test": images(3)[0]}, r"is no \(images, labels\)"),
+        ({"test": images(3)[0]}, r"is not a pair \(images, labels\)"),
         ({"test": (images(3)[0].float(), images(3)[1])}, r"the test split of data set 'odd': images are"),
         (
             {"test": iter(images(3))},

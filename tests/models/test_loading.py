@@ -113,7 +113,7 @@ def broken(path: Path, content: object) -> Path:
         ("w.pth", [1, 2], "holds no state dict"),
         ("w.pth", {}, "holds no state dict"),
         ("w.pth", {"epoch": 3}, "holds no state dict"),
-        ("w.npz", b"1234", "is not a file of weights: .safetensors, .pth"),
+        ("w.npz", b"1234", "is not a file of weights; give one that ends in .safetensors, .pth"),
     ],
 )
 def test_broken_files(name: str, content: object, message: str, tmp_path: Path) -> None:

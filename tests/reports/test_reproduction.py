@@ -235,7 +235,7 @@ def test_mistakes_stop_before_anything_is_trained(table, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             reproduce(table, output=out, quiet=True, **options)
-    with pytest.raises(InputError, match=r"on 100 classes of a list .* give yours with --classes"):
+    with pytest.raises(InputError, match=r"needs a list of 100 classes, .* give one with --classes"):
         reproduce("imagenet100", output=out, quiet=True)
     names = tmp_path / "names.txt"
     names.write_text("a\nb\n")

@@ -194,7 +194,7 @@ def test_upload(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (repo, made) == ("me/digits", {"private": True, "exist_ok": True})
     assert files == ["README.md", "config.json", "model.safetensors", "recipe.yaml", "results.json"]
     assert given["repo_id"] == "me/digits"
-    with pytest.raises(InputError, match="is no name on the hub"):
+    with pytest.raises(InputError, match="is not a name on the hub"):
         pushpull.push_to_hub(shared, "digits")
 
     def refuse(*_: object, **__: object) -> None:
@@ -212,7 +212,7 @@ def test_names_of_the_hub() -> None:
     assert hub_name("hf:me/net@v1") == ("me/net", "v1")
     assert hub_name("hf:me/net-1.0") == ("me/net-1.0", None)
     for wrong in ("hf:", "hf:net", "hf:a/b/c", "hf:a/b@", "hf:a/b c"):
-        with pytest.raises(InputError, match="is no name on the hub"):
+        with pytest.raises(InputError, match="is not a name on the hub"):
             hub_name(wrong)
 
 

@@ -322,13 +322,13 @@ def test_a_budget_fits_epochs_and_images(few, own, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": "soon"}, "budget='soon' is no time; give such as 90s, 30m or 2h"),
-        ({"budget": "0m"}, "budget='0m' is no time"),
+        ({"budget": "soon"}, "budget='soon' is not a time; give one such as 90s, 30m or 2h"),
+        ({"budget": "0m"}, "budget='0m' is not a time"),
         ({"clean_loss": -1}, "clean_loss=-1 must be from 0"),
         ({"teacher_weight": 1}, "teacher_weight=1 must be"),
         ({"size": 0}, "size=0 must be a positive"),
         ({"max_lr": 0}, "max_lr=0 must be positive"),
-        ({"policy": "none", "jsd": 12.0}, "give jsd=0 too"),
+        ({"policy": "none", "jsd": 12.0}, "give jsd=0, or a policy"),
     ],
 )
 def test_options_that_cannot_be(options, message):

@@ -97,7 +97,7 @@ def test_torchrun_is_one_training(tmp_path):
     [
         ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3"}, "torchrun started 3"),
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_NNODES": "1"}, "SLURM started 4"),
-        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_NNODES": "3"}, "not as many on every"),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_NNODES": "3"}, "not equally many on every"),
         ({"OMPI_COMM_WORLD_SIZE": "2"}, "another launcher"),
         ({"RANK": "0", "WORLD_SIZE": "many"}, "is not a number"),
     ],

@@ -121,13 +121,13 @@ def _other_buffers(content):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("optimizer_states", lambda content: [], "has no optimizer_states to go on with"),
+        ("optimizer_states", lambda content: [], "has no optimizer_states to continue with"),
         ("optimizer_states", None, r"not a readable checkpoint \(KeyError: 'optimizer_states'\)"),
-        ("optimizer_states", lambda content: [{}], "no checkpoint of this training"),
+        ("optimizer_states", lambda content: [{}], "not a checkpoint of this training"),
         ("optimizer_states", _other_buffers, "has the optimiser of another network"),
         ("state_dict", _wide, r"of another network: model.fc.weight is \(3, 64\), here \(10, 64\)"),
         ("state_dict", lambda content: {"a": torch.zeros(1)}, "of another network: .* is not there"),
-        ("loops", _past, "of 7 epochs, more than epochs=1"),
+        ("loops", _past, "has 7 epochs, more than epochs=1"),
         ("loops", lambda content: {"fit_loop": 3}, "not a readable checkpoint"),
     ],
 )

@@ -218,7 +218,7 @@ def test_such_a_network_is_refused_before_a_run_is_deleted(splits, tmp_path):
 
 def test_a_device_that_is_not_there_is_refused(splits, tmp_path):
     recipe = Recipe(model=ModelConfig("resnet8"), accelerator="cuda", devices=64)
-    with pytest.raises(InputError, match=r"accelerator='cuda' with devices=64 cannot be had here"):
+    with pytest.raises(InputError, match=r"accelerator='cuda' with devices=64 is not available here"):
         train(recipe, tmp_path / "run", splits=splits)
     assert not (tmp_path / "run").exists()
 

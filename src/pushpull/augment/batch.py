@@ -36,7 +36,7 @@ class ImageDraws:
     Args:
         index: (N,) int64 on the CPU: which images these are.
         name: what the numbers are for.
-        seed, epoch: any integers; another of either is another drawing.
+        seed, epoch: any integers; another of either gives other random numbers.
         view: 0, or the number of a further drawing of the same images, for consistency losses.
         device: where the numbers are made.
 
@@ -89,11 +89,11 @@ AUGMENTATIONS: Registry[Callable[[Tensor, ImageDraws, str], Tensor]] = Registry(
 def register_augmentation(
     name: str, *, dtype: torch.dtype | None = torch.float32
 ) -> Callable[[Function], Function]:
-    """Make a function an augmentation for `augment_batch`, `Augment` and recipes (`augment: {policy: NAME}`).
+    """Register a function as an augmentation, for `augment_batch`, `Augment` and recipes (`augment.policy`).
 
     The function gets (N, 3, H, W) images on any device, which it may change, their `ImageDraws`, and `scale`
     if it has a parameter of that name. It returns the same shape: values in [0, 1], or grey levels in 0..255
-    if it got uint8 or returns uint8; what lies outside is clamped. A large batch comes in parts.
+    if it got uint8 or returns uint8; values outside are clamped. A large batch comes in parts.
 
     Args:
         name: a word that no other augmentation has.
@@ -104,7 +104,7 @@ def register_augmentation(
         A decorator, which returns the function as it is.
 
     Raises:
-        InputError: a name that is no word, or is taken.
+        InputError: the name is not a word, or is taken by another function.
 
     Example:
         >>> @register_augmentation("darker")
@@ -182,7 +182,7 @@ def augment_batch(
         The same shape, dtype and device. All but `none` and `prime` work on 8 bits, whatever the dtype.
 
     Raises:
-        InputError: for an argument that is not as above.
+        InputError: an argument that is not as above.
 
     Example:
         >>> augment_batch(torch.rand(2, 3, 32, 32), "prime", index=[0, 1], scale="cifar").shape
@@ -313,10 +313,10 @@ class Augment(BatchTransform):
     Args:
         name: one of `AUGMENTATIONS`.
         scale: which settings: "cifar" (for about 32 px) or "imagenet" (224).
-        seed, epoch: any integers; another of either is another drawing.
+        seed, epoch: any integers; another of either gives other random numbers.
 
     Raises:
-        InputError: for an argument that is not as above.
+        InputError: an argument that is not as above.
 
     Example:
         >>> import torch

@@ -99,7 +99,7 @@ def _stability(
 
     for name in ("corrupted", "corruptions", "adapt", "save_predictions"):
         if getattr(options, name) != getattr(EvaluationOptions(), name):
-            raise InputError(f"--perturbed measures flip rates alone; leave --{name} out, or --perturbed")
+            raise InputError(f"--perturbed measures flip rates only; leave out --{name}, or --perturbed")
     network, splits = _opened(spec, data, classes, label_column, None)
     output = options.output or (spec.spec if spec.is_run else f"runs/evaluate-{_name(spec)}")
     options = replace(options, device=options.device or "auto", output=output)

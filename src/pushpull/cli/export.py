@@ -108,8 +108,8 @@ def export_command(
     path = _free_path(model, format, output, overwrite)
     if not allow_unfinished and (done := epochs_left(weights or model)) is not None:
         raise InputError(
-            f"{weights or model} is not finished ({done} epochs): train it on (--resume auto), "
-            "or add --allow-unfinished"
+            f"{weights or model} is not finished ({done} epochs): continue its training "
+            "(train --resume auto), or add --allow-unfinished"
         )
     network, card, images, images_of = open_source(
         NetworkSpec(model, weights, model_name, stem, input_style),

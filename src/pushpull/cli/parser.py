@@ -281,7 +281,7 @@ def _settings(kind: Any, group: str, value: str) -> tuple[str, str]:
     if named:
         return ".name", value
     members = [f"--{name}" for name in types_of(kind) if name.startswith(f"{group}.")]
-    raise InputError(f"--{group} {value} is no setting; give {', '.join(members)}, or a YAML file of them")
+    raise InputError(f"--{group} {value} is not a setting; give {', '.join(members)}, or a YAML file of them")
 
 
 def _misfit(words: Sequence[str], options: dict[str, Any], settings: dict[str, Any]) -> str | None:

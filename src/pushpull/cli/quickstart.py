@@ -46,7 +46,8 @@ def quickstart_command(
 
     Args:
         output: folder for the runs, tables, figures and the page.
-        config: the recipe of both networks: a YAML file, or digits, cifar10-small, cifar10, imagenet1k.
+        config: the recipe of both networks: a YAML file, or digits, cifar10-small, cifar10,
+            imagenette-small, imagenet1k.
         data: another data set than the recipe's.
         label: what tables call the data.
         stem: the twin's first layer: pp0, pp3, pp5, pp0_alpha, pp3_alpha or pp5_alpha.

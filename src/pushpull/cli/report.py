@@ -84,7 +84,7 @@ def compare_command(
     comparison = replace(comparison, per_severity=per_severity)
     _print(comparison, format)
     if output is not None:
-        from pushpull.reports.gather import gather  # torch, which printing needs not
+        from pushpull.reports.gather import gather  # imports torch, not needed for printing
 
         paths = write_report(comparison, output, evidence=gather(comparison, pictures=False))
         # What is printed in another format may be on its way into a file.

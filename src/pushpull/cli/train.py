@@ -71,8 +71,8 @@ def harden_command(
             published weights unless --weights is given); a name of ours with --weights; a file of weights
             (.safetensors, .pth), with --model-name unless `pushpull train` wrote it; or
             FILE.py:FUNCTION, which returns the network.
-        data: digits, a folder of parquet files, an image folder, or owner/name of the hub. By default what a
-            run was trained on.
+        data: digits, a folder of parquet files or tar shards, an image folder, or owner/name of the hub. By
+            default what a run was trained on.
         output: The folder for everything. By default runs/harden-NAME.
         classes: A text file with one class name per line: only these classes, in that order.
         weights: A file of weights for a model that is given by name or function.
@@ -103,7 +103,7 @@ def harden_command(
         check_onnx_installed()
     if export == "safetensors" and spec.is_object:
         raise InputError(
-            f"export=safetensors is of a network that has a name, not of {model}: leave --export out, the "
+            f"export=safetensors needs a network that has a name, unlike {model}: leave --export out; the "
             f"output's {WEIGHTS} has the weights"
         )
     name = Path(model).stem if Path(model).exists() else re.sub(r"[^\w.]+", "-", model).strip("-")

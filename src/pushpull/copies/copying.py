@@ -47,19 +47,19 @@ class CopyOptions:
         corruptions: Names of corruptions, families (noise, blur, weather, digital), benchmark (the 15), extra
             (the 4 others) or all. By default benchmark; in a gallery all.
         severities: Some of 1 2 3 4 5. By default all.
-        scale: The corruptions' constants: imagenet, cifar or tiny. By default by the size of the images, the
-            nearest.
+        scale: The corruptions' constants: imagenet, cifar or tiny. By default those of the nearest image
+            size.
         seed: Of the corruptions' random numbers.
-        jpeg_quality: Store JPEG of this quality, 1 to 100 (4:2:0), in .npy files what it decodes to;
+        jpeg_quality: Store JPEG of this quality, 1 to 100 (4:2:0), or in .npy files what it decodes to;
             ImageNet-C has 85. By default PNG, without loss.
-        limit: At most so many images, the same share of every class, always the same ones.
+        limit: At most this many images, the same share of every class, always the same ones.
         shard_images: Images that are decoded at a time: those of a parquet file or a tar. By default up to
             1000, by their size.
-        workers: Processes. By default one for each usable core on the command line, in Python none but this.
+        workers: Processes. By default one for each usable core on the command line, in Python only this one.
             A script that asks for more than 1 needs the usual `if __name__ == "__main__"`.
         batch_size: Images at a time, by default 64; does not change results.
         overwrite: Replace the copy or picture that is there. Of a copy the files that its manifest names are
-            deleted, no others; a part of the same copy is gone on with.
+            deleted, no others; a part of the same copy is continued.
 
     Raises:
         InputError: workers or a batch size out of range; all else is checked together with the data.

@@ -45,9 +45,12 @@ _JPEG_QUALITY = 85
 
 
 def sample_image(size_px: int = 256) -> Image.Image:
-    """Return a photograph that scikit-learn ships, cut to a square and resized: RGB, `size_px` a side.
+    """Return a photograph that scikit-learn ships, cut to a square and resized, RGB.
 
     It is its "china.jpg", a temple under a clear sky: fine texture, edges and an even region.
+
+    Args:
+        size_px: side of the square.
     """
     from sklearn.datasets import load_sample_image
 

@@ -142,7 +142,7 @@ def found_manifest(root: Path) -> dict[str, Any] | None:
         raise InputError(f"{path} is not the manifest of a corrupted copy; give another folder")
     if (root / _FORMER).exists():
         raise InputError(
-            f"{root} holds a part of a copy by an earlier version, which cannot be gone on with; "
+            f"{root} holds a part of a copy by an earlier version, which cannot be continued; "
             "remove the folder, or give another"
         )
     return record
@@ -293,8 +293,9 @@ def _in_processes(
             yield done.value, [UnreadableImageError(*error) for task in finished for error in task.result()]
     except BrokenProcessPool as error:
         raise InputError(
-            "a worker process ended early; what is done stays: run it again, with fewer --workers if memory "
-            "was short. In a script, workers above 1 need the call below if __name__ == '__main__':"
+            "a worker process ended early; finished work is kept: give the command again, with fewer "
+            "--workers if memory was short. In a script, workers above 1 need the call below "
+            "if __name__ == '__main__':"
         ) from error
     finally:
         stopped.set()

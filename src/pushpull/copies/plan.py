@@ -95,8 +95,8 @@ class CopyPlan:
         """
         if corruption == "frost" and (found := frost_texture_source()) != self.frost:
             raise InputError(
-                f"frost's pictures come from {found}, the others of this copy from {self.frost}; "
-                "have one source for all processes"
+                f"frost's pictures come from {found} here, from {self.frost} in the rest of this copy; "
+                "use one source for all processes"
             )
         rows = self.split.index[positions]
         # What becomes a JPEG file is encoded once, when it is written.

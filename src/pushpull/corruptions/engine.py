@@ -51,10 +51,10 @@ def corrupt(
         images: (N, 3, H, W) RGB, uint8 in 0..255 or floating point in [0, 1]; H, W >= 16, on any device.
         name, severity: one of `CORRUPTIONS`, `EXTRA_CORRUPTIONS` or `register_corruption`, in any case, with
             spaces or hyphens too; 1..5.
-        scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64). None: the
-            nearest to the size of the images, as evaluations do; a note says so of other sizes.
-        seed: any integer, modulo 2^64; another seed is another drawing.
-        index: (N,) integers, which images these are; None: new ones, which `torch.manual_seed` governs.
+        scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64). None: those of
+            the nearest size, as in evaluations, with a warning if the images have another size.
+        seed: any integer, modulo 2^64; another seed gives other random numbers.
+        index: (N,) integers, which images these are; None: drawn anew by torch's generator.
         jpeg_quality: 1..100: encode and decode as JPEG (4:2:0); published: ImageNet-C 85, CIFAR-10-C None.
         quantize: clip and truncate to whole grey levels, as published. False: only clip to [0, 1].
 
@@ -62,7 +62,7 @@ def corrupt(
         The same shape and device; the same dtype, but float32 for uint8 with `quantize=False`.
 
     Raises:
-        InputError: for an argument that is not as above.
+        InputError: an argument that is not as above.
 
     >>> corrupt(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "fog", 3, scale="cifar", index=[0, 1]).shape
     torch.Size([2, 3, 32, 32])
@@ -98,17 +98,17 @@ def sample_corruption(
         each corruption's module (`pushpull.corruptions.noise`, ...) says what they are. They may be changed.
 
     Raises:
-        InputError: for an argument that is not as above.
+        InputError: an argument that is not as above.
     """
     scale = _by_size(*checked_size(size)) if scale is None else scale
     level, word = checked_level(name, severity, scale), checked_seed(seed)
     if level.corruption.sample is None:
-        raise InputError(f"{name} draws while it is applied: use corrupt, which does both")
+        raise InputError(f"{name} draws its random numbers while it is applied: use corrupt, which does both")
     canvas = Canvas(*checked_size(size), eight_bit)
     try:
         count = len(index)
     except TypeError as error:
-        raise InputError(f"index={index!r} is no sequence; give one integer per image") from error
+        raise InputError(f"index={index!r} is not a sequence; give one integer per image") from error
     return _sample(level, word, identities(index, count, torch.device(device)), canvas)
 
 
@@ -128,8 +128,11 @@ def apply_corruption(
         images, name, severity, scale, jpeg_quality, quantize: as for `corrupt`.
         drawn: from `sample_corruption` for as many images of this size.
 
+    Returns:
+        As `corrupt`.
+
     Raises:
-        InputError: for an argument that is not as above.
+        InputError: an argument that is not as above.
     """
     how = _checked(name, severity, _scale(scale, images), jpeg_quality, quantize)
     check_images(images)
@@ -280,7 +283,7 @@ def checked_level(name: str, severity: int, scale: str) -> Level:
 def checked_jpeg_quality(jpeg_quality: int | None, *, quantize: bool = True) -> int | None:
     """Return the quality as int, or None; raise unless it is in 1..100 and goes with `quantize`."""
     if not isinstance(quantize, bool):
-        raise InputError(f"quantize={quantize!r} is neither True nor False")
+        raise InputError(f"quantize={quantize!r} is neither True nor False; give one of them")
     if jpeg_quality is None:
         return None
     quality = integer("jpeg_quality", jpeg_quality, "give one of 1..100, or None for no JPEG")

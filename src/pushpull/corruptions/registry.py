@@ -47,13 +47,13 @@ class Corruption:
         family: noise, blur, weather or digital; own for the user's.
         severities: scale -> the constants of severity 1 to 5.
         apply: (x, params, drawn) -> y; x float32 (N, 3, H, W) in [0, 1], y the same shape, clipped by the
-            caller; with `on_bytes` both uint8. Deterministic, and image i of y depends on image i of x and of
-            `drawn` alone.
-        sample: (draws, params, canvas) -> drawn, a tensor or named tuple of tensors with leading N; None
-            where nothing is random. None itself: `apply` gets the `Draws` and draws what it needs.
-        on_bytes: whether it is one of 8-bit images, to which others are rounded before.
-        limits: params -> for each part of `drawn` that places are computed from, by its name, the least and
-            the greatest value: what is beyond would be read outside the image or table.
+            caller; with `on_bytes` both uint8. Deterministic; image i of y depends only on image i of x and
+            of `drawn`.
+        sample: (draws, params, canvas) -> drawn, a tensor or named tuple of tensors with leading N, or None
+            if nothing is random. If `sample` itself is None, `apply` gets the `Draws` and draws itself.
+        on_bytes: whether it works on 8-bit images, to which others are rounded before.
+        limits: params -> for each part of `drawn` that positions are computed from, by its name, the least
+            and the greatest value: beyond these it would read outside the image or table.
         extra: whether it is one of the four that never enter the benchmark's mean.
     """
 
@@ -67,7 +67,7 @@ class Corruption:
     extra: bool = False
 
     def params(self, severity: int, scale: str) -> Any:
-        """Return the constants of a severity of 1..5 of a scale, or raise `InputError`."""
+        """Return the constants of a severity (1..5) at a scale; `InputError` if it has none."""
         choice("scale", scale, SCALES)
         if scale not in self.severities:
             raise InputError(
@@ -136,11 +136,11 @@ def register_corruption(
     limits: Callable[[Any], Mapping[str, tuple[float, float]]] | None = None,
     extra: bool = False,
 ) -> Callable[[Function], Function]:
-    """Make a function a corruption of the name: in `corrupt`, `Corrupt`, evaluations and copies.
+    """Register a function as the corruption `name`: for `corrupt`, `Corrupt`, evaluations and copies.
 
     The function takes images, float32 (N, 3, H, W) in [0, 1], and the constant of the severity, and returns
-    images of the same shape, which are clipped to [0, 1]. Where something is random in it, a third argument
-    is the images' random numbers, each image's own: `draws.uniform(H, W)`, `draws.normal(H, W)` (N, H, W).
+    images of the same shape, which are clipped to [0, 1]. A third parameter, if it has one, gets the images'
+    random numbers, each image's own: `draws.uniform(H, W)` and `draws.normal(H, W)` are (N, H, W).
 
     Args:
         name: a word that is not taken.
@@ -149,8 +149,11 @@ def register_corruption(
         family, sample, on_bytes, limits, extra: as for `Corruption`; with `sample` the third argument is what
             it has drawn.
 
+    Returns:
+        The decorator, which returns the function as it is.
+
     Raises:
-        InputError: a name that is taken or no word, not five severities, an unknown scale.
+        InputError: a name that is taken or not a word, not five severities, an unknown scale.
 
     >>> @register_corruption("dim", severities=[0.9, 0.8, 0.7, 0.6, 0.5])
     ... def dim(images, share):

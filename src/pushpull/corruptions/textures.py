@@ -55,7 +55,7 @@ SHA256 = {
 
 _OFFLINE = ("PUSHPULL_OFFLINE", "HF_HUB_OFFLINE")
 _TRIED = "_PUSHPULL_FROST_TRIED"  # an environment variable, which tells the workers that this process starts
-_UNASKED_SECONDS = 5.0  # what a run may wait for pictures that nobody asked for by name
+_UNASKED_SECONDS = 5.0  # what a run may wait for pictures that were not asked for by name
 _LARGEST_BYTES = 4_000_000  # the largest photograph has 1.2 MB
 
 _NOTE = (
@@ -189,14 +189,17 @@ def cache_folder() -> Path:
 def fetch_frost(timeout_seconds: float = 60.0) -> Path:
     """Download the benchmark's five photographs of frost into the user's cache; return the folder.
 
-    2 MB, from the public repository of the package `imagecorruptions`, and only where the cache has them not.
+    2 MB, from the public repository of the package `imagecorruptions`, and only if the cache lacks them.
     Nothing is written unless all five have the SHA-256 of that package's files.
 
     Args:
         timeout_seconds: longest wait in all, name resolution included.
 
+    Returns:
+        The folder that holds them.
+
     Raises:
-        InputError: the photographs cannot be had or kept, or PUSHPULL_OFFLINE or HF_HUB_OFFLINE is set.
+        InputError: they cannot be downloaded or stored, or PUSHPULL_OFFLINE or HF_HUB_OFFLINE is set.
     """
     folder = cache_folder()
     if all((folder / name).is_file() and _digest(folder / name) == SHA256[name] for name in SHA256):
@@ -237,7 +240,7 @@ def offline_variable() -> str | None:
 def _contents(timeout_seconds: float) -> dict[str, bytes]:
     """Return the five files' contents, verified, or raise within the time."""
     # In threads: without a network, resolving a name can hang for a minute, and cannot be interrupted. A
-    # thread that comes too late is heard by nobody: only this one writes files.
+    # thread that comes too late is ignored: only this one writes files.
     arrived: _Arrived = queue.SimpleQueue()
     end = time.monotonic() + timeout_seconds
     for name in SHA256:
@@ -251,9 +254,13 @@ def _contents(timeout_seconds: float) -> dict[str, bytes]:
                 f"{ADDRESS} did not send the photographs within {timeout_seconds:g} s; try again"
             ) from None
         if isinstance(content, Exception):
-            raise InputError(f"{ADDRESS}{name} cannot be had ({one_line(content)}); try again") from content
+            raise InputError(
+                f"{ADDRESS}{name} cannot be downloaded ({one_line(content)}); try again"
+            ) from content
         if hashlib.sha256(content).hexdigest() != SHA256[name]:
-            raise InputError(f"{ADDRESS}{name} is not the benchmark's photograph: its SHA-256 is another")
+            raise InputError(
+                f"{ADDRESS}{name} is not the benchmark's photograph: its SHA-256 differs; try again later"
+            )
         contents[name] = content
     return contents
 

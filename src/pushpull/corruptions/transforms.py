@@ -128,11 +128,11 @@ class Corrupt(_Corrupting):
         severity: 1..5.
         scale: which constants: "imagenet" (made for 224 pixels), "cifar" (32) or "tiny" (64); None: by the
             size of each image, as for `corrupt`.
-        seed: any integer; another seed is another drawing.
+        seed: any integer; another seed gives other random numbers.
         jpeg_quality: 1..100: through JPEG afterwards; 85 is what the files of ImageNet-C went through.
 
     Raises:
-        InputError: for an argument that is not as above.
+        InputError: an argument that is not as above.
 
     Source: Hendrycks & Dietterich, ICLR 2019.
     """
@@ -178,7 +178,7 @@ class RandomCorruption(_Corrupting):
         scale, seed, jpeg_quality: as for `Corrupt`; images that are not corrupted do not go through JPEG.
 
     Raises:
-        InputError: for an argument that is not as above.
+        InputError: an argument that is not as above.
     """
 
     def __init__(
@@ -320,7 +320,7 @@ def _flat(index: int | Sequence[int] | Tensor) -> Tensor:
         return torch.as_tensor(index).reshape(-1)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"index of type {type(index).__name__} holds no integers; give one an image"
+            f"index of type {type(index).__name__} holds no integers; give one per image"
         ) from error
 
 

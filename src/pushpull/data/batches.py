@@ -44,9 +44,9 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamBatch:
-    """A batch of `Sample`s; `errors` has those that could not be read, for `SkipLimit.admit`.
+    """A batch of `Sample`s; `errors` holds those of images that could not be read, for `SkipLimit.admit`.
 
-    Where no image of the batch could be read, `images` is of shape (0,): skip the batch.
+    If no image of the batch could be read, `images` has the shape (0,): skip the batch.
     """
 
     images: Shaped[Tensor, "b ..."]
@@ -89,7 +89,11 @@ class StreamDataset(Dataset[Any]):
 
 
 def collate_readable(samples: Sequence[Sample | InputError]) -> StreamBatch:
-    """Return the readable samples as one batch, in their order, and the errors of the others."""
+    """Return the readable samples as one batch, in their order, and the errors of the others.
+
+    Args:
+        samples: items of a `StreamDataset`.
+    """
     errors = [sample for sample in samples if isinstance(sample, InputError)]
     good = [sample for sample in samples if not isinstance(sample, InputError)]
     return StreamBatch(

@@ -1,4 +1,4 @@
-"""Image folders: a folder a split, in it a folder a class."""
+"""Image folders: a folder for each split, in it a folder for each class."""
 
 from __future__ import annotations
 

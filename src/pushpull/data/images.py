@@ -22,7 +22,7 @@ from pushpull.errors import InputError
 
 AS_IS = Framing()
 _CHUNK = 64  # images per task: long enough that a thread's start does not count
-_QUIET_SECONDS = 2.0  # a progress bar that flashes by helps nobody
+_QUIET_SECONDS = 2.0  # a progress bar that flashes by is no help
 UNLABELLED = -1
 
 T = TypeVar("T")
@@ -207,7 +207,7 @@ class ImageSplit:
         Without `classes` the labels are called "0", "1", ...
 
         Raises:
-            InputError: images not (n, 3, H, W) uint8, labels that are no whole numbers, of another length or
+            InputError: images not (n, 3, H, W) uint8, labels that are not whole numbers, of another length or
                 outside the classes.
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
@@ -216,7 +216,7 @@ class ImageSplit:
             )
         labels = whole_labels(labels, name)
         if labels.shape != (len(images),):
-            raise InputError(f"labels are {tuple(labels.shape)} for {len(images)} images; give one an image")
+            raise InputError(f"labels are {tuple(labels.shape)} for {len(images)} images; give one per image")
         if classes is None:
             classes = numbered([labels], name)
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(classes):
@@ -255,17 +255,21 @@ class ImageSplit:
     def frame(
         self, image: Image.Image, row: int, framing: Framing, size: tuple[int, int]
     ) -> UInt8[Tensor, "3 h w"]:
-        """Return the image of a row of the source, framed; see `framed`."""
+        """Return the image of a row of the source, framed; as `framed`, also in what it raises."""
         if framing.output_size((image.height, image.width)) != size:
             raise InputError(
                 f"{self.source.name(row)} is {image.height} x {image.width} px, "
-                f"the first is {size[0]} x {size[1]} once framed, but all must agree; replace or remove it "
-                "(from Python, clean images may be given a framing such as Framing(256, 224))"
+                f"the first is {size[0]} x {size[1]} once framed, but all must agree; replace or remove it, "
+                "or frame clean images (--resize and --crop, in Python Framing(256, 224))"
             )
         return to_tensor(framing.apply(image, lambda: self.source.name(row)))
 
     def framed_size(self, framing: Framing) -> tuple[int, int]:
-        """Return (height, width) in px of the first readable image once framed: all must have it."""
+        """Return (height, width) in px that all images have once framed: that of the first readable one.
+
+        Raises:
+            InputError: no image is readable.
+        """
         if framing.crop is not None:
             return framing.crop, framing.crop
         for row in self.index.tolist():
@@ -276,7 +280,11 @@ class ImageSplit:
         raise InputError(f"the {self.name} split has no readable image; give one that has")
 
     def subset(self, positions: Tensor | Sequence[int]) -> ImageSplit:
-        """Return the images at `positions` in that order; each keeps its `index`."""
+        """Return the images at `positions` in that order; each keeps its `index`.
+
+        Raises:
+            InputError: a position outside 0..len-1.
+        """
         chosen = torch.as_tensor(positions, dtype=torch.int64)
         if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self):
             raise InputError(
@@ -285,7 +293,7 @@ class ImageSplit:
         return dataclasses.replace(self, labels=self.labels[chosen], index=self.index[chosen])
 
     def shuffled(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
-        """Return all positions in a random order; of a table far away, one that has parts together."""
+        """Return all positions in a random order; of a remote table in one that keeps row groups together."""
         own = getattr(self.source, "shuffled", None)
         return own(self.index, generator) if own else torch.randperm(len(self), generator=generator)
 

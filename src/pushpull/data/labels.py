@@ -29,7 +29,7 @@ def whole_labels(labels: Any, origin: str) -> Int64[Tensor, " n"]:
         found = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(
-            f"labels of {origin} are no whole numbers ({one_line(error)}); number them"
+            f"labels of {origin} are not whole numbers ({one_line(error)}); number them"
         ) from error
     if found.is_floating_point() or found.is_complex():
         shown = ", ".join(f"{value:g}" for value in found.flatten()[:3].tolist())

@@ -38,15 +38,21 @@ Source = TypeVar("Source", bound=Callable[[], Any])
 
 
 def register_data(name: str) -> Callable[[Source], Source]:
-    """Make a function a data source of the name: in `load_data`, recipes, tables and on the command line.
+    """Register a function as the data set `name`: for `load_data`, recipes, tables and the command line.
 
-    The function takes nothing and returns a mapping of "train", "validation" and "test", those that there
-    are, to (images, labels): (n, 3, H, W) uint8 and (n,) integers, or to an `ImageSplit`. "classes" may have
-    the names of the labels, "note" a warning that belongs to every figure on the data. Without a validation
-    split one is held out of the training images, as of other data.
+    The function takes no arguments and returns a mapping of "train", "validation" and "test", those that it
+    has, to (images, labels): (n, 3, H, W) uint8 and (n,) integers, or to an `ImageSplit`. "classes" may hold
+    the names of the labels, "note" a warning that is shown beside every figure on the data. Without a
+    validation split one is held out of the training images, as for other data.
+
+    Args:
+        name: a word that no other data set has.
+
+    Returns:
+        The decorator, which returns the function as it is.
 
     Raises:
-        InputError: a name that is no word, or is taken.
+        InputError: the name is not a word, or is taken by another function.
 
     >>> @register_data("noise_images")
     ... def noise_images():
@@ -89,7 +95,7 @@ class DataConfig:
         name: "digits" (built in), a name of `register_data`, a folder of parquet files in the public hub's
             layout or of WebDataset shards (tar), an image folder (train/, val/, test/ with a folder per
             class), or a data set of the hub as owner/name (owner/name:config where it has several
-            configurations), or hf://datasets/owner/name (behind it @revision and /folder), whose parquet
+            configurations), or hf://datasets/owner/name (@revision and /folder may follow), whose parquet
             files are read in place instead of downloaded.
         classes: path of a text file, one class name (or ImageNet's wnid) per line: only these, in that order.
         fraction: share of the training split that is used, in (0, 1]; stratified, at least one image per
@@ -103,9 +109,12 @@ class DataConfig:
         label: what tables call the data; by default the last part of its name.
         label_column: the column of a table that has the labels; by default the one called "label", else the
             one with the most classes. Of shards the field of NAME.json; by default NAME.cls.
+        resize: shorter side in px that images are brought to for evaluation. With neither resize nor crop
+            images stay as they are, or get 256 and 224 if their sizes differ.
+        crop: side in px of the square that is kept of the middle after that.
 
     Raises:
-        InputError: a value out of range.
+        InputError: a value out of range, or a crop larger than the resized image.
     """
 
     name: str = "digits"
@@ -175,7 +184,7 @@ class DataSplits:
     validation_framing: Framing | None = None
 
     def required(self, purpose: str) -> ImageSplit:
-        """Return the "train", "validation" or "test" split; an `InputError` says that there is none."""
+        """Return the "train", "validation" or "test" split; an `InputError` if the data has none."""
         split: ImageSplit | None = getattr(self, purpose)
         if split is None:
             parts = ((name, getattr(self, name)) for name in SPLITS)
@@ -199,13 +208,19 @@ def class_file_digest(path: str | None) -> str | None:
 def load_data(config: DataConfig | str = "digits") -> DataSplits:
     """Return the splits of a data set, given its configuration or only its name.
 
-    The test split is the source's, where it is labelled; else its validation split. Models are selected on
-    the source's validation split where that is not the test split; else on a part of the training split, held
-    out by `split_seed`. `fraction` is then taken of what is left to train on.
+    The test split is the source's if it is labelled, else its validation split. Models are selected on
+    the source's validation split if that is not the test split, else on a part of the training split, held
+    out by `split_seed`. `fraction` is then taken of the images left for training.
+
+    Args:
+        config: a `DataConfig`, or its name alone.
+
+    Returns:
+        The splits, their classes, and how images are framed for evaluation.
 
     Raises:
         InputError: a name that is neither a folder nor a hub data set, a folder without images or in another
-            layout, unknown classes, labels missing where they are needed.
+            layout, unknown classes, or labels missing where they are needed.
     """
     config = DataConfig(name=config) if isinstance(config, str) else config
     raw = _found(config.name, config.label_column)
@@ -282,11 +297,11 @@ def _as_split(part: Any, split: str, classes: Sequence[str], name: str) -> Image
         return part
     if hasattr(part, "__iter__") and not hasattr(part, "__len__"):
         raise InputError(
-            f"the {split} split of data set {name!r} is streamed: its images have no numbers to be drawn "
-            "and corrupted by; download it, give a folder of tar shards, or hf://datasets/OWNER/NAME"
+            f"the {split} split of data set {name!r} is streamed: its images have no row numbers, which "
+            "corruptions need; download it, give a folder of tar shards, or hf://datasets/OWNER/NAME"
         )
     if not isinstance(part, tuple | list) or len(part) != 2:
-        raise InputError(f"the {split} split of data set {name!r} is no (images, labels); return such a pair")
+        raise InputError(f"the {split} split of data set {name!r} is not a pair (images, labels); return one")
     try:
         return ImageSplit.from_tensors(torch.as_tensor(part[0]), part[1], classes, name=split)
     except InputError as error:
@@ -305,7 +320,8 @@ def _labelled(raw: RawData, config: DataConfig) -> dict[str, ImageSplit]:
             raw.remarks.append("the test split is unlabelled: not used")
         elif missing:
             raise InputError(
-                f"{missing} of {len(split)} images of the {role} split of {config.name!r} have no label"
+                f"{missing} of {len(split)} images of the {role} split of {config.name!r} have no label; "
+                "label or remove them"
             )
         else:
             splits[role] = split

@@ -137,6 +137,9 @@ class Preprocessing:
 
         Args:
             images: (N, 3, H, W), uint8 in 0..255 or floating in [0, 1]; uint8 becomes float32.
+
+        Raises:
+            InputError: another shape, or another dtype.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise InputError(
@@ -161,9 +164,9 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """Return what `to_dict` wrote; an unknown or missing key is an `InputError`."""
+        """Return the `Preprocessing` of what `to_dict` gave; `InputError` for an unknown or missing key."""
         if not isinstance(values, Mapping):
-            raise InputError(f"preprocessing={values!r} is no mapping; give mean, std and (optional) size")
+            raise InputError(f"preprocessing={values!r} is not a mapping; give mean, std and (optional) size")
         if set(values) - {"size"} != {"mean", "std"}:
             raise InputError(
                 f"preprocessing has the keys {sorted(map(str, values))}; give mean, std and (optional) size"

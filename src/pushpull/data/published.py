@@ -1,4 +1,4 @@
-"""Corrupted sets as they are published: a folder a corruption and severity, or an array a corruption."""
+"""Corrupted sets as they are published: folders by corruption and severity, or an array per corruption."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def open_published(path: Path | str) -> PublishedSet:
 
 
 class PublishedFolders(PublishedSet):
-    """A set with a folder a corruption and severity: class folders of images, parquet files or tar shards.
+    """A set with folders by corruption and severity: class folders of images, parquet files or tar shards.
 
     Args:
         root: the folder that was named.
@@ -210,7 +210,7 @@ class PublishedArrays(PublishedSet):
         images = _images_an_array(files, len(labels))
         if images != 5 * len(labels) and (images != len(labels) or images % 5):
             raise InputError(
-                f"{folder / LABELS} has {len(labels)} labels for {images} images; need one an image, "
+                f"{folder / LABELS} has {len(labels)} labels for {images} images; give one per image, "
                 "5 severities of the same number"
             )
         if images == len(labels) and len({part.tobytes() for part in labels.reshape(5, -1)}) > 1:
@@ -255,7 +255,7 @@ class PublishedArrays(PublishedSet):
         if len(array) != self.labels.size:
             raise InputError(
                 f"{file} has {len(array)} images, {LABELS} labels for 5 x {self.labels.shape[1]}; "
-                "fetch both again, or take away the file if it is no corruption"
+                "fetch both again, or remove the file if it is not a corruption"
             )
         return array
 
@@ -307,7 +307,7 @@ def _levels(folder: Path, numbered: Sequence[Path]) -> dict[int, Path]:
     if len(numbered) != len(SEVERITIES):
         raise InputError(
             f"{folder} has {len(numbered)} severities ({', '.join(path.name for path in numbered)}), not 5, "
-            "so that it cannot be told which are which; fetch the missing ones, or rename them 1 to 5"
+            "so it is unclear which is which; fetch the missing ones, or rename them 1 to 5"
         )
     return dict(zip(SEVERITIES, sorted(numbered, key=lambda path: float(path.name)), strict=True))
 

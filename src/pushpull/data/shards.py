@@ -85,7 +85,9 @@ def load_shards(files: dict[str, list[Path]], root: Path, label: str | None = No
     tables = {split: _table(paths, label) for split, paths in files.items()}
     for split, table in tables.items():
         if not len(table):
-            raise InputError(f"{files[split][0]} has no image with a label, nor have the shards beside it")
+            raise InputError(
+                f"{files[split][0]} has no image with a label, nor have the shards beside it; add labels"
+            )
         row = table["label"].combine_chunks().is_null().index(True).as_py()
         unlabelled = split == "test" and len(tables) > 1 and table["label"].null_count == len(table)
         if row >= 0 and not unlabelled:
@@ -105,7 +107,7 @@ def rows_in_shard(path: Path) -> set[int]:
 
 
 def _table(paths: list[Path], field: str | None) -> Any:
-    """Return a row an image: its name, tar, offset and size, and the text of its label."""
+    """Return one row per image: its name, tar, offset and size, and the text of its label."""
     import pyarrow as pa
 
     with ThreadPoolExecutor(decoding_threads()) as pool:  # for disks and file servers; parsing takes turns
@@ -159,7 +161,7 @@ def _label(path: Path, file: BinaryIO, found: Mapping[str, _Member], field: str 
     if member is None:
         return None
     if member.size > _LONGEST[member.kind]:
-        raise InputError(f"{path}: {member.name!r} has {member.size} bytes, which is no label; remove it")
+        raise InputError(f"{path}: {member.name!r} has {member.size} bytes, too many for a label; remove it")
     file.seek(member.offset)
     content = file.read(member.size)
     try:
@@ -169,7 +171,7 @@ def _label(path: Path, file: BinaryIO, found: Mapping[str, _Member], field: str 
         fields = fields if isinstance(fields, dict) else {}
     except (ValueError, RecursionError) as error:
         reason = one_line(error)
-        raise InputError(f"{path}: {member.name!r} is no label in UTF-8 ({reason}); correct it") from error
+        raise InputError(f"{path}: {member.name!r} is not a label in UTF-8 ({reason}); correct it") from error
     names = [name for name in fields if (LABEL_NAME.fullmatch(name) if field is None else name == field)]
     value = fields[min(names, key=lambda name: name not in ("label", "cls"))] if names else None
     if value is not None and not isinstance(value, str | int):

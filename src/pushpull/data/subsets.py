@@ -54,17 +54,17 @@ def read_class_list(path: str | Path) -> list[str]:
     path = user_path(path)
     if not path.is_file():
         raise MissingFileError(
-            f"classes={str(path)!r} is not a file; give a text file with one class name a line"
+            f"classes={str(path)!r} is not a file; give a text file with one class name per line"
         )
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(
-            f"classes={str(path)!r} is not UTF-8 text ({error.reason}); one class name a line"
+            f"classes={str(path)!r} is not UTF-8 text ({error.reason}); one class name per line"
         ) from error
     names = [name for line in lines if (name := re.sub(r"(^|\s)#.*", "", line).strip())]
     if not names:
-        raise InputError(f"classes={str(path)!r} names no class; give one class name a line")
+        raise InputError(f"classes={str(path)!r} names no class; give one class name per line")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(

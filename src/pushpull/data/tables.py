@@ -146,12 +146,14 @@ def load_hub(name: str, label_column: str | None = None) -> RawData:
         # Not found, gated, offline, no disk, a script: the library and its HTTP client share no base class.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{name!r} is not a folder here and cannot be had from the hub ({reason}); "
+            f"{name!r} is not a folder here and cannot be fetched from the hub ({reason}); "
             "check the name and the connection, or give a folder of parquet files"
         ) from error
     tables = {split: found[key] for key in found if (split := split_called(key)) and len(found[key])}
     if not tables:
-        raise InputError(f"{name!r} has no train, validation or test split among {', '.join(found)}")
+        raise InputError(
+            f"{name!r} has no train, validation or test split among {', '.join(found)}; give other data"
+        )
     ordered = {split: tables[split] for split in SPLITS if split in tables}
     raw = tables_to_raw(ordered, name, Path(config.HF_CACHE_HOME), label_column)
     others = [key for key in found if not split_called(key)]

@@ -236,7 +236,10 @@ def _on_disk(
     wanted = condition_list(*asked, there, clean=data is not None)
     pairs = [(name, severity) for name, severity in wanted if name is not None and severity is not None]
     if not pairs and data is None:
-        raise InputError(f"no corruption of {published.root} was asked for, and no clean data given")
+        raise InputError(
+            f"no corruption of {published.root} was asked for, and no clean data given; name corruptions, or "
+            "give data"
+        )
     if data is not None:
         images = eval_images(data, limit=options.limit, framing=framing)
         clean = InMemory(images, options, device)

@@ -24,7 +24,7 @@ from pushpull.random import Draws
 
 EvalData = str | DataConfig | DataSplits | ImageSplit | tuple[Tensor, Tensor]
 
-# Which images `limit` takes is part of what a result means, so its seed is nobody's to change.
+# Which images `limit` takes is part of what a result means, so its seed is fixed.
 _LIMIT_SEED = 0
 
 

@@ -189,6 +189,9 @@ def net_reduction(
 def family_errors(errors: Errors) -> dict[str, float]:
     """Return family (noise, blur, weather, digital) -> mean error over its corruptions and severities.
 
+    Args:
+        errors: corruption -> errors at severity 1..5, in [0, 1].
+
     Raises:
         InputError: a corruption or severity of the fifteen is missing, or an error is outside [0, 1].
     """
@@ -242,7 +245,11 @@ def top5_distances(before: Tensor, logits: Tensor) -> Tensor:
 
 
 def mean_top5_distance(distances: Mapping[str, float], baseline: Mapping[str, float]) -> float:
-    """Mean over perturbations of a network's top-5 distance divided by a baseline's (mT5D).
+    """Return mT5D: the mean over perturbations of a network's top-5 distance divided by a baseline's.
+
+    Args:
+        distances: perturbation -> mean top-5 distance of the network, >= 0.
+        baseline: the same of the network that counts as 1, AlexNet by convention.
 
     Raises:
         InputError: `distances` is empty, or the baseline lacks a perturbation or never moves.
@@ -256,7 +263,11 @@ def mean_top5_distance(distances: Mapping[str, float], baseline: Mapping[str, fl
 
 
 def mean_flip_rate(rates: Mapping[str, float], baseline: Mapping[str, float]) -> float:
-    """Mean over perturbations of a network's flip rate divided by a baseline's (mFR).
+    """Return mFR: the mean over perturbations of a network's flip rate divided by a baseline's.
+
+    Args:
+        rates: perturbation -> flip rate of the network, in [0, 1].
+        baseline: the same of the network that counts as 1, AlexNet by convention.
 
     Raises:
         InputError: `rates` is empty, the baseline lacks a perturbation or never flips, or a rate is outside

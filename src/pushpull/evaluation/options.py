@@ -35,22 +35,22 @@ class EvaluationOptions:
         corrupted: The folder of a published corrupted set (ImageNet-C, CIFAR-10-C, ... or what
             `pushpull corrupt` wrote): its images are taken instead of corrupting those of the data.
         corruptions: Names of corruptions, families (noise, blur, weather, digital), benchmark (the 15), extra
-            (the 4 others), all, or none. By default benchmark; of a set on disk what of it is there, or all
-            that is there if nothing of it is.
+            (the 4 others), all, or none. By default benchmark; for a set on disk those of the 15 that it
+            has, or all that it has if it has none of them.
         severities: Some of 1 2 3 4 5. By default all.
-        scale: The corruptions' constants: imagenet, cifar or tiny. By default by the size of the images, the
-            nearest.
+        scale: The corruptions' constants: imagenet, cifar or tiny. By default those of the nearest image
+            size.
         seed: Of the corruptions' random numbers.
         jpeg_quality: 1 to 100: corrupted images go through JPEG of this quality, as those of ImageNet-C went
             (85). By default they do not.
         mean: Red, green and blue mean that the model expects its images, in [0, 1], to be normalised with. By
             default what the model brings, else 0 0 0.
         std: Likewise the standard deviations. By default what the model brings, else 1 1 1.
-        size: Side, or height and width, in pixels that the model gets its images in, after the corruption. By
+        size: Side, or height and width, in pixels of the images that the model gets, after the corruption. By
             default what the model brings, else as they are.
         resize: Shorter side in pixels that images are brought to first. By default the data's.
         crop: Side in pixels of the square that is kept of the middle after that. By default the data's.
-        limit: Evaluate at most so many images, the same share of every class, always the same ones.
+        limit: Evaluate at most this many images, the same share of every class, always the same ones.
         batch_size: Images at a time; does not change results.
         workers: Processes that decode images which do not fit in memory.
         device: For example cpu or cuda; auto: cuda where there is one. By default auto on the command line,
@@ -58,16 +58,16 @@ class EvaluationOptions:
         channels_last: Give the network channels-last images: faster on some devices.
         precision: fp32, or bf16 or fp16 for the network alone: faster on a GPU, numbers differ slightly.
         compile: Compile the network first (torch.compile): a minute, then faster.
-        adapt: bn: of every condition, mix the batch norms' statistics with those of some of its images
-            (Schneider et al., NeurIPS 2020). Such results are marked, and compared with others only if asked.
+        adapt: bn: for every condition, mix the batch norms' statistics with those of some of its images
+            (Schneider et al., NeurIPS 2020). Such results are marked, and compared with others only on
+            request.
         adapt_images: How many images of the condition, the same share of every class.
         adapt_prior: Weight, in images, of the statistics that the network came with.
         output: Folder for results.json, or a .json file; written after every condition, and continued where
             it stops if everything that decides the numbers agrees. By default, in Python, no file; on the
             command line the run folder, else runs/evaluate-NAME.
-        save_predictions: Write predictions.parquet beside the results: of every image and condition the
-            label, the answer and its confidence. Conditions whose predictions are not there are measured
-            anew.
+        save_predictions: Write predictions.parquet beside the results: for every image and condition the
+            label, the answer and its confidence. Conditions without predictions are measured again.
         overwrite: Replace the results that are there.
         label: What tables call the model. By default its name, stem and seed.
         quiet: Show no progress bar.
@@ -126,12 +126,12 @@ class EvaluationOptions:
         elif self.jpeg_quality is not None or self.seed:
             option = "jpeg_quality" if self.jpeg_quality is not None else "seed"
             raise InputError(
-                f"{option}={getattr(self, option)} changes nothing in images on disk; leave one out"
+                f"{option}={getattr(self, option)} has no effect on images on disk; leave it out"
             )
 
     @classmethod
     def made_of(cls, options: EvaluationOptions | None, changes: Mapping[str, Any]) -> EvaluationOptions:
-        """Return `options`, or the defaults, with `changes`; an unknown name is an `InputError`."""
+        """Return `options`, or the defaults, with `changes`; `InputError` for an unknown name."""
         names = [field.name for field in fields(cls)]
         for name in changes:
             choice("option of evaluate", name, names)
@@ -165,7 +165,7 @@ class EvaluationOptions:
         """Return what is done to images before the network: as asked, `own`, or a guess; and who says so."""
         if own is not None and not isinstance(own, Preprocessing):
             raise InputError(
-                f"preprocessing={own!r} is not one; give pushpull.Preprocessing(mean, std, size)"
+                f"preprocessing={own!r} is not a Preprocessing; give pushpull.Preprocessing(mean, std, size)"
             )
         asked: dict[str, Any] = {} if self.mean is None else {"mean": self.mean, "std": self.std}
         if self.size is not None:

@@ -29,7 +29,7 @@ class Picture(Figure):
 def errors_by_corruption(
     found: Mapping[str, Mapping[str, Sequence[float]]], clean: Mapping[str, float | None]
 ) -> Figure:
-    """Draw a line a corruption, the worst of the first network on top: its mean error, and every severity.
+    """Draw a line per corruption, the worst of the first network on top: its mean error, and every severity.
 
     Args:
         found: label of a network -> corruption -> top-1 errors in [0, 1] by severity, NaN where there is

@@ -35,7 +35,7 @@ _NUMBERS = ("index", "label", "prediction", "confidence", "severity")
 
 
 def load_predictions(path: Path | str) -> pd.DataFrame:
-    """Read what `evaluate(..., save_predictions=True)` wrote, one row an image and condition.
+    """Read what `evaluate(..., save_predictions=True)` wrote, one row per image and condition.
 
     Args:
         path: a run folder, its results.json, or the file.
@@ -67,7 +67,7 @@ def load_predictions(path: Path | str) -> pd.DataFrame:
 
 
 def predictions_of(path: Path | str, results: Results) -> pd.DataFrame:
-    """Read the predictions beside results, which must be theirs: all conditions, images and errors.
+    """Read the predictions beside results, whose conditions, images and errors they must have.
 
     Args:
         path: as `load_predictions`.

@@ -201,7 +201,7 @@ class Results:
         return weaknesses(errors)[:n]
 
     def to_dataframe(self) -> DataFrame:
-        """Return one row a condition, clean first, as a pandas data frame.
+        """Return one row per condition, clean first, as a pandas data frame.
 
         Returns:
             Columns corruption ("clean" for the uncorrupted images), severity (0 for clean), top1_error and
@@ -327,7 +327,7 @@ class Results:
 
     @classmethod
     def load(cls, path: Path | str) -> Results:
-        """Read the file.
+        """Return the results of a file.
 
         Args:
             path: the file, or the folder that holds results.json.

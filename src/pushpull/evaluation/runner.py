@@ -218,7 +218,7 @@ class _Run:
         self.adapting: Conditions | None = None
 
     def finished(self, progress: bool, stop: Callable[[], bool] | None) -> Results:
-        """Measure what is missing in the file, which nobody else writes to meanwhile; return all results."""
+        """Measure what is missing in the file, which no other process writes now; return all results."""
         path = self.path
         meet()
         with ExitStack() as locked:

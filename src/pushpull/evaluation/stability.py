@@ -64,29 +64,31 @@ class Stability:
         return fmean(self.flip_rates.values())
 
     def mean_flip_rate(self, baseline: Stability) -> float:
-        """mFR against a baseline in AlexNet's place: 1 is the baseline (`metrics.mean_flip_rate`)."""
+        """Return mFR, with the baseline in AlexNet's place: 1 is the baseline (`metrics.mean_flip_rate`)."""
         self.check_same(baseline)
         return metrics.mean_flip_rate(self.flip_rates, baseline.flip_rates)
 
     def mean_top5_distance(self, baseline: Stability) -> float:
-        """mT5D against a baseline in AlexNet's place: 1 is the baseline (`metrics.mean_top5_distance`)."""
+        """Return mT5D, with the baseline in AlexNet's place: 1 is it (`metrics.mean_top5_distance`)."""
         self.check_same(baseline)
         return metrics.mean_top5_distance(self.top5_distances, baseline.top5_distances)
 
     def check_same(self, baseline: Stability) -> None:
-        """Raise `InputError` where a baseline was measured on other sequences."""
+        """Raise `InputError` if the baseline was measured on other sequences."""
         for name in ("source", "sequences"):
             there, here = getattr(baseline, name), getattr(self, name)
             if there != here:
-                raise InputError(f"{name} is {there!r} of the baseline, {here!r} here; measure both alike")
+                raise InputError(
+                    f"{name} is {there!r} of the baseline, {here!r} here; measure both on the same sequences"
+                )
 
     def save(self, path: Path | str) -> Path:
-        """Write the file, whole or not at all; a folder gets a stability.json."""
+        """Write the file, whole or not at all, and return its path; a folder gets a stability.json."""
         return write_json(stability_path(path), {"schema": SCHEMA, **asdict(self)})
 
     @classmethod
     def load(cls, path: Path | str) -> Stability:
-        """Read the file, or the stability.json of a folder; `InputError` where it is none."""
+        """Return what a file, or the stability.json of a folder, holds; `InputError` if it is not one."""
         file = stability_path(path)
         if not file.is_file():
             remedy = "make it with: pushpull evaluate ... --perturbed made"
@@ -99,11 +101,13 @@ class Stability:
         ]
         numbers = all(isinstance(x, int | float) for of in tables for x in of.values())
         if len(tables) < 2 or not numbers:
-            raise InputError(f"{file}: flip_rates and top5_distances are no tables of numbers; measure again")
+            raise InputError(
+                f"{file}: flip_rates and top5_distances are not tables of numbers; measure again"
+            )
         try:
             return cls(**value)
         except TypeError as error:
-            raise InputError(f"{file} lacks or has other keys ({error}); measure again") from error
+            raise InputError(f"{file} has other keys than expected ({error}); measure again") from error
 
 
 def stability_path(path: Path | str) -> Path:
@@ -129,8 +133,8 @@ def measure_stability(
 
     Args:
         model, data, preprocessing, framing: as for `evaluate`; a folder of sequences needs no data.
-        options: of it: seed, scale, mean, std, size, resize, crop, limit (with a folder: every so manieth
-            sequence), batch_size, device, precision, output.
+        options: seed, scale, mean, std, size, resize, crop, limit (of a folder: so many sequences,
+            evenly spaced), batch_size, device, precision, output.
         perturbed: "made": the ten of ImageNet-P made of the data's test images; or a folder of sequences.
         perturbations: which; None: all ten, or all in the folder.
         changes: fields of `EvaluationOptions`, and `name`.

@@ -51,7 +51,7 @@ class ExportOptions:
         tolerance: largest difference of the logits from PyTorch's, as a share of the largest logit.
 
     Raises:
-        InputError: an unknown format, an option that the format has not, a missing package.
+        InputError: an unknown format, an option that the format does not have, a missing package.
     """
 
     format: str = "onnx"
@@ -128,7 +128,7 @@ def _with_classes(card: Card, count: int) -> Card:
     if count != len(card.classes):
         raise InputError(
             f"the network has {count} outputs, but {len(card.classes)} class names are known; "
-            "give --classes, a text file with one name a line in the order of the outputs"
+            "give --classes, a text file with one name per line in the order of the outputs"
         )
     return card
 

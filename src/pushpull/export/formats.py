@@ -71,7 +71,7 @@ class Card:
         Args:
             network: which.
             classes, preprocessing, framing, size: as above.
-            side_px: longer side of the data's images, which decides an input style that nobody has said.
+            side_px: longer side of the data's images, which decides an input style that is not known.
         """
         stem = network.stem or "unknown"
         return cls(
@@ -116,7 +116,7 @@ class Card:
 
 @dataclass(frozen=True)
 class FileCard:
-    """What was read from an exported file: `Card.metadata` the other way."""
+    """What an exported file's metadata says: `classes` to `size` as in `Card`, and all its `texts`."""
 
     classes: list[str]
     preprocessing: Preprocessing
@@ -127,6 +127,10 @@ class FileCard:
 
 def read_card(texts: Mapping[str, str], path: object) -> FileCard:
     """Return what a file's metadata says.
+
+    Args:
+        texts: the strings of the file, such as `LoadedFile.metadata`.
+        path: what errors call it.
 
     Raises:
         InputError: it was not written by `pushpull export`.
@@ -231,7 +235,7 @@ def open_axes(program: ExportedProgram) -> dict[int, str]:
 
 
 def load_onnx(path: Path) -> LoadedFile:
-    """Return an ONNX file in onnxruntime, on the CPU."""
+    """Return an ONNX file, opened by onnxruntime on the CPU, and its metadata."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -249,6 +253,12 @@ def write_program(program: ExportedProgram, path: Path, metadata: Mapping[str, s
 
 def load_program(path: Path | str) -> LoadedFile:
     """Return what `pushpull export --format exported-program` wrote, without unpickling anything of it.
+
+    Args:
+        path: of the .pt2 file.
+
+    Returns:
+        `run`, from images (N, 3, H, W) float32 in [0, 1] to logits (N, classes), and the `metadata`.
 
     Raises:
         InputError: a missing or broken file, or an archive without our metadata.

@@ -71,7 +71,7 @@ def open_source(
 
 
 def card_of(network: Network, images: Tensor | None = None) -> Card:
-    """Return what the file of a network says where nobody says more: all that is known of the network.
+    """Return what an exported file says of a network by default: all that is known of it.
 
     Args:
         network: without `classes` the card has none: their number is that of the outputs.

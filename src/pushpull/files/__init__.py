@@ -31,10 +31,13 @@ class InUseError(InputError):
 
 
 def user_path(text: Path | str) -> Path:
-    """Return a path, where ~ is the user's home and ~name that of another.
+    """Return a path with ~ and ~name replaced by the home folder of the user, or of that user.
+
+    Args:
+        text: the path as it was given.
 
     Raises:
-        InputError: there is no such user, or the path holds the character NUL, as no name of a file does.
+        InputError: there is no such user, or the path holds the character NUL, which no file name may hold.
     """
     try:
         return _no_nul(text).expanduser()
@@ -61,10 +64,10 @@ class UnwrittenError(InputError):
     def __init__(self, path: Path, error: OSError) -> None:
         # pyarrow's has no strerror, and a long text.
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        remedy = "make room, then" if error.errno in FULL else "when it can,"
+        remedy = "make room, then" if error.errno in FULL else "once it can,"
         super().__init__(
-            f"{path} cannot be written ({reason}); what is done stays: {remedy} go on by the same command "
-            "(train: with --resume auto)"
+            f"{path} cannot be written ({reason}); finished work is kept: {remedy} give the same command "
+            "again (train: with --resume auto)"
         )
 
     def __reduce__(self) -> Any:
@@ -122,19 +125,19 @@ def _acquire(lock: Any, path: Path, folder: Path | str) -> None:
 
 @contextmanager
 def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = False) -> Iterator[None]:
-    """Hold `folder` against every other process; a process that ends, however it does, gives it back.
+    """Lock `folder` against every other process; a process that ends in any way releases it.
 
-    The lock is the operating system's on a file, which is removed in the end: what a killed process leaves
-    of it holds nobody up.
+    The lock is the operating system's lock of a file, which is removed in the end: a file that a killed
+    process left behind blocks nobody.
 
     Args:
-        folder: is made where it does not exist.
-        file: to lock, where it must not lie in the folder; by default LOCK in it.
-        again: what this process has locked already will do.
+        folder: is made if it does not exist.
+        file: to lock, if it must not be in the folder; by default LOCK in it.
+        again: whether a lock that this process holds already is enough.
 
     Raises:
         InUseError: another live process holds it; says which, and since when.
-        InputError: the system does not let it be locked.
+        InputError: the system refuses to lock it.
     """
     from filelock import FileLock  # a twentieth of a second
 
@@ -162,11 +165,14 @@ def folder_lock(folder: Path | str, file: Path | None = None, *, again: bool = F
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`: it takes `path`'s place on a clean exit, else it is removed.
+    """Yield a temporary path beside `path`: it replaces `path` on a clean exit, else it is removed.
+
+    Args:
+        path: of the file to write; its folder is made if it does not exist.
 
     Raises:
         InputError: the folder cannot be made or written, or `path` is a folder.
-        UnwrittenError: no room; or what writes fails, as nothing more can be written.
+        UnwrittenError: the disk is full, or the file cannot be written for another reason.
         FolderGoneError: the folder was removed, of those that this process has locked.
     """
     path = _no_nul(path)
@@ -229,7 +235,10 @@ def remove_half_written(folder: Path) -> None:
 
 
 def writable_folder(folder: Path | str) -> Path:
-    """Return `folder` after trying to make and write it: before long work, not after. Nothing is left there.
+    """Return `folder` after testing, before long work, that it can be made and written; nothing stays there.
+
+    Args:
+        folder: which need not exist.
 
     Raises:
         InputError: it cannot be made or written to.
@@ -251,19 +260,24 @@ def writable_folder(folder: Path | str) -> Path:
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """Write `text` (UTF-8) atomically and return the path."""
+    """Write `text` (UTF-8) whole or not at all, and return the path; raises as `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
 
 
 def write_json(path: Path | str, value: Any) -> Path:
-    """Write `value` as indented JSON, atomically, and return the path."""
+    """Write `value` as indented JSON, whole or not at all, and return the path; raises as `atomic_path`."""
     return write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
-    """Read JSON; a missing or broken file is an `InputError` that names it."""
+    """Return the JSON value of a file.
+
+    Raises:
+        MissingFileError: the file does not exist.
+        InputError: it is not JSON, is null, or is nested too deeply.
+    """
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist; give the path of a JSON file")
@@ -274,7 +288,7 @@ def read_json(path: Path | str) -> Any:
     except RecursionError:
         value = None
     if value is None or _levels(value) > _MOST_LEVELS:
-        raise InputError(f"{path} holds null, or lists in lists without end; delete it or give another")
+        raise InputError(f"{path} holds null, or is nested too deeply; delete it or give another")
     return value
 
 
@@ -288,7 +302,7 @@ def _levels(value: Any) -> int:
 
 
 def own_cache() -> Path | None:
-    """Return the folder of the user's cache where this package keeps things; None for a user without a home.
+    """Return this package's folder in the user's cache, or None for a user without a home.
 
     It need not exist.
     """
@@ -299,9 +313,9 @@ def own_cache() -> Path | None:
 
 
 def user_cache() -> Path:
-    """Return `own_cache()`, or a folder among the temporary ones, for what can be made or fetched again.
+    """Return `own_cache()`, else a temporary folder, for files that can be made or fetched again.
 
-    It need not exist. Others may write to the temporary one: what is read there must be checked.
+    It need not exist. Others may write to a temporary folder: files read there must be checked.
     """
     return own_cache() or Path(tempfile.gettempdir()) / "pushpull"
 

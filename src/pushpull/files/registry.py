@@ -47,7 +47,7 @@ def load_plugin(spec: str | Path) -> ModuleType:
             raise InputError(
                 f"module {text!r} is not installed; give package.module, or a file.py"
             ) from error
-        raise InputError(f"{text} cannot be imported ({one_line(error)}); mend it") from error
+        raise InputError(f"{text} cannot be imported ({one_line(error)}); correct it") from error
     _loaded[str(path.resolve()) if is_file else text] = None
     return module
 
@@ -103,7 +103,9 @@ def load_installed_plugins() -> None:
         try:
             point.load()
         except Exception as error:  # another package's code may raise anything
-            raise InputError(f"plugin {point.name!r} ({point.value}) fails: {one_line(error)}") from error
+            raise InputError(
+                f"plugin {point.name!r} ({point.value}) fails ({one_line(error)}); repair or uninstall it"
+            ) from error
 
 
 def _imported_file(path: Path) -> ModuleType:

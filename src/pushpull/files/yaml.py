@@ -93,7 +93,7 @@ def read_yaml(kind: str, path: Path | str) -> Any:
         check_bounds(text)
         return yaml.load(text, _Loader) or {}
     except _Refused as error:
-        raise InputError(f"{kind} {path} is not read: {error}; write it out, shorter or flatter") from error
+        raise InputError(f"{kind} {path} is refused: {error}; write it shorter or flatter") from error
     except (yaml.YAMLError, *MALFORMED) as error:
         said = " ".join(str(error).split()) if isinstance(error, yaml.YAMLError) else one_line(error)
         raise InputError(f"{kind} {path} is not valid YAML: {said}; correct it") from error

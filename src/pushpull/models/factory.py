@@ -86,14 +86,16 @@ def create_model(
         name: one of `MODELS`, "timm:NAME" or "torchvision:NAME" among them.
         stem: one of `STEMS`; in a library's network as by `replace_first_conv`, weights kept.
         input_style: "imagenet" (7x7, stride 2, max-pool) or "cifar" (3x3, no max-pool); None: the network's.
-        num_classes, pretrained: at least 1; load the library's published weights (ours have none).
+        num_classes: at least 1.
+        pretrained: load the library's published weights (ours have none).
         alpha: strength of a push-pull stem, or where a trained one starts; None: the stem's own, mostly 1.
 
     Returns:
-        It, on the CPU, in training mode.
+        The network, on the CPU, in training mode.
 
     Raises:
-        InputError: unknown names, weights or a layer that cannot be had or replaced, alpha of a plain stem.
+        InputError: an unknown name, weights that cannot be loaded, a layer that cannot be replaced, or alpha
+            with a plain stem.
 
     >>> create_model("resnet8", stem="pp3").made_as["input_style"]
     'cifar'
@@ -114,7 +116,11 @@ def create_model(
 
 
 def default_input_style(name: str, side_px: int) -> Literal["imagenet", "cifar"]:
-    """Return "cifar" for a network of ours on images of up to 64 px (longer side), else "imagenet".
+    """Return "cifar" for a network of ours on images of up to 64 px, else "imagenet".
+
+    Args:
+        name: of the network, as for `create_model`.
+        side_px: longer side of the images.
 
     >>> default_input_style("resnet18", 32), default_input_style("timm:resnet18", 32)
     ('cifar', 'imagenet')

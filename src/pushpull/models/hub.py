@@ -34,7 +34,7 @@ def hub_name(spec: str) -> tuple[str, str | None]:
     """
     match = _NAME.fullmatch(spec.removeprefix(HUB))
     if match is None:
-        raise InputError(f"{spec!r} is no name on the hub: give hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
+        raise InputError(f"{spec!r} is not a name on the hub: give hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
     return match["repo"], match["revision"]
 
 

@@ -239,7 +239,7 @@ def model_preprocessing(model: nn.Module, *, published: bool = False) -> Preproc
 
 
 def assumed_preprocessing(model: nn.Module, *, warn: bool = True) -> tuple[Preprocessing, str]:
-    """Return what a network is taken to expect of images where nobody says it, and why; a guess may warn.
+    """Return what a network is assumed to expect of images, and why; a guess may warn.
 
     Its configuration counts where it has the outputs of the weights that this describes. Without one, images
     are given as they are, in [0, 1].
@@ -249,7 +249,7 @@ def assumed_preprocessing(model: nn.Module, *, warn: bool = True) -> tuple[Prepr
     kind = type(inner).__name__
     if found is None and noted is not None and warn:
         warnings.warn(
-            f"{kind} has {inner.num_classes} outputs, other than the weights that its configuration is of ("
+            f"{kind} has {inner.num_classes} outputs, unlike the weights that its configuration describes ("
             f"{noted}): it gets the images as they are, in [0, 1]; if it was trained otherwise, give "
             "preprocessing (--mean, --std)",
             stacklevel=3,

@@ -76,7 +76,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         InputError: another kind of file, a broken one, or one that holds more, such as a whole network.
     """
     if path.suffix not in WEIGHTS_ENDINGS:
-        raise InputError(f"{path} is not a file of weights: {', '.join(WEIGHTS_ENDINGS)}")
+        raise InputError(
+            f"{path} is not a file of weights; give one that ends in {', '.join(WEIGHTS_ENDINGS)}"
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -281,7 +281,7 @@ def load_run(folder: Path | str) -> Network:
 
     Raises:
         MissingFileError: the folder or a file of it is not there.
-        InputError: a file is damaged; named; or nothing can be fetched.
+        InputError: a file is damaged (the error names it), or nothing can be fetched.
     """
     if str(folder).startswith(HUB):
         return replace(load_run(fetched(str(folder))), source=str(folder))

@@ -164,8 +164,9 @@ def _factory(name: str) -> Callable[..., nn.Module]:
         rates: dict[str, Any] = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
         return PushPullResNet(**shape, **rates, stem=stem, input_style=input_style)
 
+    style = 'input_style: "imagenet" (7x7, stride 2, max-pool) or "cifar" (3x3, stride 1, no max-pool).'
     rates = "drop_rate, drop_path_rate: as timm's ResNet."
-    return _named(build, name, f"Return an untrained {name}; see `PushPullResNet`.", rates)
+    return _named(build, name, f"Return an untrained {name}; see `PushPullResNet`.", style, rates)
 
 
 def _small_factory(name: str, blocks: int) -> Callable[..., nn.Module]:
@@ -179,20 +180,21 @@ def _small_factory(name: str, blocks: int) -> Callable[..., nn.Module]:
             )
         return CifarResNet(blocks, stem=stem, num_classes=num_classes, in_chans=in_chans)
 
-    return _named(build, name, f"Return an untrained {name} for small images; see `CifarResNet`.", "")
+    style = 'input_style: "cifar" (3x3, stride 1, no max-pool), the only one that it has.'
+    return _named(build, name, f"Return an untrained {name} for small images; see `CifarResNet`.", style)
 
 
-def _named(build: Callable[..., nn.Module], name: str, summary: str, more: str) -> Callable[..., nn.Module]:
-    """Give a factory the name and the documentation of its network."""
+def _named(build: Callable[..., nn.Module], name: str, summary: str, *more: str) -> Callable[..., nn.Module]:
+    """Give a factory the name and the documentation of its network; `more` arguments, a line each."""
     build.__name__ = build.__qualname__ = name
+    newline = "\n        "
     build.__doc__ = f"""{summary}
 
     Args:
         stem: one of `pushpull.models.STEMS`.
-        input_style: "imagenet" (7x7, stride 2, max-pool) or "cifar" (3x3, stride 1, no max-pool).
         num_classes: width of the output.
         in_chans: channels of the image.
-        {more}
+        {newline.join(more)}
 
     Returns:
         The network, with initial weights.

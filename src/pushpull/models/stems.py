@@ -39,12 +39,12 @@ _OF_NETWORKS: set[str] = set()
 
 
 def register_stem(name: str, *, network: bool = False) -> Callable[[S], S]:
-    """Add a first layer of one's own by a decorator; it can then be named wherever a stem is.
+    """Register a function as the first layer `name`, which can then be used wherever a stem is named.
 
     The function is called with the network's first convolution and returns the layer that takes its place:
     for networks of ours `conv1`, for timm's and torchvision's the first convolution that the image meets.
-    Networks with different stems share every other initial weight; whether the layer keeps the weights of
-    the convolution is the function's choice. Where the layer is or holds a `pushpull.unit.Inhibited`, such as
+    Networks with different stems share every other initial weight; the function decides whether the layer
+    keeps the weights of the convolution. If the layer is or holds a `pushpull.unit.Inhibited`, such as
     a `PushPullConv2d`, `alpha=` sets its strength.
 
     Args:
@@ -55,7 +55,7 @@ def register_stem(name: str, *, network: bool = False) -> Callable[[S], S]:
         The decorator, which returns the function as it is.
 
     Raises:
-        InputError: a name that is no word, or is taken by another function.
+        InputError: the name is not a word, or is taken by another function.
 
     >>> @register_stem("doctest_smooth")
     ... def smooth(conv: nn.Conv2d) -> nn.Module:
@@ -116,7 +116,9 @@ def set_strength(model: nn.Module, alpha: float) -> None:
     """
     units = [unit for unit in model.modules() if isinstance(unit, Inhibited)]
     if not units:
-        raise InputError(f"alpha={alpha} needs a push-pull stem, which the network has not; leave alpha out")
+        raise InputError(
+            f"alpha={alpha} needs a push-pull stem, which the network does not have; leave alpha out"
+        )
     for unit in units:
         unit.set_strength(alpha)
 
@@ -145,7 +147,7 @@ for _ending, _options in (("", {}), ("_alpha", {"trainable_alpha": True}), ("_me
 # The best of the variants in docs/findings.md: pull kernel -W, twice as strong as the push.
 register_stem("pp3_balanced")(partial(push_pull_twin, avg_kernel_size=3, offset="zero", alpha=2.0))
 register_stem("strisciuglio")(partial(taking_over, StrisciuglioConv2d))
-# As there, a trained strength starts about a half.
+# As in that paper, a trained strength starts at about a half.
 register_stem("strisciuglio_alpha")(partial(taking_over, StrisciuglioConv2d, trainable_alpha=True, alpha=0.5))
 register_stem("blurpool", network=True)(blur_before_dropping)
 register_stem("blur_after_conv")(partial(taking_over, BlurAfterConv2d))

@@ -64,7 +64,7 @@ def aggregate(
         baseline: the same of a model to compare with; sets that it lacks have no figures against it.
 
     Returns:
-        A pandas data frame, one row a figure: set, metric, value, unit (fraction, ratio, places), convention.
+        A pandas data frame, a row per figure: set, metric, value, unit (fraction, ratio, places), convention.
 
     Raises:
         InputError: nothing is given, of several models, one that is not complete, or two sets of one name.

@@ -33,7 +33,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Estimate:
-        """Mean and sample standard deviation of at least one value."""
+        """Return the mean and sample standard deviation of at least one value."""
         numbers = list(values)
         assert numbers, "an estimate needs a value"
         mean = math.fsum(numbers) / len(numbers)
@@ -43,7 +43,7 @@ class Estimate:
         return cls(mean, math.sqrt(squares / (len(numbers) - 1)), len(numbers))
 
     def half_width(self, level: float = LEVEL) -> float | None:
-        """Half of the mean's confidence interval, t(n - 1) std / sqrt(n) with Student's t; None for n = 1.
+        """Return half of the mean's confidence interval, t(n - 1) std / sqrt(n), Student's t; None for n = 1.
 
         Args:
             level: of confidence, in (0, 1).
@@ -57,7 +57,7 @@ class Estimate:
     def text(
         self, factor: float = 100.0, *, spread: bool = True, signed: bool = False, interval: bool = False
     ) -> str:
-        """`12.3 ± 0.4`: one decimal each, after multiplying by `factor` (100: a fraction becomes percent).
+        """Return `12.3 ± 0.4`: one decimal each, times `factor` (100: a fraction becomes percent).
 
         Args:
             factor: what is printed for 1.

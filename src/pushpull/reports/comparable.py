@@ -132,7 +132,7 @@ def _counts(corrupted: Mapping[str, Mapping[int, Condition]], source: str) -> di
     if len({tuple(by_severity) for by_severity in counts.values()}) > 1:
         found = "; ".join(f"{title(name)}: {', '.join(map(str, of))}" for name, of in counts.items())
         raise InputError(
-            f"{source} has not all corruptions at the same severities ({found}); "
+            f"{source} does not have all corruptions at the same severities ({found}); "
             "measure the missing ones with: pushpull evaluate"
         )
     return counts
@@ -273,7 +273,7 @@ class Entry:
         source: str = UNNAMED,
         folders: Sequence[Path] = (),
     ) -> Entry:
-        """Group results that are in memory.
+        """Return results that are in memory as one entry.
 
         Args:
             results: of one model, one per seed; at least one.
@@ -304,12 +304,12 @@ class Entry:
         return tuple(result.model["seed"] for result in self.results)
 
     def is_paired_with(self, other: Entry) -> bool:
-        """Whether both have the same seeds, all of them known."""
+        """Return whether both have the same seeds, all of them known."""
         return None not in other.seeds and sorted(map(str, other.seeds)) == sorted(map(str, self.seeds))
 
 
 def load_entry(path: Path | str) -> Entry:
-    """Read a results file, the folder that holds one, or a folder of such folders (the seeds of one model).
+    """Return the results of a file, of its folder, or of a folder of such folders (the seeds of one model).
 
     Args:
         path: of the file or folder; a folder's seeds stand in natural order (seed2 before seed10).

@@ -109,18 +109,18 @@ class Comparison(Shown):
     per_severity: bool = False
 
     def group(self, *groups: str) -> tuple[Column, ...]:
-        """The columns of these groups ("main", "family", "corruption", "extra")."""
+        """Return the columns of these groups ("main", "family", "corruption", "extra")."""
         return tuple(column for column in self.columns if column.group in groups)
 
     def best(self, column: Column) -> frozenset[str]:
-        """Labels of the rows with the best printed value (one decimal) of a column; several in a tie."""
+        """Return the labels of the rows with a column's best printed value (one decimal), all in a tie."""
         key, of = column.key, {row.label: row.values for row in self.rows if column.key in row.values}
         values = {label: round(estimates[key].mean * column.factor, 1) for label, estimates in of.items()}
         best = (min if column.lower_is_better else max)(values.values(), default=None)
         return frozenset(label for label, value in values.items() if value == best)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values of everything; no NaN."""
+        """Return everything as JSON values; no NaN."""
         bare = replace(self, rows=tuple(replace(row, entry=None) for row in self.rows))
         values = asdict(bare)
         for row in values["rows"]:
@@ -158,7 +158,7 @@ def compare(
     commands: Sequence[str] = (),
     adapted: bool = False,
 ) -> Comparison:
-    """Set models against a baseline, figure by figure.
+    """Compare models with a baseline, figure by figure.
 
     Figures of several seeds are their mean and sample standard deviation. R_net and the differences are
     computed seed by seed: against the baseline's result of the same seed where both have the same seeds,

@@ -55,7 +55,7 @@ def leaderboard(folders: Sequence[Path | str], output: Path | str, *, title: str
     path = user_path(str(output))
     path = path / "index.html" if path.is_dir() or not path.suffix else path
     if path.suffix != ".html":
-        raise InputError(f"output={output} is no page; give a folder or a path that ends in .html")
+        raise InputError(f"output={output} is not a page; give a folder or a path that ends in .html")
     entered, left_out = _entered(folders)
     environment, groups = templates(), _grouped(entered)
     names = _names(groups)

@@ -53,7 +53,7 @@ def corruptions(
     scale: str | None = None,
     seed: int = 0,
 ) -> Figure:
-    """Draw an image through corruptions: one severity as a sheet, several as a row a corruption.
+    """Draw an image through corruptions: one severity as a sheet, several as one row per corruption.
 
     Args:
         image: one with a side above 224 px is resized and cut to 224 px, as ImageNet-C's.
@@ -126,7 +126,7 @@ def kernels(model: nn.Module | Network, *, filters: int | Sequence[int] = 16) ->
         The figure.
 
     Raises:
-        InputError: a network without a convolution, filters that it has not.
+        InputError: a network without a convolution, filters that it does not have.
     """
     layer = _layer(model)
     unit = layer if isinstance(layer, PushPullConv2d) else None
@@ -175,7 +175,7 @@ def responses(
         The figure. Push and pull of a row have one scale, from 0 (black) to their largest value (white).
 
     Raises:
-        InputError: no push-pull layer, a layer that takes no images, filters that it has not.
+        InputError: no push-pull layer, a layer that takes no images, filters that it does not have.
     """
     unit = copy.deepcopy(_layer(model)).double().cpu()
     if not isinstance(unit, PushPullConv2d):
@@ -243,8 +243,8 @@ def severities(*results: Results | str | Path, labels: Sequence[str] | None = No
     settings = {(tuple(of), result.data["label"]) for of, result in zip(names, read, strict=True)}
     if len(settings) > 1:
         raise InputError(
-            "the results are of different corruptions or data, so their lines say nothing of each other; "
-            "draw each on its own"
+            "the results are of different corruptions or data, so their lines cannot be compared; "
+            "draw each by itself"
         )
     if labels is not None and len(labels) != len(read):
         raise InputError(f"{len(labels)} labels for {len(read)} results; give one for each")
@@ -344,7 +344,7 @@ def _as_channels(x: Tensor, channels: int) -> Tensor:
     if channels == 3:
         return x
     if channels != 1:
-        raise InputError(f"the layer takes {channels} channels, so no image; give a network's first layer")
+        raise InputError(f"the layer takes {channels} channels, not an image; give a network's first layer")
     return (x * x.new_tensor(_LUMINANCE)[:, None, None]).sum(1, keepdim=True)
 
 

@@ -76,14 +76,14 @@ def report(
     commands: Sequence[str] = (),
     samples: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the page of one result, or of several; the first is what the others are compared with.
+    """Write the page of one result, or of several; the others are compared with the first.
 
     Beside it are the files of `write_report`. With a run's predictions (`save_predictions`) the page has
     intervals over images, confusions and reliability; with its data and weights, corrupted examples and what
     its first layer answers.
 
     Args:
-        runs: run folders, files of results, or folders with one run a seed; one or more.
+        runs: run folders, files of results, or folders with one run per seed; one or more.
         output, title: the folder; heading of the page, by default it names the models.
         pictures: open data and weights too.
         adapted: networks that were adapted to the test images may stand beside others.

@@ -53,13 +53,13 @@ def reproduce(
 ) -> Comparison | None:
     """Make a table: train what is missing, evaluate it on 15 corruptions x 5 severities, compare.
 
-    It may be killed at any moment; the same command goes on where it was. Several processes may share an
+    It may be killed at any moment; the same command continues it. Several processes may share an
     output folder: no two of them work on one run.
 
     Args:
-        table: a table file, or one that comes with the package: cifar10, cifar10-small, imagenet1k,
-            imagenet100,
-            imagenet200, cifar10-resnet8, cifar10-offset, cifar10-variants, cifar10-confirm, imagenette-stem.
+        table: a table file, or one that comes with the package: cifar10, cifar10-small, cifar10-resnet8,
+            cifar10-resnet18, cifar10-offset, cifar10-variants, cifar10-confirm, imagenette-stem,
+            imagenet100, imagenet200, imagenet1k.
         rows: only these rows, by name ("AugMix + PP3") or folder (augmix-pp3). By default all but those that
             the table has on request.
         seeds: one network of each row is trained for each; by default the table's.
@@ -67,7 +67,7 @@ def reproduce(
         output: folder for the runs and the table; by default runs/tables/NAME.
         data: another place of the data than the table's: a folder or a hub name.
         label: what the table calls the data.
-        classes: a text file with one class name or wnid a line: only these classes. Tables of a part of
+        classes: a text file with one class name or wnid per line: only these classes. Tables of a part of
             ImageNet need one.
         limit: evaluate at most this many test images, the same share of every class; by default the table's.
         epochs: another number of epochs than the table's; rows that have a number of their own keep it.
@@ -164,8 +164,8 @@ def _data(file: TableFile, rows: Sequence[TableRow], folder: Path, dry_run: bool
         return config
     if not dry_run:
         raise InputError(
-            f"{file.title} is on {file.classes} classes of a list that does not come with this package; "
-            "give yours with --classes FILE, one wnid a line"
+            f"{file.title} needs a list of {file.classes} classes, which does not come with this package; "
+            "give one with --classes FILE, one wnid per line"
         )
     names = load_data(config).classes[: file.classes]
     say(f"Dry run without --classes: the first {len(names)} classes of {config.name} take their place.")
@@ -221,9 +221,9 @@ class _Sitting:
             earlier = " and ".join(map(repr, sorted(there)))
             files = self.folder / FOLDER / "*/seed*" / RESULTS
             raise InputError(
-                f"frost in {self.folder} was measured with textures {earlier}, and would be with {now!r} "
-                f"now; name the earlier ones ({ENVIRONMENT_VARIABLE}), give another --output, or remove "
-                f"{files} to measure all again"
+                f"frost in {self.folder} was measured with textures {earlier}, but {now!r} would be used "
+                f"now; name the folder of the earlier ones ({ENVIRONMENT_VARIABLE}), give another --output, "
+                f"or remove {files} to measure everything again"
             )
 
     def work(self, splits: DataSplits, clock: Clock, *, progress: bool) -> dict[str, str]:
@@ -267,7 +267,7 @@ class _Sitting:
         paths = write_table(comparison, self.folder, about)
         if comparison is not None and comparison.note == DRY_RUN:
             names = ", ".join(row.label for row in comparison.rows)
-            say(f"The dry run works for {names}. Errors on so few images say nothing; the files have them.")
+            say(f"The dry run works for {names}. Errors on so few images mean nothing; the files hold them.")
         elif comparison is not None:
             print_tables(comparison)
         self._say(about, failed)

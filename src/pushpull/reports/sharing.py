@@ -61,15 +61,18 @@ def save_pretrained(
 ) -> Path:
     """Write a network as a folder that others load: weights (safetensors), config.json, README.md.
 
-    The weights say what they are of; config.json is timm's; a run's recipe and results are there, without
-    this machine's paths. Loaded again, it must give the same logits, bit for bit, or it is not in place.
+    The weights carry a note of what they belong to; config.json is timm's; a run's recipe and results are
+    included, without this machine's paths. Before the folder is put in place it is loaded again and must give
+    the same logits, bit for bit.
 
     Args:
         model: a `Network`, what `create_model` returned, or what `load_network` takes: a run folder, a spec.
             A network of another kind can be described: `Network(model, "timm:resnet18", stem="pp3")`.
-        folder, card: where to; what the files say of the network, None: what it says itself.
-        results: of these weights, for the card; None: those in the run's folder.
-        repo, license: OWNER/NAME on the hub, for the card's commands; its identifier there, as apache-2.0.
+        folder: where to write.
+        card: what the files say of the network; None: what it says itself.
+        results: of these weights, for the model card; None: those in the run's folder.
+        repo: OWNER/NAME on the hub, for the commands on the model card.
+        license: its identifier on the hub, such as apache-2.0.
         overwrite: replace what is there.
 
     Returns:
@@ -113,11 +116,14 @@ def push_to_hub(
     """Upload a network to the hub and return its address.
 
     Args:
-        model: a folder that `save_pretrained` wrote, which goes as it is; else as there.
-        repo: OWNER/NAME; made where it does not exist.
-        private: whether it is, where it is made.
+        model: a folder that `save_pretrained` wrote, uploaded as it is, or what that function takes.
+        repo: OWNER/NAME; made if it does not exist.
+        private: whether a new repository is private.
         message: of the commit.
-        saved: options of `save_pretrained`, where the network is not in such a folder.
+        saved: options of `save_pretrained`, for a model that is not such a folder.
+
+    Returns:
+        The address of the repository.
 
     Raises:
         InputError: no such name, no token, no network, or the hub refuses.

@@ -241,7 +241,7 @@ class Shown:
         return errors_by_corruption(found, {label: one and one.mean for label, one in clean.items()})
 
     def __str__(self) -> str:
-        """The title and the main figures in percent, a line a row."""
+        """The title and the main figures in percent, one line per row."""
         frame = self._main_figures().to_string()
         return "\n".join(filter(None, (printable(self.title), printable(self.note or ""), frame)))
 

@@ -65,7 +65,7 @@ class TableFile:
     notes: tuple[str, ...] = ()
 
     def row(self, name: str) -> TableRow:
-        """Return the row called `name`, or whose folder is; an `InputError` lists what there is."""
+        """Return the row of this name, or folder name; an `InputError` lists those that there are."""
         for row in self.rows:
             if name in (row.name, row.slug):
                 return row
@@ -86,7 +86,7 @@ def packaged_table(name: str) -> Path:
 
 
 def read_table(path: Path | str) -> TableFile:
-    """Read a table file.
+    """Return the table that a file describes.
 
     A file has `title`, `rows` and, as it needs, `base` (a recipe's name or path), `recipe` (settings common
     to all rows, over the base's), `seeds`, `limit`, `classes`, `notes`. Rows are a list, or the path of a

@@ -35,7 +35,7 @@ from pushpull.models.loading import epochs_left
 from pushpull.training.recipe import Recipe, read_recipe
 
 _OF_CHECKPOINT = ("state_dict", "optimizer_states", "lr_schedulers", "loops")
-# What a resumed run may have otherwise: what brings a training that has left the numbers back among them.
+# What may differ in a resumed run: settings that can save a training whose loss has become NaN or infinite.
 _RATES = ("optim.initial_lr", "optim.max_lr", "optim.final_lr", "optim.clip_norm")
 # What does not decide the weights, apart from the rounding and the drawn crops of another machine.
 _OF_THE_MACHINE = ("workers", "accelerator", "devices", "num_nodes", "data.memory_limit_gib", "data.label")
@@ -128,7 +128,7 @@ def read_checkpoint(folder: Path) -> tuple[Path, int]:
             f"{path} is not a readable checkpoint ({one_line(error)}); restore it or train again"
         ) from error
     if lacking:
-        raise InputError(f"{path} has no {lacking[0]} to go on with; restore it or train again")
+        raise InputError(f"{path} has no {lacking[0]} to continue with; restore it or train again")
     return path, done
 
 
@@ -142,7 +142,7 @@ def check_checkpoint(path: Path, done: int, recipe: Recipe, module: nn.Module) -
     """
     if done > recipe.epochs:
         raise InputError(
-            f"{path} is of {done} epochs, more than epochs={recipe.epochs}; restore it or train again"
+            f"{path} has {done} epochs, more than epochs={recipe.epochs}; restore it or train again"
         )
     content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
     try:
@@ -153,7 +153,7 @@ def check_checkpoint(path: Path, done: int, recipe: Recipe, module: nn.Module) -
         buffers = [tuple(state.shape) for state in states if state is not None]  # none without momentum
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path} is no checkpoint of this training ({one_line(error)}); train again"
+            f"{path} is not a checkpoint of this training ({one_line(error)}); train again"
         ) from error
     own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     trained = [tuple(value.shape) for value in module.parameters() if value.requires_grad]

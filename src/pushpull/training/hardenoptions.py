@@ -84,7 +84,9 @@ class HardenOptions:
         if not 0 < self.max_lr < math.inf:
             raise InputError(f"max_lr={self.max_lr} must be positive")
         if self.policy == "none" and self.jsd:
-            raise InputError("policy=none has no views to be consistent with; give jsd=0 too, or a policy")
+            raise InputError(
+                "jsd needs augmented views, which policy=none does not make; give jsd=0, or a policy"
+            )
         assert self.budget_s is None or self.budget_s > 0
 
     @property
@@ -94,5 +96,5 @@ class HardenOptions:
             return None
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(self.budget).strip())
         if match is None or float(match[1]) <= 0:
-            raise InputError(f"budget={self.budget!r} is no time; give such as 90s, 30m or 2h")
+            raise InputError(f"budget={self.budget!r} is not a time; give one such as 90s, 30m or 2h")
         return float(match[1]) * _UNITS_S[match[2]]

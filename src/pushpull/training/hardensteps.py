@@ -207,7 +207,7 @@ def fitted(model: Any, splits: DataSplits, options: HardenOptions) -> tuple[Netw
         copied = copy.deepcopy(network.model).cpu().eval()
     except Exception as error:  # old weight_norm, handles of other libraries
         raise InputError(
-            f"{network.name} cannot be copied ({one_line(error)}); take off what stands in the way, such as "
+            f"{network.name} cannot be copied ({one_line(error)}); remove what prevents it, such as "
             "torch.nn.utils.remove_weight_norm"
         ) from error
     network = replace(network, model=copied, preprocessing=own)

@@ -60,8 +60,8 @@ def launch() -> Launch | None:
         return None
     if local < 1 or found.world % local or not 0 <= found.rank < found.world:
         raise InputError(
-            f"{found.by} started {found.world} processes, not as many on every machine (here {local}, "
-            f"this one being {found.rank}); start the same number on each"
+            f"{found.by} started {found.world} processes, not equally many on every machine ({local} on that "
+            f"of rank {found.rank}); start the same number on each"
         )
     return found._replace(local=local)
 

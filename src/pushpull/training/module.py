@@ -135,7 +135,7 @@ class Classifier(L.LightningModule):
             self.model.compile()  # in place: the names of the weights stay
         self.preprocessing, self.optim, self.steps = preprocessing, optim, steps
         self.loss, self.teacher = loss or LossConfig(), teacher
-        # By default a mean leaves out what is no number, and training would go on unaware.
+        # By default a mean leaves out NaN, and training would not notice it.
         self.train_loss, self.validation_error = MeanMetric(nan_strategy="disable"), MeanMetric()
         self.train_loss.persistent(True)  # a checkpoint in the middle of an epoch holds the mean so far
 

@@ -124,7 +124,7 @@ class OptimConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"optim.{name}={getattr(self, name)} must be below 1 and not negative")
         if self.nesterov and self.momentum == 0:
-            raise InputError("optim.nesterov looks ahead along a momentum, but optim.momentum=0; give one")
+            raise InputError("optim.nesterov needs a momentum, but optim.momentum=0; give one above 0")
         if not 0 < self.final_lr <= self.initial_lr <= self.max_lr < math.inf:
             raise InputError(
                 f"optim.final_lr={self.final_lr}, initial_lr={self.initial_lr}, max_lr={self.max_lr} "
@@ -275,7 +275,7 @@ class Recipe:
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """Read a recipe from YAML.
+    """Return the recipe that a YAML file holds.
 
     Args:
         path: of the file; `packaged_recipe` finds those that come with the package.

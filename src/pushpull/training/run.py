@@ -101,8 +101,8 @@ def train(
 
     Args:
         recipe, output, overwrite: all settings; the run folder; delete the run that is there first.
-        resume: go on with the run that is there, or raise; learning rates and clip_norm may be others, which
-            `rates.json` notes. "auto": go on, or begin, or do nothing where the run is finished.
+        resume: continue the run that is there, or raise; learning rates and clip_norm may be others, which
+        `rates.json` notes. "auto": continue, or begin, or do nothing if the run is finished.
         progress: show a progress bar, or lines where there is no terminal.
         splits: the data of `recipe.data` where the caller has loaded it already.
         network: train this one, in place, not what `recipe.model` names, and do not evaluate it in the end.
@@ -129,7 +129,7 @@ def _held(
 ) -> Iterator[tuple[bool, tuple[Path, int] | None]]:
     """Hold the folder and the processes of a training; yield what `_opened` found."""
     if resume and overwrite:
-        raise InputError("resume goes on with a run and overwrite deletes it; give one of the two")
+        raise InputError("resume continues a run and overwrite deletes it; give one of the two")
     with ExitStack() as held:
         held.enter_context(process_group(recipe))
         yield from_first_rank(lambda: _opened(folder, recipe, resume, overwrite, held, measured))
@@ -279,7 +279,7 @@ def _prepared(
         trainer = _trainer(recipe, folder, splits, progress, stop)
     except (MisconfigurationException, TypeError) as error:  # the latter of numbers of CPUs
         raise InputError(
-            f"accelerator={recipe.accelerator!r} with devices={recipe.devices} cannot be had here "
+            f"accelerator={recipe.accelerator!r} with devices={recipe.devices} is not available here "
             f"({one_line(error)}); try cpu or auto"
         ) from error
     if progress and recipe.precision == "bf16" and trainer.strategy.root_device.type == "cpu":

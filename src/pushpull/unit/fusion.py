@@ -54,7 +54,7 @@ class FusedStem(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the stem's response to x."""
+        """Return the stem's response to x; `InputError` in training mode."""
         if self.training:
             raise InputError("a fused stem does not train: call eval(), or train the model before fuse_stem")
         x, weight, window = self.unit.prepared(x)

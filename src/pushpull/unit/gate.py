@@ -41,10 +41,13 @@ def set_gate(model: nn.Module, gate: float) -> None:
 
 
 def finish_gate(model: nn.Module) -> None:
-    """Take the gates away where they have come to 1: nothing but the unit is computed from then on.
+    """Remove the gates, which must be at 1: from then on only the unit is computed.
 
-    Call it after the training, before export or `fuse_stem`; optimizers and averages of the model that were
-    made before are not for it any more.
+    Call it after the training, before export or `fuse_stem`. Optimizers and averages of the model that were
+    made before do not fit it any more.
+
+    Args:
+        model: any module with a `PushPullConv2d` in it, changed in place.
 
     Raises:
         InputError: a gate that is not at 1, or a model without a unit; nothing has changed.
@@ -61,7 +64,7 @@ def finish_gate(model: nn.Module) -> None:
 
 
 def gate_at(step: int, steps: int, share: float = 0.5) -> float:
-    """Return the gate of a training step: in a straight line from 0, at 1 after a share of all steps.
+    """Return the gate of a training step: it rises linearly from 0 to 1 over a share of all steps.
 
     Args:
         step: number of the step, from 0.

@@ -63,10 +63,13 @@ class Inhibited(nn.Module):
         return torch.where(self.alpha < 0, -self.alpha, self.alpha)
 
     def set_strength(self, alpha: float) -> None:
-        """Set the strength, or where a trained one starts, in place.
+        """Set the strength in place: the fixed one, or every channel of a trained one.
+
+        Args:
+            alpha: a finite number >= 0.
 
         Raises:
-            InputError: no finite number >= 0.
+            InputError: any other value.
         """
         if self.trainable_alpha:
             nn.init.constant_(self.alpha, check_strength(alpha))  # type: ignore[arg-type]
@@ -81,7 +84,9 @@ class Inhibited(nn.Module):
             if fixed or trained or not isinstance(value, Tensor):
                 value = check_strength(value)
             if trained:
-                raise InputError(f"alpha={value} cannot be set: it trains; fill the parameter instead")
+                raise InputError(
+                    f"alpha={value} cannot be set: it is a trained parameter; call set_strength instead"
+                )
         super().__setattr__(name, value)
 
 
@@ -191,7 +196,7 @@ class PushPullConv2d(Inhibited):
             nn.init.constant_(self.alpha, self._initial_alpha)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the inhibited response to x (N, C_in, H, W) or (C_in, H, W)."""
+        """Return the inhibited response, (N, C_out, H_out, W_out), to x (N, C_in, H, W); or without the N."""
         if isinstance(x, Proxy):  # tools of torch.fx see one step, as with PyTorch's own layers
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
         x, weight, window = self.prepared(x)
@@ -222,7 +227,7 @@ class PushPullConv2d(Inhibited):
         return rows.reshape_as(weight)
 
     def prepared(self, x: Tensor) -> tuple[Tensor, Tensor, Window]:
-        """Return x padded where the convolution cannot do it itself, the weight as it is used, the window."""
+        """Return x, padded if the convolution cannot pad it itself, the weight that is used, the window."""
         padding = self.padding
         if isinstance(padding, str) or self.padding_mode != "zeros":
             x, padding = self._padded(x)
@@ -323,7 +328,7 @@ def check_replaceable(unit: nn.Module, name: str) -> str:
         )
     if kind not in HANDLED:
         raise InputError(
-            f"{name!r} is a {type(unit).__name__} ({kind}); push-pull can stand for Conv2d and timm's "
+            f"{name!r} is a {type(unit).__name__} ({kind}); push-pull can replace Conv2d and timm's "
             "Conv2dSame, StdConv2d and StdConv2dSame only: put one of these in its place, or name another"
         )
     extra = [*(set(unit._parameters) ^ {"weight", "bias"}), *unit._buffers, *unit._modules]

@@ -217,7 +217,7 @@ def _named(model: nn.Module, name: str) -> nn.Module:
         return modules[name]
     near = difflib.get_close_matches(name, list(convolution_units(model)), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"name={name!r} is no module inside the model{hint}")
+    raise InputError(f"name={name!r} is not a module inside the model{hint}")
 
 
 def _candidates(model: nn.Module) -> str:
