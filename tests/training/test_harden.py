@@ -89,7 +89,8 @@ def test_it_writes_all_that_is_promised_and_the_two_results_compare(done):
     assert points["share"] == done.share
     text = "\n".join(done.sentences())
     change = 100 * (done.after.mean - done.before.mean)
-    assert f"{change:+.1f} points, 95 % interval" in text
+    assert f"{change:+z.1f} points, 95 % interval" in text
+    assert "-0.0" not in text
     low, high = done.changes["mean_corruption_error"][1:]
     assert low <= change / 100 <= high
     for part in ("Clean accuracy:", "Mean corruption error (top-1, over 15", "Better:", "Worse:", "Kept:"):
@@ -276,6 +277,16 @@ def test_what_is_done_is_not_weighed_again(done, few, own, monkeypatch):
     assert (again.points, again.share) == (done.points, done.share)
 
 
+class _Still(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x).detach()
+
+
+class _Broken(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) * torch.nan
+
+
 @pytest.mark.parametrize(
     ("model", "changes", "message"),
     [
@@ -287,6 +298,9 @@ def test_what_is_done_is_not_weighed_again(done, few, own, monkeypatch):
         (nn.Conv2d(3, 4, 9, 8, 1), {"stem": "strisciuglio"}, "has no gate to open"),
         (nn.Conv2d(3, 4, 8, 8).half(), {}, r"in fp32 \(RuntimeError.*its weights as fp32"),
         (nn.utils.weight_norm(nn.Conv2d(3, 4, 8, 8)), {}, "cannot be copied .*remove_weight_norm"),
+        (torch.jit.script(nn.Conv2d(3, 4, 8, 8)), {"stem": "plain"}, "to train .*give the Python model"),
+        (_Still(3, 4, 8, 8), {"stem": "plain"}, r"no parameter of .* trains.*without torch\.no_grad"),
+        (_Broken(3, 4, 8, 8), {"stem": "plain"}, "gives logits that are NaN"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
@@ -328,6 +342,7 @@ def test_a_budget_fits_epochs_and_images(few, own, tmp_path, capsys):
         ({"teacher_weight": 1}, "teacher_weight=1 must be"),
         ({"size": 0}, "size=0 must be a positive"),
         ({"max_lr": 0}, "max_lr=0 must be positive"),
+        ({"ema": 1.5}, "ema=1.5 must be 0 or more and below 1, or null"),
         ({"policy": "none", "jsd": 12.0}, "give jsd=0 too"),
     ],
 )

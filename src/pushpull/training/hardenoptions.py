@@ -83,6 +83,8 @@ class HardenOptions:
             raise InputError(f"size={self.size} must be a positive number of pixels")
         if not 0 < self.max_lr < math.inf:
             raise InputError(f"max_lr={self.max_lr} must be positive")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise InputError(f"ema={self.ema} must be 0 or more and below 1, or null for none")
         if self.policy == "none" and self.jsd:
             raise InputError("policy=none has no views to be consistent with; give jsd=0 too, or a policy")
         assert self.budget_s is None or self.budget_s > 0
