@@ -131,6 +131,17 @@ def test_nothing_is_lost_where_nothing_may_be_and_the_network_is_not_changed(few
         assert torch.equal(result.network.model(images), model.eval()(images))
 
 
+def test_a_network_that_says_nothing_is_told_its_mean_and_std(few, own, recwarn):
+    images = torch.rand(2, 3, 32, 32)
+    for said, expected in (({}, 0.0), ({"mean": (0.5, 0.5, 0.5), "std": [0.2, 0.2, 0.2]}, -2.5)):
+        network, _ = fitted(own, few, HardenOptions(**said))
+        assert network.preprocessing(images * 0).unique().tolist() == [expected]
+        assert any("nothing says what size, mean" in str(one.message) for one in recwarn) != bool(said)
+        recwarn.clear()
+    with pytest.raises(InputError, match="--mean and --std go together"):
+        fitted(own, few, HardenOptions(mean=(0, 0, 0)))
+
+
 def _trained_on(few):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 5, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 10))
@@ -278,6 +289,12 @@ def test_what_is_done_is_not_weighed_again(done, few, own, monkeypatch):
 
 
 class _Still(nn.Conv2d):
+    """Of which the weight would train, the bias (and with it the head) not."""
+
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.bias.requires_grad_(False)
+
     def forward(self, x):
         return super().forward(x).detach()
 
@@ -293,6 +310,7 @@ class _Broken(nn.Conv2d):
         (nn.Conv2d(3, 4, 8, 8), {}, "a patch embedding"),
         (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "batch_size": 61}, "batch_size=61 is more than the 60"),
         (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "epochs": 0}, "epochs=0 must be at least 1"),
+        (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "batch_size": 0}, "batch_size=0 must be at least 2"),
         (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "alpha": 1}, "leave it out"),
         (nn.Conv2d(3, 4, 8, 8).requires_grad_(False), {"stem": "plain"}, "no parameter of .* trains"),
         (nn.Conv2d(3, 4, 9, 8, 1), {"stem": "strisciuglio"}, "has no gate to open"),

@@ -249,6 +249,7 @@ def _planned(
         "network": model_digest(network.model),
         "data": [splits.config.name, len(splits.required("train")), len(splits.required("test"))],
     }
+    asked = json.loads(json.dumps(asked))  # as it is read again
     path = folder / PLAN
     if path.is_file():
         plan = read_json(path)
@@ -329,7 +330,7 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
 
 def _ema(options: HardenOptions, images: int) -> float | None:
     """Return the decay of the average: over a tenth of the steps at most, not of the network before."""
-    window = images // options.batch_size * options.epochs / 10
+    window = images // max(options.batch_size, 1) * options.epochs / 10
     return None if options.ema is None or window <= 1 else min(options.ema, 1 - 1 / window)
 
 

@@ -23,7 +23,8 @@ from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation
 from pushpull.evaluation.passes import Progress, tracking_norms
-from pushpull.models.libraries import assumed_preprocessing, heads, keep_rows
+from pushpull.evaluation.runner import warn_of
+from pushpull.models.libraries import heads, keep_rows
 from pushpull.models.network import Network, load_network
 from pushpull.training.hardenoptions import HardenOptions
 
@@ -201,8 +202,9 @@ def fitted(model: Any, splits: DataSplits, options: HardenOptions) -> tuple[Netw
     """
     side = max(splits.image_size or (224,))
     network = load_network(model, classes=splits.classes, side_px=side)
-    own = network.preprocessing or assumed_preprocessing(network.model)[0]
-    own = own if options.size is None else replace(own, size=(options.size, options.size))
+    asked = EvaluationOptions(mean=options.mean, std=options.std, size=options.size)
+    own, why = asked.preprocessing(network.preprocessing, network.model)
+    warn_of(network, why, splits.image_size or (224, 224))
     try:
         copied = copy.deepcopy(network.model).cpu().eval()
     except Exception as error:  # old weight_norm, handles of other libraries
