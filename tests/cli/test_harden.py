@@ -28,6 +28,14 @@ QUICK = [
     "1",
     "--batch_size",
     "512",
+    "--mean",
+    "0.5",
+    "0.5",
+    "0.5",
+    "--std",
+    "0.25",
+    "0.25",
+    "0.25",
     "--device",
     "cpu",
 ]
@@ -47,8 +55,8 @@ def test_an_own_network_is_hardened_reported_and_exported(tmp_path, capsys):
         assert part in page
     assert "No kernels" not in page
     assert "Clean accuracy:" in (out / "comparison.md").read_text()
-    asked = "--policy augmix9 --jsd 1.0 --epochs 1 --batch_size 512 --limit 10 --device cpu"
-    assert f"harden {own} --data digits --output {out} --export exported-program {asked}" in page
+    asked = "--policy augmix9 --jsd 1.0 --epochs 1 --batch_size 512 --mean 0.5 0.5 0.5 --std 0.25 0.25 0.25"
+    assert f"harden {own} --data digits --output {out} --export exported-program {asked} --limit 10" in page
     assert (out / "model.pt2").is_file()
     words = ["--weights", str(out / "model.safetensors"), "--corruptions", "none", "--limit", "10"]
     assert main(["evaluate", own, "--data", "digits", *words, "--output", str(tmp_path / "again")]) == 0

@@ -161,6 +161,14 @@ def test_weights_of_another_network_change_nothing(change: str, message: str, tm
     assert same(model.state_dict(), before)
 
 
+def test_lazy_layers_take_the_shapes_of_the_file(tmp_path: Path) -> None:
+    first, second = (nn.Sequential(nn.Flatten(), nn.LazyLinear(2)) for _ in range(2))
+    image = torch.rand(2, 3, 4, 4)
+    first(image)
+    save_weights(first, tmp_path / "w.safetensors", {})
+    assert torch.equal(load_weights(second, tmp_path / "w.safetensors")(image), first(image))
+
+
 def test_a_long_list_of_keys_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"a": torch.zeros(1)}, path)

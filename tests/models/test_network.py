@@ -6,6 +6,7 @@ from torch import nn
 
 import pushpull
 from pushpull import InputError, create_model, load_network
+from pushpull.models.loading import save_weights
 from pushpull.models.network import NetworkSpec
 
 MINE = """
@@ -57,7 +58,7 @@ def test_weights_of_a_file_go_into_it(mine, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "text"),
     [
-        ("needs", {}, "cannot be called without arguments"),
+        ("needs", {}, "fails without arguments"),
         ("number", {}, "returns a int, not a torch.nn.Module"),
         ("absent", {}, "has no 'absent'; it has .*build"),
         ("build", {"stem": "pp3"}, "builds its own first layer: leave out --stem"),
@@ -69,6 +70,17 @@ def test_what_is_no_network_is_refused_in_a_line(mine, name, options, text):
     with pytest.raises(InputError, match=text) as caught:
         load_network(f"{mine}:{name}", **options)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_of_a_network_of_ones_own_ask_for_its_function(mine, tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_weights(load_network(f"{mine}:build").model, file, {"model": "build", "classes": '["a"]'})
+    for spec in (file, tmp_path):
+        with pytest.raises(InputError, match=r"weights of build, .*FILE\.py:FUNC.*--weights .*model\.safe"):
+            load_network(spec)
+    (tmp_path / "recipe.yaml").write_text("model: {name: build}")
+    with pytest.raises(InputError, match=r"weights of build, .*FILE\.py:FUNCTION"):
+        load_network(tmp_path)
 
 
 def test_files_that_are_not_there_or_fail(tmp_path):

@@ -89,7 +89,8 @@ def test_it_writes_all_that_is_promised_and_the_two_results_compare(done):
     assert points["share"] == done.share
     text = "\n".join(done.sentences())
     change = 100 * (done.after.mean - done.before.mean)
-    assert f"{change:+.1f} points, 95 % interval" in text
+    assert f"{change:+z.1f} points, 95 % interval" in text
+    assert "-0.0" not in text
     low, high = done.changes["mean_corruption_error"][1:]
     assert low <= change / 100 <= high
     for part in ("Clean accuracy:", "Mean corruption error (top-1, over 15", "Better:", "Worse:", "Kept:"):
@@ -128,6 +129,17 @@ def test_nothing_is_lost_where_nothing_may_be_and_the_network_is_not_changed(few
         assert type(result.network.model[0]) is nn.Conv2d, "as it came, without a closed gate"
         images = torch.rand(2, 3, 32, 32)
         assert torch.equal(result.network.model(images), model.eval()(images))
+
+
+def test_a_network_that_says_nothing_is_told_its_mean_and_std(few, own, recwarn):
+    images = torch.rand(2, 3, 32, 32)
+    for said, expected in (({}, 0.0), ({"mean": (0.5, 0.5, 0.5), "std": [0.2, 0.2, 0.2]}, -2.5)):
+        network, _ = fitted(own, few, HardenOptions(**said))
+        assert network.preprocessing(images * 0).unique().tolist() == [expected]
+        assert any("nothing says what size, mean" in str(one.message) for one in recwarn) != bool(said)
+        recwarn.clear()
+    with pytest.raises(InputError, match="--mean and --std go together"):
+        fitted(own, few, HardenOptions(mean=(0, 0, 0)))
 
 
 def _trained_on(few):
@@ -276,17 +288,37 @@ def test_what_is_done_is_not_weighed_again(done, few, own, monkeypatch):
     assert (again.points, again.share) == (done.points, done.share)
 
 
+class _Still(nn.Conv2d):
+    """Of which the weight would train, the bias (and with it the head) not."""
+
+    def __init__(self, *shape):
+        super().__init__(*shape)
+        self.bias.requires_grad_(False)
+
+    def forward(self, x):
+        return super().forward(x).detach()
+
+
+class _Broken(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) * torch.nan
+
+
 @pytest.mark.parametrize(
     ("model", "changes", "message"),
     [
         (nn.Conv2d(3, 4, 8, 8), {}, "a patch embedding"),
         (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "batch_size": 61}, "batch_size=61 is more than the 60"),
         (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "epochs": 0}, "epochs=0 must be at least 1"),
+        (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "batch_size": 0}, "batch_size=0 must be at least 2"),
         (nn.Conv2d(3, 4, 8, 8), {"stem": "plain", "alpha": 1}, "leave it out"),
         (nn.Conv2d(3, 4, 8, 8).requires_grad_(False), {"stem": "plain"}, "no parameter of .* trains"),
         (nn.Conv2d(3, 4, 9, 8, 1), {"stem": "strisciuglio"}, "has no gate to open"),
         (nn.Conv2d(3, 4, 8, 8).half(), {}, r"in fp32 \(RuntimeError.*its weights as fp32"),
         (nn.utils.weight_norm(nn.Conv2d(3, 4, 8, 8)), {}, "cannot be copied .*remove_weight_norm"),
+        (torch.jit.script(nn.Conv2d(3, 4, 8, 8)), {"stem": "plain"}, "to train .*give the Python model"),
+        (_Still(3, 4, 8, 8), {"stem": "plain"}, r"no parameter of .* trains.*without torch\.no_grad"),
+        (_Broken(3, 4, 8, 8), {"stem": "plain"}, "gives logits that are NaN"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
@@ -328,6 +360,7 @@ def test_a_budget_fits_epochs_and_images(few, own, tmp_path, capsys):
         ({"teacher_weight": 1}, "teacher_weight=1 must be"),
         ({"size": 0}, "size=0 must be a positive"),
         ({"max_lr": 0}, "max_lr=0 must be positive"),
+        ({"ema": 1.5}, "ema=1.5 must be 0 or more and below 1, or null"),
         ({"policy": "none", "jsd": 12.0}, "give jsd=0, or a policy"),
     ],
 )

@@ -139,6 +139,31 @@ def test_a_shared_convolution_is_replaced_in_all_its_places() -> None:
     assert "also right" in str(done)
 
 
+def test_a_convolution_that_is_run_from_a_plain_list_is_replaced_there_too() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)
+            self._steps = {"first": [self.stem], "then": (self.head, 1)}
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self._steps["then"][0](self._steps["first"][0](x))
+
+    model = Listed()
+    assert replace_first_conv(model).new is model._steps["first"][0]
+
+
+def test_an_image_may_be_folded_into_channels_before() -> None:
+    model = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 4, 3), nn.Conv2d(4, 2, 3))
+    assert replace_first_conv(model).name == "1"
+
+
+def test_layers_behind_it_may_be_lazy() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(2))
+    assert replace_first_conv(model).name == "0"
+    assert model(torch.rand(1, 3, 8, 8)).shape == (1, 2)
+
+
 def test_tied_weights_stay_tied() -> None:
     model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3))
     model[1].weight = model[0].weight

@@ -134,8 +134,11 @@ def harden_command(
 
 def _words(options: Mapping[str, Any]) -> list[str]:
     """Return options as words of a command line."""
-    pairs = ((f"--{name}", "null" if value is None else str(value)) for name, value in options.items())
-    return [word for pair in pairs for word in pair]
+    words = list[str]()
+    for name, value in options.items():
+        several = value if isinstance(value, list | tuple) else [value]
+        words += [f"--{name}", *("null" if one is None else str(one) for one in several)]
+    return words
 
 
 def _exported(network: Network, splits: DataSplits, folder: Path, format: str) -> Path:

@@ -118,7 +118,7 @@ def _network(model: nn.Module | Network, changes: dict[str, Any]) -> Network:
     return replace(network, **said)
 
 
-def _warn(network: Network, why: str, size: tuple[int, int]) -> None:
+def warn_of(network: Network, why: str, size: tuple[int, int]) -> None:
     """Say what is not as it seems: a run that is not finished, a network of which nothing is known."""
     if network.epochs is not None:
         warnings.warn(
@@ -187,7 +187,7 @@ def _opened(
     wanted, images, conditions = open_conditions(options, data, framing, device)
     given = "as asked" if preprocessing is not None else "the network's own"
     fitting = options.preprocessing(preprocessing or network.preprocessing, network.model, given)
-    _warn(network, fitting[1] if isinstance(model, Network) else "", images.size)
+    warn_of(network, fitting[1] if isinstance(model, Network) else "", images.size)
     run = _Run(network, images, conditions, options, device, *fitting, wanted, path)
     if options.adapt is not None:
         run.adapting = _adapting(network, options, data, framing, device, len(images.split))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import timm
@@ -126,6 +127,20 @@ def default_input_style(name: str, side_px: int) -> Literal["imagenet", "cifar"]
     ('cifar', 'imagenet')
     """
     return "cifar" if side_px <= _SMALL_IMAGE_PX and ":" not in name else "imagenet"
+
+
+def nameable(name: str | None, file: Path | str) -> str | None:
+    """Return the name that weights say they are of.
+
+    Raises:
+        InputError: it is of a user's own network, which no name builds.
+    """
+    if name is not None and ":" not in name and name not in _OWN:
+        raise InputError(
+            f"{file} has the weights of {name}, which is no network of ours: give FILE.py:FUNCTION that "
+            f"builds it, and --weights {file}"
+        )
+    return name
 
 
 def _of_library(name: str, stem: str, input_style: str, num_classes: int, pretrained: bool) -> nn.Module:

@@ -211,7 +211,7 @@ def _check_fits(path: Path, own: Mapping[str, Any], loaded: Mapping[str, Tensor]
     shapes = [
         f"{key} {tuple(loaded[key].shape)} instead of {tuple(own[key].shape)}"
         for key in own
-        if key in loaded and own[key].shape != loaded[key].shape
+        if key in loaded and not nn.parameter.is_lazy(own[key]) and own[key].shape != loaded[key].shape
     ]
     for what, keys in (("lacks", missing), ("has unknown", unknown), ("has", shapes)):
         if keys:

@@ -17,7 +17,7 @@ from pushpull.errors import InputError, MissingFileError, choice, one_line
 from pushpull.files import RECIPE, WEIGHTS
 from pushpull.files.registry import named_object
 from pushpull.files.yaml import from_dict, read_yaml
-from pushpull.models.factory import MODELS, ModelConfig, create_model, default_input_style
+from pushpull.models.factory import MODELS, ModelConfig, create_model, default_input_style, nameable
 from pushpull.models.hub import HUB, fetched, hub_name
 from pushpull.models.libraries import keep_rows, model_preprocessing, unwrapped
 from pushpull.models.loading import WEIGHTS_ENDINGS, epochs_left, load_weights, read_notes, read_weights
@@ -162,7 +162,7 @@ class NetworkSpec:
             return self._built()
         file = self.spec if self.is_file else self.weights
         notes = _notes(file)
-        name = self.model_name or (notes.get("model") if self.is_file else self.spec)
+        name = self.model_name or (nameable(notes.get("model"), self.spec) if self.is_file else self.spec)
         if name is None:
             read_weights(Path(self.spec))  # a file that is no state dict needs another remedy
             raise InputError(f"{self.spec} does not say which network it is of; give --model-name")
@@ -194,8 +194,8 @@ class NetworkSpec:
                 found = found()
             except Exception as error:  # the user's code may raise anything
                 raise InputError(
-                    f"{self.spec} cannot be called without arguments ({one_line(error)}); give a function "
-                    "that returns the network"
+                    f"{self.spec} fails without arguments ({one_line(error)}); give a function that "
+                    "returns the network"
                 ) from error
         if not isinstance(found, nn.Module):
             raise InputError(
@@ -301,6 +301,7 @@ def _of_recipe(folder: Path, path: Path) -> Network:
     if not isinstance(recipe, dict):
         raise InputError(f"{path} must hold keys and values, not {recipe!r}")
     config = from_dict(ModelConfig, recipe.get("model", {}), f"{path}: model")
+    nameable(config.name, folder / WEIGHTS)
     preprocessing, seed = recipe.get("preprocessing"), recipe.get("seed", 0)
     if type(seed) is not int:
         raise InputError(f"{path}: seed={seed!r} must be int")

@@ -117,7 +117,7 @@ class Hardened:
         """Return the change in points and its interval; `sign` -1: of the accuracy."""
         low, high = sorted(100 * sign * end for end in self.changes[name][1:])
         points = 100 * sign * self.changes[name].estimate
-        return f"{points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
+        return f"{points:+z.1f} points, 95 % interval {low:+z.1f} to {high:+z.1f}"  # z: no -0.0
 
 
 def harden(
@@ -157,7 +157,7 @@ def harden(
     splits = _required(data)
     network, cut = fitted(model, splits, options)
     came = _converted(network, options)
-    _check_trainable(came, network, splits, options)
+    _check_batch(network, splits, options)
     done = _hardened(came, network, cut, splits, options, writable_folder(user_path(output)), progress)
     return replace(done, seconds=time.perf_counter() - began)
 
@@ -227,16 +227,12 @@ def _converted(network: Network, options: HardenOptions) -> nn.Module:
     return model
 
 
-def _check_trainable(came: nn.Module, network: Network, splits: DataSplits, options: HardenOptions) -> None:
+def _check_batch(network: Network, splits: DataSplits, options: HardenOptions) -> None:
     """Raise where the training would be refused, before anything is measured."""
     recipe, images = _recipe(network, splits, options), len(splits.required("train"))
     if recipe.batch_size > images:
         raise InputError(
             f"batch_size={recipe.batch_size} is more than the {images} training images; give a smaller one"
-        )
-    if not any(parameter.requires_grad for parameter in came.parameters()):
-        raise InputError(
-            f"no parameter of {network.name} trains: give it requires_grad (model.requires_grad_())"
         )
 
 
@@ -253,6 +249,7 @@ def _planned(
         "network": model_digest(network.model),
         "data": [splits.config.name, len(splits.required("train")), len(splits.required("test"))],
     }
+    asked = json.loads(json.dumps(asked))  # as it is read again
     path = folder / PLAN
     if path.is_file():
         plan = read_json(path)
@@ -333,7 +330,7 @@ def _recipe(network: Network, splits: DataSplits, options: HardenOptions) -> Rec
 
 def _ema(options: HardenOptions, images: int) -> float | None:
     """Return the decay of the average: over a tenth of the steps at most, not of the network before."""
-    window = images // options.batch_size * options.epochs / 10
+    window = images // max(options.batch_size, 1) * options.epochs / 10
     return None if options.ema is None or window <= 1 else min(options.ema, 1 - 1 / window)
 
 
@@ -341,7 +338,7 @@ def _placed(device: str) -> dict[str, Any]:
     """Return where the training runs: on the device that is numbered, as in cuda:1, else on any one."""
     kind, _, number = device.partition(":")
     choice("device", kind, ("auto", "cpu", "cuda", "mps"))
-    return {"accelerator": kind, "devices": [int(number)] if number.isdecimal() else 1}
+    return {"accelerator": kind, "devices": [int(number)] if number.isdecimal() and kind != "cpu" else 1}
 
 
 def _weighed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +38,9 @@ class HardenOptions:
             small batches are worse than what a pretrained network brings.
         batch_size: images a step.
         clean_loss: how many points of percent the clean error may rise, on validation images.
+        mean: red, green and blue mean that the network expects images in [0, 1] to be normalised with; null:
+            what it brings, else 0 0 0.
+        std: likewise the standard deviations; null: what it brings, else 1 1 1.
         size: side in pixels that the network gets its images in; null: what it brings, else as they are.
         scale: the corruptions' constants; null: those of the nearest image size.
         limit: evaluate at most so many test images.
@@ -66,6 +70,8 @@ class HardenOptions:
     freeze_norms: bool = True
     batch_size: int = 64
     clean_loss: float = 0.5
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
     size: int | None = None
     scale: Literal["cifar", "tiny", "imagenet"] | None = None
     limit: int | None = None
@@ -83,6 +89,8 @@ class HardenOptions:
             raise InputError(f"size={self.size} must be a positive number of pixels")
         if not 0 < self.max_lr < math.inf:
             raise InputError(f"max_lr={self.max_lr} must be positive")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise InputError(f"ema={self.ema} must be 0 or more and below 1, or null for none")
         if self.policy == "none" and self.jsd:
             raise InputError(
                 "jsd needs augmented views, which policy=none does not make; give jsd=0, or a policy"

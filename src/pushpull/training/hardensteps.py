@@ -23,7 +23,8 @@ from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.images import limited
 from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation
 from pushpull.evaluation.passes import Progress, tracking_norms
-from pushpull.models.libraries import assumed_preprocessing, heads, keep_rows
+from pushpull.evaluation.runner import warn_of
+from pushpull.models.libraries import heads, keep_rows
 from pushpull.models.network import Network, load_network
 from pushpull.training.hardenoptions import HardenOptions
 
@@ -201,8 +202,9 @@ def fitted(model: Any, splits: DataSplits, options: HardenOptions) -> tuple[Netw
     """
     side = max(splits.image_size or (224,))
     network = load_network(model, classes=splits.classes, side_px=side)
-    own = network.preprocessing or assumed_preprocessing(network.model)[0]
-    own = own if options.size is None else replace(own, size=(options.size, options.size))
+    asked = EvaluationOptions(mean=options.mean, std=options.std, size=options.size)
+    own, why = asked.preprocessing(network.preprocessing, network.model)
+    warn_of(network, why, splits.image_size or (224, 224))
     try:
         copied = copy.deepcopy(network.model).cpu().eval()
     except Exception as error:  # old weight_norm, handles of other libraries
@@ -214,7 +216,7 @@ def fitted(model: Any, splits: DataSplits, options: HardenOptions) -> tuple[Netw
     shape = (2, 3, *(splits.image_size or (224, 224)))
     image = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.no_grad():
+        with torch.enable_grad():
             logits = copied(own(image))
     except Exception as error:
         raise InputError(
@@ -223,10 +225,25 @@ def fitted(model: Any, splits: DataSplits, options: HardenOptions) -> tuple[Netw
         ) from error
     outputs = Outputs(splits.classes, network.classes)
     outputs.take(logits, 2, len(splits.classes) - 1)
+    logits = _trained_by(logits, network)
     rows, cut = outputs.positions, list[str]()
     if rows is not None and rows != list(range(logits.shape[1])):
         network, cut = _cut(network, rows, logits, own(image))
     return replace(network, classes=list(splits.classes)), cut
+
+
+def _trained_by(logits: Tensor, network: Network) -> Tensor:
+    """Return the logits without their graph, where there are parameters that a training can move by them."""
+    if not all(parameter.is_leaf for parameter in network.model.parameters()):
+        raise InputError(f"{network.name} cannot be copied to train (TorchScript?); give the Python model")
+    if not logits.requires_grad:
+        raise InputError(
+            f"no parameter of {network.name} trains: give it requires_grad (model.requires_grad_()), and a "
+            "forward without torch.no_grad()"
+        )
+    if logits.isnan().any():
+        raise InputError(f"{network.name} gives logits that are NaN; give it weights that are sound")
+    return logits.detach()
 
 
 def _cut(network: Network, rows: list[int], logits: Tensor, image: Tensor) -> tuple[Network, list[str]]:

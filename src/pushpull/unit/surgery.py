@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.utils._pytree import tree_leaves, tree_map
 
 from pushpull.errors import InputError, choice, listed
 from pushpull.unit.gate import set_gate
@@ -150,6 +152,9 @@ def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
         for key, child in parent._modules.items():
             if child is old:
                 parent._modules[key] = new
+        for key, value in vars(parent).items():  # plain lists and the like, which no module registers
+            if key != "_modules" and any(leaf is old for leaf in tree_leaves(value)):
+                vars(parent)[key] = tree_map(lambda leaf: new if leaf is old else leaf, value)
     for path, block in model.named_modules():
         for method in _FOLDING:
             if callable(getattr(block, method, None)) and any(inner is new for inner in block.modules()):
@@ -184,11 +189,13 @@ def _refuse_unfit(model: nn.Module) -> None:
             raise InputError(f"{where} is compiled: replace first, then call compile()")
         if isinstance(module, torch.jit.ScriptModule) and _scripted_convolution(module):
             raise InputError(f"{where} is scripted TorchScript: replace in the Python model, then script it")
-    if not convolution_units(model):
+    units = convolution_units(model)
+    if not units:
         raise InputError(
             f"the {type(model).__name__} has no convolution module, so there is nothing to replace"
         )
-    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
+    weights = (weight for unit in units.values() for weight in unit.parameters())
+    if any(map(nn.parameter.is_lazy, chain(weights, model.buffers()))):
         raise InputError("the model has lazy layers without weights; run it once on an example, then replace")
 
 

@@ -216,15 +216,16 @@ def _caller(model: nn.Module, met: _Met) -> str:
 
 def _examples(model: nn.Module) -> Iterator[Tensor]:
     """Images to try: the size that timm notes, then the channels that convolutions take, 3 and 1 first."""
-    floats = (p for p in model.parameters() if p.is_floating_point())
+    floats = (p for p in model.parameters() if p.is_floating_point() and not nn.parameter.is_lazy(p))
     like = next(floats, torch.empty(0))
     config = getattr(model, "pretrained_cfg", None)
     noted = config.get("input_size") if isinstance(config, Mapping) else None
     if noted:
         yield like.new_zeros((1, *noted))
     known = [_image_channels(unit) for unit in convolution_units(model).values()]
-    taken = dict.fromkeys(count for count in known if count is not None) or {3: None}
+    taken = dict.fromkeys(count for count in known if count is not None)
     channels = sorted(taken, key=lambda c: {3: 0, 1: 1}.get(c, 2))[:_MOST_CHANNELS]
+    channels += [3] if 3 not in channels else []  # pixels may be folded into channels on the way
     for size_px in SIZES_PX:
         for count in channels:
             yield like.new_zeros((1, count, size_px, size_px))
