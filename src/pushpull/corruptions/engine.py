@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ def sample_corruption(
     """
     scale = _by_size(*checked_size(size)) if scale is None else scale
     level, word = checked_level(name, severity, scale), checked_seed(seed)
-    if level.corruption.sample is None:
+    if level[0].sample is None:
         raise InputError(f"{name} draws while it is applied: use corrupt, which does both")
     canvas = Canvas(*checked_size(size), eight_bit)
     try:
@@ -139,7 +139,7 @@ def apply_corruption(
 
 def _in_parts(images: Tensor, how: _How, drawn: Callable[[slice], Any]) -> Tensor:
     """Return images corrupted a part of the batch at a time; `drawn` tells what is random in a part."""
-    parts = (_apply(images[part], how, drawn(part)) for part in _parts(images, how[0].corruption))
+    parts = (_apply(images[part], how, drawn(part)) for part in _parts(images, how[0][0]))
     return _joined(parts, len(images))
 
 
@@ -177,20 +177,20 @@ def _joined(parts: Iterator[Tensor], count: int) -> Tensor:
 
 
 def _sample(level: Level, seed: int, rows: Tensor, canvas: Canvas) -> Any:
+    corruption, severity, params = level
     with tables_on_the_host():
-        draws = Draws(rows, seed=seed, name=level.corruption.name, severity=level.severity)
-        sample = level.corruption.sample
-        return draws if sample is None else sample(draws, level.params, canvas)
+        draws = Draws(rows, seed=seed, name=corruption.name, severity=severity)
+        return draws if corruption.sample is None else corruption.sample(draws, params, canvas)
 
 
 def _apply(images: Tensor, how: _How, drawn: Any) -> Tensor:
-    level, jpeg_quality, quantize = how
+    (corruption, _, params), jpeg_quality, quantize = how
     if len(images) == 0:
         return images.clone() if quantize or images.is_floating_point() else images.float()
     x = images.contiguous()  # one result whatever the memory order, and flat views in the corruptions
-    x = grey.to_bytes(x) if level.corruption.on_bytes else grey.to_floats(x)
+    x = grey.to_bytes(x) if corruption.on_bytes else grey.to_floats(x)
     with torch.autocast(x.device.type, enabled=False), tables_on_the_host():
-        corrupted = level.corruption.apply(x, level.params, drawn)
+        corrupted = corruption.apply(x, params, drawn)
     kind = torch.float32 if images.dtype == torch.uint8 else images.dtype
     if not quantize:
         return grey.to_floats(corrupted).clamp(0.0, 1.0).to(kind)
@@ -203,7 +203,8 @@ def _apply(images: Tensor, how: _How, drawn: Any) -> Tensor:
 def _check_drawn(drawn: Any, level: Level, images: Tensor) -> None:
     """Raise unless `drawn` has the form of what is drawn for these images."""
     like = _sample(level, 0, torch.zeros(1, dtype=torch.int64), _canvas(images))
-    name = level.corruption.name
+    corruption, _, params = level
+    name = corruption.name
     if type(drawn) is not type(like):
         given, wanted = type(drawn).__name__, type(like).__name__
         raise InputError(f"drawn is a {given}, {name} takes a {wanted}; draw it by sample_corruption")
@@ -214,8 +215,8 @@ def _check_drawn(drawn: Any, level: Level, images: Tensor) -> None:
             raise InputError(
                 f"drawn has {found} where {name} takes {wanted}; draw for these images and severity"
             )
-    if len(images) and level.corruption.limits is not None:
-        for field, limits in level.corruption.limits(level.params).items():
+    if len(images) and corruption.limits is not None:
+        for field, limits in corruption.limits(params).items():
             _check_within(f"drawn.{field} of {name}", getattr(drawn, field), *limits)
 
 
@@ -240,14 +241,8 @@ def _taken(drawn: Any, part: slice) -> Any:
     return type(drawn)(*(_taken(field, part) for field in drawn))
 
 
-class Level(NamedTuple):
-    """One corruption at one severity of one scale."""
-
-    corruption: Corruption
-    severity: int
-    params: Any
-
-
+Level = tuple[Corruption, int, Any]
+"""A corruption, a severity, and its constants at one scale."""
 _How = tuple[Level, int | None, bool]  # and the quality of JPEG afterwards, and whether to quantize
 
 
@@ -274,7 +269,7 @@ def checked_level(name: str, severity: int, scale: str) -> Level:
     """Return the corruption of that name with the constants of its severity and scale, or raise."""
     corruption = REGISTRY.find(spelled(name, REGISTRY))
     level = checked_severity(severity)
-    return Level(corruption, level, corruption.params(level, scale))
+    return corruption, level, corruption.params(level, scale)
 
 
 def checked_jpeg_quality(jpeg_quality: int | None, *, quantize: bool = True) -> int | None:
