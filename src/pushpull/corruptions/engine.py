@@ -67,8 +67,7 @@ def corrupt(
     >>> corrupt(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "fog", 3, scale="cifar", index=[0, 1]).shape
     torch.Size([2, 3, 32, 32])
     """
-    how, word = _checked(name, severity, _scale(scale, images), jpeg_quality, quantize), checked_seed(seed)
-    check_images(images)
+    how, word = _checked(images, name, severity, scale, jpeg_quality, quantize), checked_seed(seed)
     rows, canvas = identities(index, len(images), images.device), _canvas(images)
     return _in_parts(images, how, lambda part: _sample(how[0], word, rows[part], canvas))
 
@@ -131,24 +130,30 @@ def apply_corruption(
     Raises:
         InputError: for an argument that is not as above.
     """
-    how = _checked(name, severity, _scale(scale, images), jpeg_quality, quantize)
-    check_images(images)
+    how = _checked(images, name, severity, scale, jpeg_quality, quantize)
     _check_drawn(drawn, how[0], images)
     return _in_parts(images, how, lambda part: _taken(drawn, part))
 
 
 def _in_parts(images: Tensor, how: _How, drawn: Callable[[slice], Any]) -> Tensor:
     """Return images corrupted a part of the batch at a time; `drawn` tells what is random in a part."""
-    parts = (_apply(images[part], how, drawn(part)) for part in _parts(images, how[0][0]))
-    return _joined(parts, len(images))
-
-
-def _parts(images: Tensor, corruption: Corruption) -> Iterator[slice]:
-    """Yield slices that cover the batch; an empty batch has one, which is empty."""
-    if corruption.on_bytes and native.applies(images):
-        yield slice(None)  # an image at a time anyhow, from bytes to bytes: nothing lies in between
-        return
-    yield from slices(images, _PIXELS_PER_THREAD)
+    corruption, *_ = how[0]
+    # From bytes to bytes loops do an image at a time anyhow: nothing lies in between.
+    at_once = corruption.on_bytes and native.applies(images)
+    parts = [slice(None)] if at_once else slices(images, _PIXELS_PER_THREAD)
+    results = (_apply(images[part], how, drawn(part)) for part in parts)
+    first, count = next(results), len(images)
+    if len(first) == count:
+        return first
+    if not native.applies(first):
+        return torch.cat([first, *results])
+    # One after the other into place: each part is made in the memory of the one before, still in the cache.
+    whole = first.new_empty(count, *first.shape[1:])
+    done = 0
+    for result in chain((first,), results):
+        whole[done : done + len(result)] = result
+        done += len(result)
+    return whole
 
 
 def slices(images: Tensor, pixels_per_thread: int) -> Iterator[slice]:
@@ -158,22 +163,6 @@ def slices(images: Tensor, pixels_per_thread: int) -> Iterator[slice]:
     step = max(1, pixels // (images.shape[2] * images.shape[3]))
     for start in range(0, max(len(images), 1), step):
         yield slice(start, start + step)
-
-
-def _joined(parts: Iterator[Tensor], count: int) -> Tensor:
-    """Return the parts of a batch of `count` images as one, without a copy where there is only one."""
-    first = next(parts)
-    if len(first) == count:
-        return first
-    if not native.applies(first):
-        return torch.cat([first, *parts])
-    # One after the other into place: each part is made in the memory of the one before, still in the cache.
-    whole = first.new_empty(count, *first.shape[1:])
-    done = 0
-    for part in chain((first,), parts):
-        whole[done : done + len(part)] = part
-        done += len(part)
-    return whole
 
 
 def _sample(level: Level, seed: int, rows: Tensor, canvas: Canvas) -> Any:
@@ -246,19 +235,15 @@ Level = tuple[Corruption, int, Any]
 _How = tuple[Level, int | None, bool]  # and the quality of JPEG afterwards, and whether to quantize
 
 
-def _checked(name: str, severity: int, scale: str, jpeg_quality: int | None, quantize: bool) -> _How:
-    level = checked_level(name, severity, scale)
-    return level, checked_jpeg_quality(jpeg_quality, quantize=quantize), quantize
-
-
 _by_size = cache(scale_by_size)  # so that the note comes once for each size
 
 
-def _scale(scale: str | None, images: Tensor) -> str:
-    if scale is not None:
-        return scale
+def _checked(
+    images: Tensor, name: str, severity: int, scale: str | None, jpeg_quality: int | None, quantize: bool
+) -> _How:
     check_images(images)
-    return _by_size(*images.shape[2:])
+    level = checked_level(name, severity, _by_size(*images.shape[2:]) if scale is None else scale)
+    return level, checked_jpeg_quality(jpeg_quality, quantize=quantize), quantize
 
 
 def _canvas(images: Tensor) -> Canvas:
