@@ -1,5 +1,9 @@
 """What a doctest registers is gone after it."""
 
+import importlib
+from contextlib import ExitStack
+from unittest.mock import patch
+
 import pytest
 
 _REGISTRIES = {
@@ -11,11 +15,10 @@ _REGISTRIES = {
 
 
 @pytest.fixture(autouse=True)
-def registries(request, monkeypatch):
+def registries(request):
     """Keep the registries' content for the time of a doctest."""
-    if isinstance(request.node, pytest.DoctestItem):
-        import importlib
-
-        for module, name in _REGISTRIES.items():
-            registry = getattr(importlib.import_module(module), name)
-            monkeypatch.setattr(registry, "_things", dict(registry._things))
+    with ExitStack() as kept:
+        if isinstance(request.node, pytest.DoctestItem):
+            for module, name in _REGISTRIES.items():
+                kept.enter_context(patch.dict(getattr(importlib.import_module(module), name)))
+        yield

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -46,8 +47,8 @@ def commands(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_every_command_can_be_given(path, monkeypatch):
-    monkeypatch.setattr(REGISTRY, "_things", dict(REGISTRY._things))
+@patch.dict(REGISTRY)
+def test_every_command_can_be_given(path):
     for program in blocks(path, "python"):
         if "@pushpull.register_" in program:
             exec(compile(program, path.name, "exec"), {})

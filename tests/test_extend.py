@@ -7,7 +7,9 @@ import re
 import shlex
 import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -44,13 +46,15 @@ def examples(tmp_path, monkeypatch):
     """Work beside a copy of examples/; what it registers is forgotten afterwards."""
     for package in ("augment", "corruptions", "data", "models"):
         importlib.import_module(f"pushpull.{package}")
-    for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
-        monkeypatch.setattr(registry, "_things", dict(registry._things))
+    registries = [thing for thing in gc.get_objects() if type(thing) is Registry]
     monkeypatch.setattr("pushpull.files.registry._loaded", {})
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
-    yield tmp_path
+    with ExitStack() as kept:
+        for registry in registries:
+            kept.enter_context(patch.dict(registry))
+        yield tmp_path
     for name in set(sys.modules) - before:
         if name.startswith("my_"):
             del sys.modules[name]

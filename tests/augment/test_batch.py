@@ -1,5 +1,7 @@
 """`augment_batch`: one result whatever the batch, 8-bit and floating-point images, mistakes."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 
@@ -118,9 +120,10 @@ def test_mistakes_are_one_clear_line(change, message):
 
 
 @pytest.fixture
-def registered(monkeypatch):
+def registered():
     """Forget, afterwards, what a test registers."""
-    monkeypatch.setattr(AUGMENTATIONS, "_things", dict(AUGMENTATIONS._things))
+    with patch.dict(AUGMENTATIONS):
+        yield
 
 
 def test_an_augmentation_of_ones_own_is_used_by_its_name_like_the_packages(registered):

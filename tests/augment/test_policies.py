@@ -113,15 +113,15 @@ def test_randaugment_and_trivialaugment_draw_uniformly(monkeypatch):
 
 def _mixed(images, mixture, op, magnitude):
     """The mixture a chain at a time."""
-    result = []
+    result, (shares, chosen) = [], mixture
     for n, image in enumerate(images):
-        total = (1 - mixture.share[n]) * image
+        total = shares[n, 0] * image
         for c in range(op.shape[1]):
             chain = image[None]
             for d in range(op.shape[2]):
-                if mixture.chosen[n, c, d] >= 0:
+                if chosen[n, c, d] >= 0:
                     chain = apply_ops(chain, op[n, c, d][None], magnitude[n, c, d][None], bilinear=True)
-            total = total + mixture.share[n] * mixture.weights[n, c] * chain[0]
+            total = total + shares[n, 1 + c] * chain[0]
         result.append(total)
     return torch.stack(result)
 
@@ -132,10 +132,10 @@ def test_augmix_is_a_mixture_of_chains_of_torchvisions_operations():
     mixture = sample_mixture(draws, "augmix", 3, 3, len(AUGMIX_SPACE))
     which, coin = draws.named("augmix magnitudes").uniform(2, 3, 3).unbind(1)
     level = (3 * which).long()
-    number = mixture.chosen.clamp(min=0).long()
+    number = mixture[1].clamp(min=0).long()
     op, magnitude = operations.chosen_magnitudes(AUGMIX_SPACE, 10, images, number, level, coin)
     assert (ours - _mixed(images, mixture, op, magnitude)).abs().max() < 1e-3
-    assert set(mixture.chosen.unique().tolist()) == set(range(-1, len(AUGMIX_SPACE)))
+    assert set(mixture[1].unique().tolist()) == set(range(-1, len(AUGMIX_SPACE)))
 
 
 def test_augmix9_is_a_mixture_of_chains_of_the_nine():
@@ -144,7 +144,7 @@ def test_augmix9_is_a_mixture_of_chains_of_the_nine():
     mixture = sample_mixture(draws, "augmix9", 3, 3, 9)
     uniform, coin = draws.named("augmix9 magnitudes").uniform(2, 3, 3).unbind(1)
     level, negative = 0.1 + 2.9 * uniform, coin > 0.5
-    number = mixture.chosen.clamp(min=0).long()
+    number = mixture[1].clamp(min=0).long()
     magnitude = nine_magnitudes(level, negative, (24, 24)).gather(-1, number[..., None])[..., 0]
     op = torch.tensor([OPS.index(name) for name in AUGMIX_NINE])[number]
     assert (ours - _mixed(images, mixture, op, magnitude)).abs().max() < 1e-3

@@ -222,46 +222,46 @@ def test_the_colour_maps_amplitude_is_the_temperatures(scale):
 
 def _literal(x, setting):
     """PRIME a chain at a time, from the same draws."""
-    mixture = sample_mixture(_image_draws(len(x)), "prime", 3, 3, 3)
+    shares, steps = sample_mixture(_image_draws(len(x)), "prime", 3, 3, 3)
     result = []
     for n in range(len(x)):
         total = torch.zeros_like(x[n])
         for c in range(3):
             image = x[n : n + 1]
             for d in range(3):
-                chosen = int(mixture.chosen[n, c, d])
+                chosen = int(steps[n, c, d])
                 if chosen < 0:
                     break
                 own = ImageDraws(torch.tensor([(n * 3 + c) * 3 + d]), "any")
                 image = primitive(image, PRIMITIVES[chosen], setting, own)
-            total += mixture.weights[n, c] * image[0]
-        result.append((1 - mixture.share[n]) * x[n] + mixture.share[n] * total)
-    return torch.stack(result), mixture
+            total += shares[n, 1 + c] * image[0]
+        result.append(shares[n, 0] * x[n] + total)
+    return torch.stack(result), steps
 
 
 @pytest.mark.parametrize("scale", ["cifar", "imagenet"])
 def test_prime_is_a_mixture_of_chains_of_its_primitives(scale):
     x = _floats(12, 20, 16)
     ours = prime.prime(x, _image_draws(12), scale)
-    theirs, mixture = _literal(x, PRIME[scale])
+    theirs, chosen = _literal(x, PRIME[scale])
     assert (ours - theirs).abs().max() < 1e-5
     assert ours.min() >= 0
     assert ours.max() <= 1
-    chosen = mixture.chosen
     assert {-1, 0, 1, 2} == set(chosen.unique().tolist())
     assert (chosen[..., 0] >= 0).all()
     assert ((chosen[..., 1] >= 0) | (chosen[..., 2] < 0)).all()
 
 
 def test_the_mixtures_weights_are_beta_and_dirichlet():
-    mixture = sample_mixture(_image_draws(20_000), "any", 3, 3, 5)
-    assert stats.kstest(mixture.share.numpy(), "uniform").pvalue > 1e-4
-    assert torch.allclose(mixture.weights.sum(1), torch.ones(()))
+    shares, chosen = sample_mixture(_image_draws(20_000), "any", 3, 3, 5)
+    assert stats.kstest(shares[:, 0].numpy(), "uniform").pvalue > 1e-4
+    assert torch.allclose(shares.sum(1), torch.ones(()))
+    weights = shares[:, 1:] / shares[:, 1:].sum(1, keepdim=True)
     for chain in range(3):  # a part of Dirichlet(1, 1, 1) is Beta(1, 2)
-        assert stats.kstest(mixture.weights[:, chain].numpy(), stats.beta(1, 2).cdf).pvalue > 1e-4
-    depths = (mixture.chosen >= 0).sum(2).ravel()
+        assert stats.kstest(weights[:, chain].numpy(), stats.beta(1, 2).cdf).pvalue > 1e-4
+    depths = (chosen >= 0).sum(2).ravel()
     assert stats.chisquare(torch.bincount(depths)[1:].numpy()).pvalue > 1e-4
-    steps = mixture.chosen[mixture.chosen >= 0]
+    steps = chosen[chosen >= 0]
     assert stats.chisquare(torch.bincount(steps).numpy()).pvalue > 1e-4
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -48,8 +49,8 @@ def test_it_works_in_a_pipeline_and_draws_anew_each_time():
     assert torch.equal(pipeline(pictures(2)), first)
 
 
-def test_the_documentations_programs_run(monkeypatch):
-    monkeypatch.setattr(AUGMENTATIONS, "_things", dict(AUGMENTATIONS._things))
+@patch.dict(AUGMENTATIONS)
+def test_the_documentations_programs_run():
     text = (Path(__file__).parents[2] / "docs" / "augment.md").read_text()
     names: dict = {}
     for program in text.split("```python")[1:]:

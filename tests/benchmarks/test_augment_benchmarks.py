@@ -59,7 +59,7 @@ def test_without_a_gpu_its_rows_say_so(program):
 
 
 def test_the_sheet_shows_every_augmentation(program, tmp_path, capsys, monkeypatch):
-    monkeypatch.delitem(AUGMENTATIONS._things, "darker", raising=False)  # of a doctest
+    monkeypatch.delitem(AUGMENTATIONS, "darker", raising=False)  # of a doctest
     sheets = program("augment_sheets")
     picture = tmp_path / "mine.png"
     Image.new("RGB", (40, 30), (90, 20, 200)).save(picture)

@@ -1,6 +1,6 @@
 import pytest
 
-from pushpull.cli import quickstart
+from pushpull.cli import train as command
 from pushpull.errors import InputError
 from pushpull.evaluation import Results
 
@@ -24,7 +24,7 @@ def config(tmp_path):
 def test_it_trains_evaluates_compares_and_continues_after_a_kill(config, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "out"
     options = {"output": str(folder), "config": config, "seeds": [3, 4], "limit": 20}
-    train, started = quickstart.train, []
+    train, started = command.train, []
 
     def killed_at_the_third(recipe, run, **keywords):
         started.append((recipe.model.stem, recipe.seed))
@@ -32,10 +32,10 @@ def test_it_trains_evaluates_compares_and_continues_after_a_kill(config, tmp_pat
             raise KeyboardInterrupt
         return train(recipe, run, **keywords)
 
-    monkeypatch.setattr(quickstart, "train", killed_at_the_third)
+    monkeypatch.setattr(command, "train", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        quickstart.quickstart_command(**options)
-    quickstart.quickstart_command(**options)
+        command.quickstart_command(**options)
+    command.quickstart_command(**options)
     assert started == [("plain", 3), ("pp3", 3), ("plain", 4), ("plain", 4), ("pp3", 4)]
 
     printed = capsys.readouterr().out
@@ -58,7 +58,7 @@ def test_it_trains_evaluates_compares_and_continues_after_a_kill(config, tmp_pat
 def test_mistakes_stop_before_anything_is_trained(config, tmp_path):
     for options in ({"stem": "plain"}, {"seeds": []}, {"seeds": [1, 1]}):
         with pytest.raises(InputError, match="give a push-pull stem"):
-            quickstart.quickstart_command(str(tmp_path / "out"), config, **options)
+            command.quickstart_command(str(tmp_path / "out"), config, **options)
     with pytest.raises(InputError, match="did you mean"):
-        quickstart.quickstart_command(str(tmp_path / "out"), config, stem="pq3")
+        command.quickstart_command(str(tmp_path / "out"), config, stem="pq3")
     assert not (tmp_path / "out").exists()

@@ -140,7 +140,7 @@ def test_quickstart_names_itself_not_the_run_at_hand(
     def train(*_: object, **__: object) -> None:
         raise Interrupted("stopped in epoch 2 of 8 with a checkpoint", 15, go_on="pushpull train")
 
-    monkeypatch.setattr("pushpull.cli.quickstart.train", train)
+    monkeypatch.setattr("pushpull.cli.train.train", train)
     words = ["quickstart", "--output", str(tmp_path), "--seeds", "0"]
     assert main(words) == 143
     line = last_line(capsys.readouterr().err)

@@ -130,4 +130,4 @@ def test_a_corruption_of_ones_own_has_a_row_too():
     try:
         assert draw_gallery(Image.new("RGB", (32, 32)), corruptions="test_gallery_dim", severities=1)
     finally:
-        REGISTRY._things.pop("test_gallery_dim")
+        REGISTRY.pop("test_gallery_dim")

@@ -49,14 +49,14 @@ def test_glass_blur(scale, severity, size):
     params = SEVERITIES[scale]["glass_blur"][severity]
     x = batch(*size).mul(255).round().div(255)
     drawn = blur.sample_glass_blur(draws(2, "glass_blur"), params, Canvas(*x.shape[2:]))
-    delta = params.max_delta_px
+    sigma_px, delta, _ = params
     result = planes_last(blur.glass_blur(x, params, drawn))
     offsets_of_all = torch.stack(drawn, dim=-1).numpy()
     for image, offsets, ours in zip(planes_last(x), offsets_of_all, result, strict=True):
         assert offsets.min() == -delta
         assert offsets.max() == delta - 1
         offsets = np.pad(offsets, ((0, 0), (delta + 1, delta - 1), (delta + 1, delta - 1), (0, 0)))
-        expected = oracles.glass_blur(image, params.sigma_px, delta, offsets)
+        expected = oracles.glass_blur(image, sigma_px, delta, offsets)
         # Truncation to 8 bits in between may differ by a level where float32 and float64 straddle one; the
         # second blur spreads such a pixel over a few hundred values.
         assert np.abs(ours - expected).max() < 1.1 / 255

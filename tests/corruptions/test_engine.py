@@ -324,7 +324,7 @@ def test_a_mistake_gets_one_clear_line(change, message):
 
 
 DRAWN_MISTAKES = [
-    ("fog", None, "drawn is a NoneType, fog takes a FogDraws"),
+    ("fog", None, "drawn is a NoneType, fog takes a Tensor"),
     ("contrast", torch.zeros(2), "drawn is a Tensor, contrast takes a NoneType"),
     ("motion_blur", torch.zeros(1), r"drawn has \(1,\) float32 where motion_blur takes \(2,\) float32"),
     ("motion_blur", torch.zeros(2, dtype=torch.int64), r"drawn has \(2,\) int64 where motion_blur"),

@@ -1,5 +1,7 @@
 """A corruption of the user's own: registered, then used like any other."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 
@@ -9,9 +11,10 @@ from pushpull.evaluation import metrics
 
 
 @pytest.fixture(autouse=True)
-def tidy(monkeypatch):
+def tidy():
     """What a test registers is gone after it."""
-    monkeypatch.setattr(REGISTRY, "_things", dict(REGISTRY._things))
+    with patch.dict(REGISTRY):
+        yield
 
 
 @pytest.fixture

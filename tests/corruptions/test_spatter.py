@@ -22,10 +22,10 @@ def draws(count, name="test"):
 
 def liquids(scale, severity, count):
     """Return whole grey levels (count, H, W) as spatter makes them."""
-    params = SEVERITIES[scale]["spatter"][severity - 1]
-    field = draws(count).normal(HEIGHT, WIDTH) * params.scale + params.loc
-    smooth = filters.gaussian_blur(field, params.sigma_px)
-    return torch.where(smooth < params.threshold, 0.0, smooth * 255).floor().clamp(max=255)
+    loc, spread, sigma_px, threshold, *_ = SEVERITIES[scale]["spatter"][severity - 1]
+    field = draws(count).normal(HEIGHT, WIDTH) * spread + loc
+    smooth = filters.gaussian_blur(field, sigma_px)
+    return torch.where(smooth < threshold, 0.0, smooth * 255).floor().clamp(max=255)
 
 
 @pytest.mark.parametrize(("scale", "severity"), WATER)
@@ -77,13 +77,14 @@ def test_equalisation_is_opencv_s(count, height, width):
 @pytest.mark.parametrize(("scale", "severity"), WATER)
 def test_water_is_the_description(scale, severity):
     params = SEVERITIES[scale]["spatter"][severity - 1]
+    loc, spread, sigma_px, threshold, strength, _ = params
     x, noise = draws(6, "images").uniform(3, HEIGHT, WIDTH), draws(6).normal(HEIGHT, WIDTH)
     ours = spatter.spatter(x, params, noise).permute(0, 2, 3, 1).numpy()
     near = 0
     for i, image in enumerate(x.permute(0, 2, 3, 1).numpy()):
-        field = noise[i].double().numpy() * params.scale + params.loc
-        layer = oracle.liquid(field, params.sigma_px, params.threshold)
-        difference = np.abs(ours[i] - oracle.water(image, layer, params.strength))
+        field = noise[i].double().numpy() * spread + loc
+        layer = oracle.liquid(field, sigma_px, threshold)
+        difference = np.abs(ours[i] - oracle.water(image, layer, strength))
         near += (difference > 2 / 255).mean() < 0.02
     # One pixel whose grey level falls to the other side can move an edge, the histogram and so all levels.
     assert near >= 5
@@ -92,12 +93,13 @@ def test_water_is_the_description(scale, severity):
 @pytest.mark.parametrize(("scale", "severity"), MUD)
 def test_mud_is_the_description(scale, severity):
     params = SEVERITIES[scale]["spatter"][severity - 1]
+    loc, spread, sigma_px, threshold, strength, _ = params
     x, noise = draws(3, "images").uniform(3, HEIGHT, WIDTH), draws(3).normal(HEIGHT, WIDTH)
     ours = spatter.spatter(x, params, noise).permute(0, 2, 3, 1).numpy()
     for i, image in enumerate(x.permute(0, 2, 3, 1).numpy()):
-        field = noise[i].double().numpy() * params.scale + params.loc
-        layer = oracle.liquid(field, params.sigma_px, params.threshold)
-        theirs = oracle.mud(image, layer, params.threshold, params.strength)
+        field = noise[i].double().numpy() * spread + loc
+        layer = oracle.liquid(field, sigma_px, threshold)
+        theirs = oracle.mud(image, layer, threshold, strength)
         assert (np.abs(ours[i] - theirs) > 1e-5).mean() < 1e-3
 
 

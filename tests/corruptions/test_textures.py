@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from PIL import Image
 
 from pushpull.corruptions import frost_procedural, textures, weather
-from pushpull.corruptions.weather import Frost
 from pushpull.errors import InputError, MissingFileError
 
 CPU = torch.device("cpu")
@@ -128,7 +127,7 @@ def test_resized_as_opencv_linear(scale, off_by_one, no_photographs):
 @pytest.mark.parametrize(("height", "width", "covering"), [(100, 110, (100, 150)), (90, 301, (201, 301))])
 def test_frost_covers_large_images_with_kept_proportions(no_photographs, height, width, covering):
     """Photographs of 80 x 120 (400 x 600 at 0.2), enlarged bilinearly to whole levels, then cut."""
-    params = Frost(0, 1, 0.2)
+    params = (0, 1, 0.2)
     drawn = weather.FrostDraws(torch.tensor([3, 1]), torch.tensor([[0.0, 0.0], [0.5, 0.9]]))
     ours = weather.frost(torch.zeros(2, 3, height, width), params, drawn) * 255
     small = textures.frost_textures(0.2, CPU)[0][:, [3, 1], :80, :120].transpose(0, 1)
@@ -165,7 +164,7 @@ def test_drawn_frost_is_the_same_whatever_the_threads_and_the_default_type(torch
     for threads, kind in ((2, torch.float32), (3, torch.float64)):
         torch.set_num_threads(threads)
         torch.set_default_dtype(kind)
-        assert torch.equal(frost_procedural._draw(frost_procedural._PANES[3], 3), expected), threads
+        assert torch.equal(frost_procedural._draw(3, *frost_procedural._PANES[3]), expected), threads
 
 
 def test_drawn_frost_has_the_photographs_brightness_spread_and_detail():

@@ -1,5 +1,7 @@
 """A data source of the user's own, by name."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 
@@ -9,9 +11,10 @@ from pushpull.errors import InputError
 
 
 @pytest.fixture(autouse=True)
-def tidy(monkeypatch):
+def tidy():
     """What a test registers is gone after it."""
-    monkeypatch.setattr(SOURCES, "_things", dict(SOURCES._things))
+    with patch.dict(SOURCES):
+        yield
 
 
 def images(count):

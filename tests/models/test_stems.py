@@ -1,6 +1,7 @@
 """First layers of the user's own, by name; names of the study."""
 
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -29,10 +30,8 @@ class Smooth(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
-    before = dict(STEMS)
-    yield
-    STEMS._things.clear()
-    STEMS._things.update(before)
+    with patch.dict(STEMS):
+        yield
 
 
 def test_a_stem_of_ones_own_stands_in_any_network() -> None:
@@ -99,7 +98,7 @@ def test_mistakes_are_one_clear_line() -> None:
 
 @pytest.mark.parametrize("name", ["pp3_zero", "pp5_late", "pp0_zero_alpha", "pp3_norm"])
 def test_a_stem_of_the_study_names_its_file(name: str) -> None:
-    STEMS._things.pop(name, None)  # where another test has loaded the file
+    STEMS.pop(name, None)  # where another test has loaded the file
     with pytest.raises(InputError, match=rf"stem='{name}' is a study's: .*--plugins benchmarks/variants.py"):
         create_model("resnet8", stem=name, **CIFAR)
     with pytest.raises(InputError, match="stem='pp4_zero' is not one of plain"):

@@ -85,8 +85,9 @@ class _Draws:
 
 
 def _glass_blur(image, params, rng):
-    draws = [_Draws(rng, params.max_delta_px)] * params.iterations
-    return _levels(corruptions.glass_blur(image / 255.0, params.sigma_px, params.max_delta_px, draws))
+    sigma_px, delta, iterations = params
+    draws = [_Draws(rng, delta)] * iterations
+    return _levels(corruptions.glass_blur(image / 255.0, sigma_px, delta, draws))
 
 
 def _magick_motion_blur(levels, radius, sigma, angle_deg):
@@ -139,14 +140,12 @@ def frost_photograph(number):
 def _frost(image, params, rng):
     picture = frost_photograph(rng.integers(5))
     height, width = image.shape[:2]
-    scale = params.texture_scale
+    image_weight, frost_weight, scale = params
     if scale != 1:
         picture = cv2.resize(picture, (0, 0), fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     row = rng.integers(0, picture.shape[0] - height)
     column = rng.integers(0, picture.shape[1] - width)
-    return _levels(
-        weather.frost(image / 255.0, picture, row, column, 1, params.image_weight, params.frost_weight)
-    )
+    return _levels(weather.frost(image / 255.0, picture, row, column, 1, image_weight, frost_weight))
 
 
 def _fog(image, params, rng):
@@ -156,15 +155,16 @@ def _fog(image, params, rng):
 
 
 def _spatter(image, params, rng):
+    loc, scale, sigma_px, threshold, strength, mud = params
     x = image.astype(np.float32) / 255
     layer = spatter.liquid(
-        rng.normal(size=image.shape[:2], loc=params.loc, scale=params.scale),
-        params.sigma_px,
-        params.threshold,
+        rng.normal(size=image.shape[:2], loc=loc, scale=scale),
+        sigma_px,
+        threshold,
     )
-    if params.mud:
-        return _levels(spatter.mud(x, layer, params.threshold, params.strength))
-    return _levels(spatter.water(x, layer, params.strength))
+    if mud:
+        return _levels(spatter.mud(x, layer, threshold, strength))
+    return _levels(spatter.water(x, layer, strength))
 
 
 def _hsv(image, channel, change):
@@ -190,10 +190,11 @@ def _contrast(image, factor, rng):
 
 
 def _elastic_transform(image, params, rng):
-    moves = rng.uniform(-params.affine_px, params.affine_px, size=(3, 2))
+    alpha_px, sigma_px, affine_px = params
+    moves = rng.uniform(-affine_px, affine_px, size=(3, 2))
     x = elastic.affine(image.astype(np.float32) / 255, moves)
     noise = rng.uniform(-1, 1, size=(2, *image.shape[:2]))
-    return _levels(elastic.displace(x, noise, params.alpha_px, params.sigma_px))
+    return _levels(elastic.displace(x, noise, alpha_px, sigma_px))
 
 
 def _pixelate(image, factor, rng):

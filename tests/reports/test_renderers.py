@@ -30,7 +30,7 @@ def test_a_model_has_one_colour_on_page_in_figures_and_in_the_terminal(compariso
     from pushpull.reports.figures import error_by_severity
 
     baseline, run = (row.label for row in comparison.rows)
-    colour = looks(comparison)[run].colour
+    colour, _ = looks(comparison)[run]
     assert colour == COLOURS[0]
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     shown = printed(comparison, 150, force_terminal=True, color_system="truecolor")

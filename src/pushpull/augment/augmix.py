@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from pushpull.augment.batch import ImageDraws, Mixture, mix, register_augmentation, run_chains, sample_mixture
+from pushpull.augment.batch import ImageDraws, mix, register_augmentation, run_chains, sample_mixture
 from pushpull.augment.operations import GEOMETRIC, OPS, chosen_magnitudes, ops_work, space
 
 WIDTH, DEPTH = 3, 3  # chains per image; operations of a chain, at most
@@ -30,10 +30,11 @@ def augmix(images: UInt8[Tensor, "n 3 h w"], draws: ImageDraws) -> Float[Tensor,
     Source: torchvision's AugMix, which is what the push-pull paper trained with.
     Differs from torchvision: it drops the fraction of y, which darkens by half a level.
     """
-    mixture = sample_mixture(draws, "augmix", WIDTH, DEPTH, len(AUGMIX_SPACE))
+    shares, chosen = sample_mixture(draws, "augmix", WIDTH, DEPTH, len(AUGMIX_SPACE))
     which, coin = draws.named("augmix magnitudes").uniform(2, WIDTH, DEPTH).unbind(1)
-    number, level = mixture.chosen.clamp(min=0).long(), (which * SEVERITY).long()
-    return _mixed(images, mixture, *chosen_magnitudes(AUGMIX_SPACE, _HARDEST, images, number, level, coin))
+    number, level = chosen.clamp(min=0).long(), (which * SEVERITY).long()
+    op, magnitude = chosen_magnitudes(AUGMIX_SPACE, _HARDEST, images, number, level, coin)
+    return _mixed(images, shares, chosen, op, magnitude)
 
 
 @register_augmentation("augmix9", dtype=torch.uint8)
@@ -47,13 +48,13 @@ def augmix9(images: UInt8[Tensor, "n 3 h w"], draws: ImageDraws, scale: str) -> 
     Differs from the authors' code: images are read bilinearly with zeros beyond the edge also within a pixel
     of it, where Pillow leaves zeros.
     """
-    mixture = sample_mixture(draws, "augmix9", WIDTH, DEPTH, len(AUGMIX_NINE))
+    shares, chosen = sample_mixture(draws, "augmix9", WIDTH, DEPTH, len(AUGMIX_NINE))
     uniform, coin = draws.named("augmix9 magnitudes").uniform(2, WIDTH, DEPTH).unbind(1)
     level = 0.1 + uniform * (AUTHORS_SEVERITY[scale] - 0.1)
-    number = mixture.chosen.clamp(min=0).long()
+    number = chosen.clamp(min=0).long()
     magnitude = nine_magnitudes(level, coin > 0.5, (images.shape[2], images.shape[3]))
     op = torch.tensor([OPS.index(name) for name in AUGMIX_NINE])[number]
-    return _mixed(images, mixture, op, magnitude.gather(-1, number[..., None])[..., 0])
+    return _mixed(images, shares, chosen, op, magnitude.gather(-1, number[..., None])[..., 0])
 
 
 def nine_magnitudes(
@@ -84,14 +85,14 @@ def nine_magnitudes(
     return torch.stack([values.get(name, torch.zeros_like(level)) for name in AUGMIX_NINE], dim=-1)
 
 
-def _mixed(images: Tensor, mixture: Mixture, op: Tensor, magnitude: Tensor) -> Tensor:
-    """Return the mixture of each image with its chains: `op` and `magnitude` are (N, width, depth)."""
-    op = torch.where(mixture.chosen >= 0, op, OPS.index("identity"))
+def _mixed(images: Tensor, shares: Tensor, chosen: Tensor, op: Tensor, magnitude: Tensor) -> Tensor:
+    """Return the mixture of each image with its chains: all but `shares` are (N, width, depth)."""
+    op = torch.where(chosen >= 0, op, OPS.index("identity"))
     steps = [
         ops_work(own.ravel(), strength.ravel(), (images.shape[2], images.shape[3]), bilinear=True)
         for own, strength in zip(op.unbind(-1), magnitude.unbind(-1), strict=True)
     ]
-    return mix(images, run_chains(images, op.shape[1], steps), mixture)
+    return mix(images, run_chains(images, op.shape[1], steps), shares)
 
 
 def jsd_loss(

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, update_wrapper
-from typing import Any, NamedTuple, TypeVar, final
+from typing import Any, TypeVar, final
 
 import torch
 from jaxtyping import Float
@@ -206,22 +206,14 @@ def _in_parts(
     return results[0] if len(results) == 1 else torch.cat(results)
 
 
-class Mixture(NamedTuple):
-    """What happens to each image, on the CPU.
-
-    Attributes:
-        share: (N,), of the chains; the rest is the clean image's.
-        weights: (N, width), of each chain; they sum to 1.
-        chosen: (N, width, depth), number of the operation of each step; -1 after a chain's end.
-    """
-
-    share: Tensor
-    weights: Tensor
-    chosen: Tensor
-
-
-def sample_mixture(draws: ImageDraws, name: str, width: int, depth: int, choices: int) -> Mixture:
+def sample_mixture(
+    draws: ImageDraws, name: str, width: int, depth: int, choices: int
+) -> tuple[Tensor, Tensor]:
     """Draw share ~ Beta(1, 1), weights ~ Dirichlet(1, ..., 1), lengths uniform in 1..depth, steps uniform.
+
+    Returns:
+        On the CPU: shares (N, 1 + width), of the clean image and of each chain, which sum to 1; and the steps
+        (N, width, depth), number of the operation of each, -1 after a chain's end.
 
     Source: Hendrycks et al., ICLR 2020; Modas et al., ECCV 2022.
     """
@@ -232,7 +224,8 @@ def sample_mixture(draws: ImageDraws, name: str, width: int, depth: int, choices
     length = 1 + (uniform[2] * depth).long()
     chosen = (uniform[3] * choices).long().view(-1, width, depth)
     chosen[torch.arange(depth) >= length[..., None]] = -1
-    return Mixture(uniform[0][:, 0], exponentials / exponentials.sum(-1, keepdim=True), chosen)
+    weights = exponentials / exponentials.sum(-1, keepdim=True)
+    return torch.cat([1 - uniform[0], uniform[0] * weights], dim=1), chosen
 
 
 Work = tuple[Tensor, Callable[..., Tensor], Sequence[Any]]
@@ -257,14 +250,12 @@ def run_chains(x: Tensor, width: int, steps: Iterable[Iterable[Work]]) -> Tensor
 
 
 def mix(
-    x: Float[Tensor, "n c h w"], chains: Float[Tensor, "m c h w"], mixture: Mixture
+    x: Float[Tensor, "n c h w"], chains: Float[Tensor, "m c h w"], shares: Float[Tensor, "n k"]
 ) -> Float[Tensor, "n c h w"]:
-    """Return (1 - share) x + share sum_c weights_c chain_c, in the order of the chains."""
-    width = mixture.weights.shape[1]
-    shares = torch.cat([1 - mixture.share[:, None], mixture.share[:, None] * mixture.weights], dim=1)
+    """Return shares_0 x + sum_c shares_c chain_c, in the order of the chains."""
     shares = shares.to(x.device)[..., None, None, None]
     total = x * shares[:, 0]
-    for number, chain in enumerate(chains.view(len(x), width, *x.shape[1:]).unbind(1)):
+    for number, chain in enumerate(chains.view(len(x), -1, *x.shape[1:]).unbind(1)):
         total.addcmul_(chain, shares[:, number + 1])
     return total
 

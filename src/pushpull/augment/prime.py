@@ -81,9 +81,9 @@ def prime(images: Float[Tensor, "n 3 h w"], draws: ImageDraws, scale: str) -> Fl
     """
     eight_bit = images.dtype == torch.uint8
     x = to_floats(images)
-    mixture = sample_mixture(draws, "prime", WIDTH, DEPTH, len(PRIMITIVES))
-    works = _works(x, mixture.chosen, PRIME[scale], draws, eight_bit)
-    mixed = mix(x, run_chains(x, WIDTH, works), mixture)
+    shares, chosen = sample_mixture(draws, "prime", WIDTH, DEPTH, len(PRIMITIVES))
+    works = _works(x, chosen, PRIME[scale], draws, eight_bit)
+    mixed = mix(x, run_chains(x, WIDTH, works), shares)
     return mixed.mul_(255) if eight_bit else mixed
 
 

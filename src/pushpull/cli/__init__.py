@@ -36,6 +36,7 @@ COMMANDS = {
 }
 _HOMES = dict.fromkeys(("compare", "aggregate", "leaderboard"), "pushpull.cli.report") | {
     "harden": "pushpull.cli.train",
+    "quickstart": "pushpull.cli.train",
     "completion": "pushpull.cli",
     "reproduce": "pushpull.reports.reproduction",
 }

@@ -177,14 +177,6 @@ def _name(spec: NetworkSpec) -> str:
     return "-".join(filter(None, (re.sub(r"[^\w.]+", "-", name).strip("-"), spec.stem)))
 
 
-def _input(results: Results) -> str:
-    """Return what the network's images went through, and who says so."""
-    said = results.preprocessing
-    mean, std = (" ".join(f"{value:.3g}" for value in said[key]) for key in ("mean", "std"))
-    height, width = said["size"] or results.data["image_size"]
-    return f"{height} x {width} px, mean {mean}, std {std}: {said.get('from', 'not said')}"
-
-
 def _summary(results: Results, everything: bool) -> str:
     """Return the errors as lines of text, in percent: of `everything`, or of the worst corruptions."""
     data, corruption = all_printable(results.data), all_printable(results.corruption)
@@ -199,5 +191,9 @@ def _summary(results: Results, everything: bool) -> str:
     lines = [f"{label} on {data['label']}: error in percent, {data['images']} images{how}"]
     if data.get("logits"):
         lines.append(f"  logits of the data's {len(data['classes'])} classes: {data['logits']}")
-    lines.append(f"  network input: {_input(results)}")
+    said = results.preprocessing
+    mean, std = (" ".join(f"{value:.3g}" for value in said[key]) for key in ("mean", "std"))
+    height, width = said["size"] or results.data["image_size"]
+    who = said.get("from", "not said")
+    lines.append(f"  network input: {height} x {width} px, mean {mean}, std {std}: {who}")
     return "\n".join([*lines, *short_text(results, None if everything else 3)])

@@ -8,7 +8,7 @@ import difflib
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -87,23 +87,6 @@ class Parser(ArgumentParser):
         return hyphened(super().format_help(*given, **options))
 
 
-def places(parser: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Return where each option is to be added: a group of the parser, or the parser itself."""
-    of = {name: title for title, words in _GROUPS.items() for name in words.split()}
-    names = list(names)
-    used = {of[name] for name in names if name in of}
-    groups = {title: parser.add_argument_group(title) for title in _GROUPS if title in used}
-    return {name: groups.get(of.get(name, ""), parser) for name in names}
-
-
-def example_of(function: Callable[..., Any]) -> str:
-    """Return the last lines of a command's help: the example in its docstring."""
-    from docstring_parser import parse
-
-    found = [item.description or "" for item in parse(inspect.getdoc(function) or "").examples]
-    return "\n  ".join(["example:", *found[0].strip().splitlines()]) if found else ""
-
-
 def _metavar(hint: Any) -> str | None:
     """Return what stands for a number or a choice; None: the option's name does."""
     for option in (hint, *typing.get_args(hint)):
@@ -137,7 +120,8 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     parser, own, fields, settings = command_parser(name, function)
     hints = typing.get_type_hints(function)
     recipe, options = hints.get("recipe"), hints.get("options")
-    words = [_underscored(word) for word in arguments]
+    # --batch-size=3 as --batch_size=3
+    words = [re.sub("^--[^=]*", lambda found: f"--{found[0][2:].replace('-', '_')}", w) for w in arguments]
     for word in words:
         check_words("the value", word.partition("=")[2] if word.startswith("--") else word)
     words = _with_settings(words, recipe) if recipe else words
@@ -159,33 +143,35 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
 
 def command_parser(name: str, function: Callable[..., Any]) -> tuple[Any, _Types, _Types, _Types]:
     """Return a command's parser, and the types of its parameters, its options' fields and its settings."""
-
-    hints, texts = typing.get_type_hints(function), _texts(function)
+    hints, (texts, example) = typing.get_type_hints(function), _documented(function)
     recipe, options = hints.get("recipe"), hints.get("options")
     parser = Parser(
         prog=f"pushpull {name}",
         description=(inspect.getdoc(function) or "").partition("\n")[0],
-        epilog=example_of(function),
+        epilog=example,
         formatter_class=Help,
         exit_on_error=False,
         allow_abbrev=False,
     )
     parameters = {key: value for key, value in inspect.signature(function).parameters.items() if key in hints}
     own = {key: hints[key] for key in parameters if key not in ("recipe", "options")}
-    fields = _fields(options) if options else {}
-    of_fields = _texts(options) if options else {}
-    place = places(parser, [*own, *fields, "plugins"])
+    fields = typing.get_type_hints(options) if options else {}
+    of_fields = _documented(options)[0] if options else {}
+    groups = {name: title for title, words in _GROUPS.items() for name in words.split()}
+    used: dict[Any, Any] = {groups.get(name): parser for name in (*own, *fields, "plugins")}
+    used |= {title: parser.add_argument_group(title) for title in _GROUPS if title in used}
     settings = _add_recipe(parser, recipe, function) if recipe else {}
     starred = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
     for key, hint in own.items():
         default, kind = parameters[key].default, parameters[key].kind
         positional = default is _NO_DEFAULT or (starred and kind is not inspect.Parameter.KEYWORD_ONLY)
-        where = parser if positional else place[key]
+        where = parser if positional else used[groups.get(key)]
         _add_option(where, key if positional else f"--{key}", hint, default, texts.get(key))
-    for key, (hint, default) in fields.items():
-        _add_option(place[key], f"--{key}", hint, default, of_fields.get(key))
-    place["plugins"].add_argument("--plugins", nargs="+", metavar="FILE", help=_PLUGINS)
-    return parser, own, {key: hint for key, (hint, _) in fields.items()}, settings
+    defaults = options() if options else None
+    for key, hint in fields.items():
+        _add_option(used[groups.get(key)], f"--{key}", hint, getattr(defaults, key), of_fields.get(key))
+    used[groups["plugins"]].add_argument("--plugins", nargs="+", metavar="FILE", help=_PLUGINS)
+    return parser, own, fields, settings
 
 
 def _in_words(name: str, parser: Any, words: Sequence[str], error: Exception) -> str:
@@ -236,12 +222,6 @@ def _add_recipe(parser: Any, kind: Any, function: Callable[..., Any]) -> dict[st
             named = "its name, or " if f"{group}.name" in types_of(kind) else ""
             action.help, action.metavar = f"{named}a YAML file of these settings", "FILE"
     return types_of(kind)
-
-
-def _underscored(word: str) -> str:
-    """Return --batch-size=3 as --batch_size=3."""
-    option, equals, value = word.partition("=")
-    return option.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
 
 
 def _with_settings(words: Sequence[str], kind: Any) -> list[str]:
@@ -310,24 +290,14 @@ def _given(values: Any, types: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _fields(kind: Any) -> dict[str, tuple[Any, Any]]:
-    """Return the type and the default of each field of the dataclass `kind`, which all have defaults."""
-    hints, found = typing.get_type_hints(kind), {}
-    for field in dataclasses.fields(kind):
-        make = field.default_factory
-        default = field.default if make is dataclasses.MISSING else make()
-        if field.init:
-            found[field.name] = hints[field.name], default
-    return found
-
-
-def _texts(documented: Any) -> dict[str, str | None]:
-    """Return what the docstring of a function or class says of each argument."""
+def _documented(thing: Any) -> tuple[dict[str, str | None], str]:
+    """Return what the docstring of a function or class says of each argument, and its example, for a help."""
     from docstring_parser import parse as parse_docstring
 
-    return {
-        item.arg_name: item.description for item in parse_docstring(inspect.getdoc(documented) or "").params
-    }
+    said = parse_docstring(inspect.getdoc(thing) or "")
+    examples = [item.description or "" for item in said.examples]
+    example = "\n  ".join(["example:", *examples[0].strip().splitlines()]) if examples else ""
+    return {item.arg_name: item.description for item in said.params}, example
 
 
 def _add_option(parser: Any, name: str, hint: Any, default: Any, text: str | None) -> None:

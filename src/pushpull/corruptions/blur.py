@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pushpull.corruptions import filters, grey
 from pushpull.corruptions.constants import FOLD_BITS, MOTION_BITS, MOTION_FORGIVEN, STEPS
-from pushpull.corruptions.registry import Canvas, constants, nothing_random, register_corruption
+from pushpull.corruptions.registry import Canvas, nothing_random, register_corruption
 from pushpull.random import Draws, native
 
 _LEAST_LACK = 2.0**-20  # a 4000th of a level: more than truncate_to_bytes forgives
@@ -159,14 +159,6 @@ def gaussian_blur(x: Tensor, sigma_px: float, drawn: None) -> Tensor:
     return 1.0 - lack.clamp(min=_LEAST_LACK).mul_(lack > 0)
 
 
-class Glass(NamedTuple):
-    """Gaussian blur, `iterations` local exchanges up to `max_delta_px` away, Gaussian blur."""
-
-    sigma_px: float
-    max_delta_px: int
-    iterations: int
-
-
 class GlassDraws(NamedTuple):
     """Random part of glass_blur: which neighbour each inner pixel takes in each iteration.
 
@@ -178,39 +170,42 @@ class GlassDraws(NamedTuple):
     right_px: Tensor
 
 
-def sample_glass_blur(draws: Draws, params: Glass, canvas: Canvas) -> GlassDraws:
+def sample_glass_blur(draws: Draws, params: tuple[float, int, int], canvas: Canvas) -> GlassDraws:
     """Draw the neighbours."""
-    delta = params.max_delta_px
-    inner = (params.iterations, canvas.height - 2 * delta, canvas.width - 2 * delta)
+    _, delta, iterations = params
+    inner = (iterations, canvas.height - 2 * delta, canvas.width - 2 * delta)
     return GlassDraws(*(draws.integers(-delta, delta, *inner) for _ in GlassDraws._fields))
 
 
 @register_corruption(
     "glass_blur",
     family="blur",
-    severities=constants(
-        Glass,
-        imagenet=((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
-        cifar=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
-        tiny=((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
-    ),
+    severities={
+        "imagenet": ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+        "cifar": ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+        "tiny": ((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
+    },
     sample=sample_glass_blur,
-    limits=lambda params: dict.fromkeys(GlassDraws._fields, (-params.max_delta_px, params.max_delta_px - 1)),
+    limits=lambda params: dict.fromkeys(GlassDraws._fields, (-params[1], params[1] - 1)),
 )
-def glass_blur(x: Tensor, params: Glass, drawn: GlassDraws) -> Tensor:
-    """Blur to 8 bits, let pixels take their neighbours' places, blur again."""
+def glass_blur(x: Tensor, params: tuple[float, int, int], drawn: GlassDraws) -> Tensor:
+    """Blur to 8 bits, let pixels take their neighbours' places, blur again.
+
+    params: sigma of both Gaussian blurs, px; how far a pixel goes at most, px; how often all are exchanged.
+    """
+    sigma_px, delta, _ = params
     count, channels, height, width = x.shape
-    levels = grey.truncate_to_bytes(gaussian_blur(x, params.sigma_px, None)).view(count, channels, -1)
+    levels = grey.truncate_to_bytes(gaussian_blur(x, sigma_px, None)).view(count, channels, -1)
     if native.applies(levels, drawn.down_px):
         from pushpull.corruptions import blur_loops
 
         native.run(blur_loops.glass, count, levels.view_as(x), drawn.down_px, drawn.right_px)
-        return gaussian_blur(grey.to_floats(levels.view_as(x)), params.sigma_px, None)
+        return gaussian_blur(grey.to_floats(levels.view_as(x)), sigma_px, None)
     steps = drawn.down_px * width + drawn.right_px
-    scans = (scan_sources(step, params.max_delta_px, height, width) for step in steps.unbind(1))
+    scans = (scan_sources(step, delta, height, width) for step in steps.unbind(1))
     source = reduce(lambda source, scan: source.gather(1, scan), scans)
     mixed = levels.gather(2, source[:, None].expand(-1, channels, -1))
-    return gaussian_blur(mixed.view_as(x).float().div_(255.0), params.sigma_px, None)
+    return gaussian_blur(mixed.view_as(x).float().div_(255.0), sigma_px, None)
 
 
 def scan_sources(step: Tensor, delta: int, height: int, width: int) -> Tensor:

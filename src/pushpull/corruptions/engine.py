@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,8 +67,7 @@ def corrupt(
     >>> corrupt(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "fog", 3, scale="cifar", index=[0, 1]).shape
     torch.Size([2, 3, 32, 32])
     """
-    how, word = _checked(name, severity, _scale(scale, images), jpeg_quality, quantize), checked_seed(seed)
-    check_images(images)
+    how, word = _checked(images, name, severity, scale, jpeg_quality, quantize), checked_seed(seed)
     rows, canvas = identities(index, len(images), images.device), _canvas(images)
     return _in_parts(images, how, lambda part: _sample(how[0], word, rows[part], canvas))
 
@@ -102,7 +101,7 @@ def sample_corruption(
     """
     scale = _by_size(*checked_size(size)) if scale is None else scale
     level, word = checked_level(name, severity, scale), checked_seed(seed)
-    if level.corruption.sample is None:
+    if level[0].sample is None:
         raise InputError(f"{name} draws its random numbers while it is applied: use corrupt, which does both")
     canvas = Canvas(*checked_size(size), eight_bit)
     try:
@@ -134,24 +133,30 @@ def apply_corruption(
     Raises:
         InputError: an argument that is not as above.
     """
-    how = _checked(name, severity, _scale(scale, images), jpeg_quality, quantize)
-    check_images(images)
+    how = _checked(images, name, severity, scale, jpeg_quality, quantize)
     _check_drawn(drawn, how[0], images)
     return _in_parts(images, how, lambda part: _taken(drawn, part))
 
 
 def _in_parts(images: Tensor, how: _How, drawn: Callable[[slice], Any]) -> Tensor:
     """Return images corrupted a part of the batch at a time; `drawn` tells what is random in a part."""
-    parts = (_apply(images[part], how, drawn(part)) for part in _parts(images, how[0].corruption))
-    return _joined(parts, len(images))
-
-
-def _parts(images: Tensor, corruption: Corruption) -> Iterator[slice]:
-    """Yield slices that cover the batch; an empty batch has one, which is empty."""
-    if corruption.on_bytes and native.applies(images):
-        yield slice(None)  # an image at a time anyhow, from bytes to bytes: nothing lies in between
-        return
-    yield from slices(images, _PIXELS_PER_THREAD)
+    corruption, *_ = how[0]
+    # From bytes to bytes loops do an image at a time anyhow: nothing lies in between.
+    at_once = corruption.on_bytes and native.applies(images)
+    parts = [slice(None)] if at_once else slices(images, _PIXELS_PER_THREAD)
+    results = (_apply(images[part], how, drawn(part)) for part in parts)
+    first, count = next(results), len(images)
+    if len(first) == count:
+        return first
+    if not native.applies(first):
+        return torch.cat([first, *results])
+    # One after the other into place: each part is made in the memory of the one before, still in the cache.
+    whole = first.new_empty(count, *first.shape[1:])
+    done = 0
+    for result in chain((first,), results):
+        whole[done : done + len(result)] = result
+        done += len(result)
+    return whole
 
 
 def slices(images: Tensor, pixels_per_thread: int) -> Iterator[slice]:
@@ -163,37 +168,21 @@ def slices(images: Tensor, pixels_per_thread: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _joined(parts: Iterator[Tensor], count: int) -> Tensor:
-    """Return the parts of a batch of `count` images as one, without a copy where there is only one."""
-    first = next(parts)
-    if len(first) == count:
-        return first
-    if not native.applies(first):
-        return torch.cat([first, *parts])
-    # One after the other into place: each part is made in the memory of the one before, still in the cache.
-    whole = first.new_empty(count, *first.shape[1:])
-    done = 0
-    for part in chain((first,), parts):
-        whole[done : done + len(part)] = part
-        done += len(part)
-    return whole
-
-
 def _sample(level: Level, seed: int, rows: Tensor, canvas: Canvas) -> Any:
+    corruption, severity, params = level
     with tables_on_the_host():
-        draws = Draws(rows, seed=seed, name=level.corruption.name, severity=level.severity)
-        sample = level.corruption.sample
-        return draws if sample is None else sample(draws, level.params, canvas)
+        draws = Draws(rows, seed=seed, name=corruption.name, severity=severity)
+        return draws if corruption.sample is None else corruption.sample(draws, params, canvas)
 
 
 def _apply(images: Tensor, how: _How, drawn: Any) -> Tensor:
-    level, jpeg_quality, quantize = how
+    (corruption, _, params), jpeg_quality, quantize = how
     if len(images) == 0:
         return images.clone() if quantize or images.is_floating_point() else images.float()
     x = images.contiguous()  # one result whatever the memory order, and flat views in the corruptions
-    x = grey.to_bytes(x) if level.corruption.on_bytes else grey.to_floats(x)
+    x = grey.to_bytes(x) if corruption.on_bytes else grey.to_floats(x)
     with torch.autocast(x.device.type, enabled=False), tables_on_the_host():
-        corrupted = level.corruption.apply(x, level.params, drawn)
+        corrupted = corruption.apply(x, params, drawn)
     kind = torch.float32 if images.dtype == torch.uint8 else images.dtype
     if not quantize:
         return grey.to_floats(corrupted).clamp(0.0, 1.0).to(kind)
@@ -206,7 +195,8 @@ def _apply(images: Tensor, how: _How, drawn: Any) -> Tensor:
 def _check_drawn(drawn: Any, level: Level, images: Tensor) -> None:
     """Raise unless `drawn` has the form of what is drawn for these images."""
     like = _sample(level, 0, torch.zeros(1, dtype=torch.int64), _canvas(images))
-    name = level.corruption.name
+    corruption, _, params = level
+    name = corruption.name
     if type(drawn) is not type(like):
         given, wanted = type(drawn).__name__, type(like).__name__
         raise InputError(f"drawn is a {given}, {name} takes a {wanted}; draw it by sample_corruption")
@@ -217,8 +207,8 @@ def _check_drawn(drawn: Any, level: Level, images: Tensor) -> None:
             raise InputError(
                 f"drawn has {found} where {name} takes {wanted}; draw for these images and severity"
             )
-    if len(images) and level.corruption.limits is not None:
-        for field, limits in level.corruption.limits(level.params).items():
+    if len(images) and corruption.limits is not None:
+        for field, limits in corruption.limits(params).items():
             _check_within(f"drawn.{field} of {name}", getattr(drawn, field), *limits)
 
 
@@ -243,30 +233,20 @@ def _taken(drawn: Any, part: slice) -> Any:
     return type(drawn)(*(_taken(field, part) for field in drawn))
 
 
-class Level(NamedTuple):
-    """One corruption at one severity of one scale."""
-
-    corruption: Corruption
-    severity: int
-    params: Any
-
-
+Level = tuple[Corruption, int, Any]
+"""A corruption, a severity, and its constants at one scale."""
 _How = tuple[Level, int | None, bool]  # and the quality of JPEG afterwards, and whether to quantize
-
-
-def _checked(name: str, severity: int, scale: str, jpeg_quality: int | None, quantize: bool) -> _How:
-    level = checked_level(name, severity, scale)
-    return level, checked_jpeg_quality(jpeg_quality, quantize=quantize), quantize
 
 
 _by_size = cache(scale_by_size)  # so that the note comes once for each size
 
 
-def _scale(scale: str | None, images: Tensor) -> str:
-    if scale is not None:
-        return scale
+def _checked(
+    images: Tensor, name: str, severity: int, scale: str | None, jpeg_quality: int | None, quantize: bool
+) -> _How:
     check_images(images)
-    return _by_size(*images.shape[2:])
+    level = checked_level(name, severity, _by_size(*images.shape[2:]) if scale is None else scale)
+    return level, checked_jpeg_quality(jpeg_quality, quantize=quantize), quantize
 
 
 def _canvas(images: Tensor) -> Canvas:
@@ -277,7 +257,7 @@ def checked_level(name: str, severity: int, scale: str) -> Level:
     """Return the corruption of that name with the constants of its severity and scale, or raise."""
     corruption = REGISTRY.find(spelled(name, REGISTRY))
     level = checked_severity(severity)
-    return Level(corruption, level, corruption.params(level, scale))
+    return corruption, level, corruption.params(level, scale)
 
 
 def checked_jpeg_quality(jpeg_quality: int | None, *, quantize: bool = True) -> int | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,49 +26,44 @@ _SOFT_PX = 1.5
 _BRANCHES, _POINTS = 24, 24  # side branches of a fern, points a branch
 
 
-class _Pane(NamedTuple):
-    """What one picture shall look like, measured on the photograph of the same number; grey levels 0..255."""
-
-    mean: tuple[float, float, float]
-    spread: tuple[float, float, float]
-    laplacian: float  # standard deviation of the 4-neighbour Laplacian of the grey picture
-    share: float  # of the ferns in the spread; the rest is clouds
-    ferns: int
-    fern_px: float
-
-
+# What each picture shall look like, measured on the photograph of the same number, in grey levels 0..255:
+# mean and spread of the channels; standard deviation of the grey picture's 4-neighbour Laplacian; the share
+# of the ferns in the spread, the rest being clouds; number of ferns, and their length in px.
 _PANES = (
-    _Pane((77.7, 149.1, 165.7), (26.9, 16.5, 15.3), 26.9, 0.85, 260, 70.0),
-    _Pane((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 0.97, 300, 60.0),
-    _Pane((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 0.97, 300, 60.0),
-    _Pane((137.6, 152.8, 165.2), (28.5, 28.5, 29.9), 46.6, 0.97, 500, 40.0),
-    _Pane((112.4, 123.4, 134.8), (44.4, 43.3, 41.7), 66.1, 0.97, 350, 70.0),
+    ((77.7, 149.1, 165.7), (26.9, 16.5, 15.3), 26.9, 0.85, 260, 70.0),
+    ((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 0.97, 300, 60.0),
+    ((200.8, 205.4, 214.5), (21.4, 22.1, 22.6), 28.0, 0.97, 300, 60.0),
+    ((137.6, 152.8, 165.2), (28.5, 28.5, 29.9), 46.6, 0.97, 500, 40.0),
+    ((112.4, 123.4, 134.8), (44.4, 43.3, 41.7), 66.1, 0.97, 350, 70.0),
 )
+_Colour = tuple[float, float, float]
 
 
 @lru_cache(maxsize=1)
 def draw_frost() -> tuple[Tensor, ...]:
     """Return five uint8 (3, 400, 600) RGB pictures, always the same."""
-    return tuple(_draw(pane, number) for number, pane in enumerate(_PANES))
+    return tuple(_draw(number, *pane) for number, pane in enumerate(_PANES))
 
 
-def _draw(pane: _Pane, number: int) -> Tensor:
+def _draw(
+    number: int, means: _Colour, spreads: _Colour, laplacian: float, share: float, count: int, fern_px: float
+) -> Tensor:
     draws = Draws(torch.tensor([number]), seed=0, name="frost pane", severity=0)
     clouds, tint = _clouds(draws, 1.6), _clouds(draws, 1.6)
-    ferns = _standardised(_ferns(draws, pane))
+    ferns = _standardised(_ferns(draws, count, fern_px))
     sharp = _standardised(ferns + 0.3 * draws.normal(_HEIGHT, _WIDTH)[0].double())
     soft = _standardised(filters.gaussian_blur(ferns.float(), _SOFT_PX).double())
     # The clouds have next to no Laplacian, so the blend of sharp and soft ferns sets it: bisection.
-    wanted = pane.laplacian / (sum(pane.spread) / 3) / pane.share
+    wanted = laplacian / (sum(spreads) / 3) / share
     low, high = 0.0, 1.0
     for _ in range(8):
         blend = (low + high) / 2
         detail = _standardised(blend * sharp + (1 - blend) * soft)
         low, high = (low, blend) if float(_laplacian(detail).std()) > wanted else (blend, high)
-    relief = pane.share * detail + math.sqrt(1 - pane.share**2) * clouds
+    relief = share * detail + math.sqrt(1 - share**2) * clouds
     channels = []
-    for mean, spread, hue in zip(pane.mean, pane.spread, (0.6, 0.0, -0.2), strict=True):
-        channel = relief + hue * tint if pane.spread[0] > 1.3 * pane.spread[2] else relief
+    for mean, spread, hue in zip(means, spreads, (0.6, 0.0, -0.2), strict=True):
+        channel = relief + hue * tint if spreads[0] > 1.3 * spreads[2] else relief
         channels.append(mean + spread * (channel - channel.mean()) / channel.std())
     return torch.stack(channels).round().clamp(0, 255).to(torch.uint8)
 
@@ -85,13 +79,12 @@ def _clouds(draws: Draws, falloff: float) -> Tensor:
     return clouds / clouds.std()
 
 
-def _ferns(draws: Draws, pane: _Pane) -> Tensor:
+def _ferns(draws: Draws, count: int, fern_px: float) -> Tensor:
     """Return (400, 600): ferns of ice as bright lines, thick at the root, on a dark pane."""
-    count = pane.ferns
     root = draws.uniform(count, 2)[0].double() * torch.tensor([_HEIGHT, _WIDTH])
     angle = draws.uniform(count, high=2 * math.pi)[0].double()
     bend = draws.uniform(count, low=-0.8, high=0.8)[0].double()
-    length = pane.fern_px * draws.uniform(count, low=0.4, high=1.4)[0].double()
+    length = fern_px * draws.uniform(count, low=0.4, high=1.4)[0].double()
     light = draws.uniform(count, low=0.3, high=1.0)[0].double()
     along = torch.linspace(0, 1, _BRANCHES, dtype=torch.float64)
     stem_angle = angle[:, None] + bend[:, None] * along

@@ -11,18 +11,10 @@ from torch import Tensor
 
 from pushpull.corruptions import filters
 from pushpull.corruptions.constants import FIXED_POINT_BITS
-from pushpull.corruptions.registry import Canvas, constants, nothing_random, register_corruption
+from pushpull.corruptions.registry import Canvas, nothing_random, register_corruption
 from pushpull.random import Draws, native
 
 _TRUNCATE = 3.0  # standard deviations after which the smoothing kernel is cut, as published
-
-
-class Elastic(NamedTuple):
-    """Random affine of up to `affine_px`, then displacements smoothed by `sigma_px` times `alpha_px`."""
-
-    alpha_px: float
-    sigma_px: float
-    affine_px: float
 
 
 class ElasticDraws(NamedTuple):
@@ -38,28 +30,34 @@ class ElasticDraws(NamedTuple):
     noise: Tensor | None
 
 
-def sample_elastic(draws: Draws, params: Elastic, canvas: Canvas) -> ElasticDraws:
+def sample_elastic(draws: Draws, params: tuple[float, float, float], canvas: Canvas) -> ElasticDraws:
     """Draw the points' moves, U(-affine, affine) px, and, where alpha > 0, the displacements' noise."""
-    corners = draws.uniform(3, 2, low=-params.affine_px, high=params.affine_px)
-    noise = draws.uniform(2, canvas.height, canvas.width, low=-1.0, high=1.0) if params.alpha_px else None
+    alpha_px, _, affine_px = params
+    corners = draws.uniform(3, 2, low=-affine_px, high=affine_px)
+    noise = draws.uniform(2, canvas.height, canvas.width, low=-1.0, high=1.0) if alpha_px else None
     return ElasticDraws(corners, noise)
 
 
 @register_corruption(
     "elastic_transform",
     family="digital",
-    severities=constants(
-        Elastic,
-        imagenet=(
+    severities={
+        "imagenet": (
             *((488.0, 170.8, 24.4), (488.0, 19.52, 48.8)),
             *((12.2, 2.44, 4.88), (17.08, 2.44, 4.88), (29.28, 2.44, 4.88)),
         ),
-        cifar=((0.0, 0.0, 2.56), (1.6, 6.4, 2.24), (2.56, 1.92, 1.92), (3.2, 1.28, 1.6), (3.2, 0.96, 0.96)),
-        tiny=((0.0, 0.0, 5.12), (3.2, 19.2, 3.84), (6.4, 5.12, 3.84), (6.4, 1.92, 1.92), (10.24, 1.92, 1.28)),
-    ),
+        "cifar": (
+            *((0.0, 0.0, 2.56), (1.6, 6.4, 2.24)),
+            *((2.56, 1.92, 1.92), (3.2, 1.28, 1.6), (3.2, 0.96, 0.96)),
+        ),
+        "tiny": (
+            *((0.0, 0.0, 5.12), (3.2, 19.2, 3.84)),
+            *((6.4, 5.12, 3.84), (6.4, 1.92, 1.92), (10.24, 1.92, 1.28)),
+        ),
+    },
     sample=sample_elastic,
 )
-def elastic_transform(x: Tensor, params: Elastic, drawn: ElasticDraws) -> Tensor:
+def elastic_transform(x: Tensor, params: tuple[float, float, float], drawn: ElasticDraws) -> Tensor:
     """Map an image affinely, then displace every pixel by smoothed noise.
 
     y(p) = warped(p + alpha * (G_sigma * noise)(p)), warped(p) = x(A^-1 p), with A the affine map that moves
@@ -75,11 +73,12 @@ def elastic_transform(x: Tensor, params: Elastic, drawn: ElasticDraws) -> Tensor
     Source: Hendrycks & Dietterich 2019, after Simard et al. 2003.
     Differs from the published program: the reference points stand about (W // 2, H // 2), which it swaps.
     """
+    alpha_px, sigma_px, _ = params
     warped = _affine(x, drawn.corners_px)
     if drawn.noise is None:
         return warped
-    smooth = filters.gaussian_blur(drawn.noise, params.sigma_px, truncate=_TRUNCATE, border="reflect")
-    return _displace(warped, smooth, params.alpha_px)
+    smooth = filters.gaussian_blur(drawn.noise, sigma_px, truncate=_TRUNCATE, border="reflect")
+    return _displace(warped, smooth, alpha_px)
 
 
 def _affine(x: Tensor, corners_px: Tensor) -> Tensor:

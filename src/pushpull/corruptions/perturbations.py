@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,32 +23,6 @@ from pushpull.corruptions.weather import Snow, SnowDraws, snow
 from pushpull.errors import choice
 from pushpull.random import Draws
 
-
-class _Constants(NamedTuple):
-    """Of one scale; motion is radius and sigma in px, step in degrees, and number of frames."""
-
-    noise_sigma: float
-    photons: float
-    motion: tuple[int, float, int, int]
-    snow: Snow
-    brightness_step: float
-    shift_px: tuple[int, int]  # of the first frame and the one after the last
-    tilt_step_deg: float
-    scale: tuple[float, float]  # of the first frame, and what each adds
-
-
-_CONSTANTS: Mapping[str, _Constants] = MappingProxyType(
-    {
-        "imagenet": _Constants(
-            *(0.03, 300.0, (10, 3.0, 4, 31), Snow(0.05, 0.3, 3.0, 0.5, 14, 4, 0.85), 0.02, (-20, 21)),
-            *(1.0, (0.4, 0.025)),
-        ),
-        "cifar": _Constants(
-            *(0.02, 700.0, (6, 1.8, 9, 21), Snow(0.05, 0.3, 2.0, 0.5, 10, 2, 0.85), 0.015, (-7, 9)),
-            *(0.75, (0.7, 0.02)),
-        ),
-    }
-)
 _FRAMES = 31
 _MIDDLE = 15
 _ZOOM_STEP = 0.004
@@ -71,10 +45,10 @@ def perturbed(images: Tensor, name: str, *, scale: str, seed: int, index: Tensor
     Raises:
         InputError: another name or scale.
     """
-    constants = _CONSTANTS[choice("scale of perturbations", scale, _CONSTANTS)]
-    make = PERTURBATIONS[choice("perturbation", name, PERTURBATIONS)]
+    choice("scale of perturbations", scale, ("imagenet", "cifar"))
+    make, of_imagenet, of_cifar = PERTURBATIONS[choice("perturbation", name, PERTURBATIONS)]
     draws = Draws(index, seed=seed, name=f"perturbed {name}", severity=0)
-    return map(_in_levels, make(images, constants, draws))
+    return map(_in_levels, make(images, of_imagenet if scale == "imagenet" else of_cifar, draws))
 
 
 def _in_levels(frame: Tensor) -> Tensor:
@@ -86,26 +60,26 @@ def is_noise(name: str) -> bool:
     return "noise" in name
 
 
-def _gaussian_noise(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
+def _gaussian_noise(images: Tensor, sigma: float, draws: Draws) -> Frames:
     yield images
     for _ in range(1, _FRAMES):
-        yield gaussian_noise(images / 255, constants.noise_sigma, draws.normal(*images.shape[1:]))
+        yield gaussian_noise(images / 255, sigma, draws.normal(*images.shape[1:]))
 
 
-def _shot_noise(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
+def _shot_noise(images: Tensor, photons: float, draws: Draws) -> Frames:
     yield images
     for _ in range(1, _FRAMES):
-        yield shot_noise(images / 255, constants.photons, ShotDraws(draws.uniform(*images.shape[1:]), None))
+        yield shot_noise(images / 255, photons, ShotDraws(draws.uniform(*images.shape[1:]), None))
 
 
-def _motion_blur(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
-    radius, sigma, step, frames = constants.motion
+def _motion_blur(images: Tensor, motion: tuple[int, float, int, int], draws: Draws) -> Frames:
+    radius, sigma, step_deg, frames = motion
     for frame in range(frames):
-        angle = torch.full((len(images),), float((frame - frames + 1) * step), device=images.device)
+        angle = torch.full((len(images),), float((frame - frames + 1) * step_deg), device=images.device)
         yield motion_blur_apply(images / 255, radius, sigma, angle)
 
 
-def _zoom_blur(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
+def _zoom_blur(images: Tensor, nothing: None, draws: Draws) -> Frames:
     total = images / 255
     yield images
     for frame in range(1, _FRAMES):
@@ -113,17 +87,17 @@ def _zoom_blur(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
         yield total / (frame + 1)
 
 
-def _snow(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
-    field = draws.normal(*(math.ceil(side / constants.snow.zoom) for side in images.shape[-2:]))
+def _snow(images: Tensor, params: Snow, draws: Draws) -> Frames:
+    field = draws.normal(*(math.ceil(side / params.zoom) for side in images.shape[-2:]))
     for frame in range(_FRAMES):
         angle = torch.full((len(images),), 4.0 * frame - 150, device=images.device)
-        yield snow(images / 255, constants.snow, SnowDraws(field, angle))
+        yield snow(images / 255, params, SnowDraws(field, angle))
 
 
-def _brightness(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
+def _brightness(images: Tensor, step: float, draws: Draws) -> Frames:
     for frame in range(_FRAMES):
         x = images / 255
-        added = (frame - _MIDDLE) * constants.brightness_step
+        added = (frame - _MIDDLE) * step
         yield brightness(x, added, None) if added >= 0 else _darker(x, -added)
 
 
@@ -133,21 +107,21 @@ def _darker(x: Tensor, by: float) -> Tensor:
     return x * ((value - by).clamp(min=0) / torch.where(value > 0, value, 1.0))
 
 
-def _translate(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
-    for shift in range(*constants.shift_px):
+def _translate(images: Tensor, shift_px: tuple[int, int], draws: Draws) -> Frames:
+    for shift in range(*shift_px):
         left, right = max(0, shift), max(0, -shift)
         moved = torch.zeros_like(images)
         moved[..., left : images.shape[-1] - right] = images[..., right : images.shape[-1] - left]
         yield moved
 
 
-def _rotate(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
+def _rotate(images: Tensor, nothing: None, draws: Draws) -> Frames:
     for frame in range(_FRAMES):
         yield _affine(images, angle_deg=frame - _MIDDLE)
 
 
-def _scale(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
-    first, step = constants.scale
+def _scale(images: Tensor, first_and_step: tuple[float, float], draws: Draws) -> Frames:
+    first, step = first_and_step
     for frame in range(_FRAMES):
         yield _affine(images, scale=first + step * frame)
 
@@ -159,14 +133,14 @@ def _affine(x: Tensor, angle_deg: float = 0.0, scale: float = 1.0) -> Tensor:
     return affine(x, angle_deg, [0, 0], scale, [0.0], InterpolationMode.BILINEAR)
 
 
-def _tilt(images: Tensor, constants: _Constants, draws: Draws) -> Frames:
+def _tilt(images: Tensor, step_deg: float, draws: Draws) -> Frames:
     """Turn the image about both of its axes, seen from the distance of its diagonal."""
     from torchvision.transforms.v2.functional import perspective
 
     height, width = images.shape[-2:]
     corners = [(0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1)]
     for frame in range(_FRAMES):
-        angle = math.radians((frame - _MIDDLE) * constants.tilt_step_deg)
+        angle = math.radians((frame - _MIDDLE) * step_deg)
         ends = [_turned(column, row, angle, width, height) for column, row in corners]
         # Places of pixels' middles, which torchvision counts from the edge.
         points = [[[x + 0.5, y + 0.5] for x, y in of] for of in (corners, ends)]
@@ -183,17 +157,21 @@ def _turned(column: float, row: float, angle: float, width: int, height: int) ->
     return x * factor + width / 2, y * factor + height / 2
 
 
-PERTURBATIONS: Mapping[str, Callable[[Tensor, _Constants, Draws], Frames]] = MappingProxyType(
+PERTURBATIONS: Mapping[str, tuple[Callable[[Tensor, Any, Draws], Frames], Any, Any]] = MappingProxyType(
     {
-        "gaussian_noise": _gaussian_noise,
-        "shot_noise": _shot_noise,
-        "motion_blur": _motion_blur,
-        "zoom_blur": _zoom_blur,
-        "snow": _snow,
-        "brightness": _brightness,
-        "translate": _translate,
-        "rotate": _rotate,
-        "tilt": _tilt,
-        "scale": _scale,
+        "gaussian_noise": (_gaussian_noise, 0.03, 0.02),
+        "shot_noise": (_shot_noise, 300.0, 700.0),
+        # Radius and sigma in px, step in degrees, number of frames.
+        "motion_blur": (_motion_blur, (10, 3.0, 4, 31), (6, 1.8, 9, 21)),
+        "zoom_blur": (_zoom_blur, None, None),
+        "snow": (_snow, Snow(0.05, 0.3, 3.0, 0.5, 14, 4, 0.85), Snow(0.05, 0.3, 2.0, 0.5, 10, 2, 0.85)),
+        "brightness": (_brightness, 0.02, 0.015),
+        # Of the first frame, and of the one after the last.
+        "translate": (_translate, (-20, 21), (-7, 9)),
+        "rotate": (_rotate, None, None),
+        "tilt": (_tilt, 1.0, 0.75),
+        # Of the first frame, and what each adds.
+        "scale": (_scale, (0.4, 0.025), (0.7, 0.02)),
     }
 )
+"""What makes the frames of each, and its constants for ImageNet's images and for CIFAR's."""

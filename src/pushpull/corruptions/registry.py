@@ -117,11 +117,6 @@ def scale_by_size(height: int, width: int) -> str:
     return scale
 
 
-def constants(kind: Callable[..., Any], **scales: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
-    """Return the constants of each scale made into tuples with names, `kind`."""
-    return {scale: [kind(*numbers) for numbers in levels] for scale, levels in scales.items()}
-
-
 REGISTRY: Registry[Corruption] = Registry("corruption")
 """Every corruption by name, the package's and the user's."""
 

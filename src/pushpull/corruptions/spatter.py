@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,18 +22,10 @@ _DIAGONAL, _KNIGHT = 91751 / 65536, 143976 / 65536
 _TAN_22_5, _TAN_67_5 = 0.41421356, 2.41421356
 
 
-class Spatter(NamedTuple):
-    """Drops N(`loc`, `scale`), smoothed by `sigma_px`, cut at `threshold`; water, or mud."""
-
-    loc: float
-    scale: float
-    sigma_px: float
-    threshold: float
-    strength: float
-    mud: bool
+_Params = tuple[float, float, float, float, float, bool]
 
 
-def sample_spatter(draws: Draws, params: Spatter, canvas: Canvas) -> Tensor:
+def sample_spatter(draws: Draws, params: _Params, canvas: Canvas) -> Tensor:
     """Draw the standard normal field (N, H, W) that becomes the liquid."""
     return draws.normal(canvas.height, canvas.width)
 
@@ -45,31 +35,31 @@ def sample_spatter(draws: Draws, params: Spatter, canvas: Canvas) -> Tensor:
     family="weather",
     severities={
         "imagenet": (
-            Spatter(0.65, 0.3, 4.0, 0.69, 0.6, False),
-            Spatter(0.65, 0.3, 3.0, 0.68, 0.6, False),
-            Spatter(0.65, 0.3, 2.0, 0.68, 0.5, False),
-            Spatter(0.65, 0.3, 1.0, 0.65, 1.5, True),
-            Spatter(0.67, 0.4, 1.0, 0.65, 1.5, True),
+            (0.65, 0.3, 4.0, 0.69, 0.6, False),
+            (0.65, 0.3, 3.0, 0.68, 0.6, False),
+            (0.65, 0.3, 2.0, 0.68, 0.5, False),
+            (0.65, 0.3, 1.0, 0.65, 1.5, True),
+            (0.67, 0.4, 1.0, 0.65, 1.5, True),
         ),
         "cifar": (
-            Spatter(0.62, 0.1, 0.7, 0.7, 0.5, False),
-            Spatter(0.65, 0.1, 0.8, 0.7, 0.5, False),
-            Spatter(0.65, 0.3, 1.0, 0.69, 0.5, False),
-            Spatter(0.65, 0.1, 0.7, 0.69, 0.6, True),
-            Spatter(0.65, 0.1, 0.5, 0.68, 0.6, True),
+            (0.62, 0.1, 0.7, 0.7, 0.5, False),
+            (0.65, 0.1, 0.8, 0.7, 0.5, False),
+            (0.65, 0.3, 1.0, 0.69, 0.5, False),
+            (0.65, 0.1, 0.7, 0.69, 0.6, True),
+            (0.65, 0.1, 0.5, 0.68, 0.6, True),
         ),
         "tiny": (
-            Spatter(0.62, 0.1, 0.7, 0.7, 0.6, False),
-            Spatter(0.65, 0.1, 0.8, 0.7, 0.6, False),
-            Spatter(0.65, 0.3, 1.0, 0.69, 0.6, False),
-            Spatter(0.65, 0.1, 0.7, 0.68, 0.6, True),
-            Spatter(0.65, 0.1, 0.5, 0.67, 0.6, True),
+            (0.62, 0.1, 0.7, 0.7, 0.6, False),
+            (0.65, 0.1, 0.8, 0.7, 0.6, False),
+            (0.65, 0.3, 1.0, 0.69, 0.6, False),
+            (0.65, 0.1, 0.7, 0.68, 0.6, True),
+            (0.65, 0.1, 0.5, 0.67, 0.6, True),
         ),
     },
     sample=sample_spatter,
     extra=True,
 )
-def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
+def spatter(x: Tensor, params: _Params, noise: Tensor) -> Tensor:
     """Splash water or mud on images.
 
     The liquid is N(loc, scale) noise smoothed by sigma, set to 0 under the threshold.
@@ -78,32 +68,33 @@ def spatter(x: Tensor, params: Spatter, noise: Tensor) -> Tensor:
 
     Args:
         x: (N, 3, H, W) in [0, 1].
-        params: see `Spatter`.
+        params: loc, scale, sigma in px, threshold and strength; whether it is mud, else water.
         noise: (N, H, W) standard normal, from `sample_spatter`.
 
     Returns:
         (N, 3, H, W), not clipped.
     """
-    liquid = filters.gaussian_blur(noise * params.scale + params.loc, params.sigma_px)
+    loc, scale, sigma_px, threshold, strength, mud = params
+    liquid = filters.gaussian_blur(noise * scale + loc, sigma_px)
     if compiled := native.applies(x, liquid):
         from pushpull.corruptions import spatter_loops
-    if params.mud:
-        mask = filters.gaussian_blur((liquid > params.threshold).to(x.dtype), params.strength)
+    if mud:
+        mask = filters.gaussian_blur((liquid > threshold).to(x.dtype), strength)
         if compiled:
             return native.images_by(spatter_loops.mud, x, mask, _MUD, _MUD_FLOOR)
         mask = torch.where(mask < _MUD_FLOOR, 0.0, mask)[:, None]
         return x * (1 - mask) + x.new_tensor(_MUD).view(3, 1, 1) * mask
     if compiled:
-        numbers = params.threshold, params.strength
+        numbers = threshold, strength
         canny = (_CANNY_LOW, _CANNY_HIGH, _TAN_22_5, _TAN_67_5)
         shape = (_DIAGONAL, _KNIGHT, float(_REACH_PX)), _RELIEF
         return native.images_by(spatter_loops.water, x, liquid, *numbers, _WATER, canny, *shape)
     # As the published program, beyond 8 bits it wraps around.
-    liquid = torch.where(liquid < params.threshold, 0.0, liquid * 255).floor_().remainder_(256)
+    liquid = torch.where(liquid < threshold, 0.0, liquid * 255).floor_().remainder_(256)
     drops = liquid * relief(canny_edges(liquid))
     brightest = drops.amax(dim=(1, 2), keepdim=True)
     # No liquid at all: the published program divides 0 by 0; here the image stays as it is.
-    drops = (drops / torch.where(brightest > 0, brightest, 1.0) * params.strength)[:, None]
+    drops = (drops / torch.where(brightest > 0, brightest, 1.0) * strength)[:, None]
     return x + x.new_tensor(_WATER).view(3, 1, 1) * drops
 
 

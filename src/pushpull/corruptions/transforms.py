@@ -147,8 +147,8 @@ class Corrupt(_Corrupting):
         jpeg_quality: int | None = None,
     ) -> None:
         super().__init__()
-        level = checked_level(name, severity, scale or "imagenet")
-        self.name, self.severity = level.corruption.name, level.severity
+        corruption, self.severity, _ = checked_level(name, severity, scale or "imagenet")
+        self.name = corruption.name
         self._set(scale, seed, jpeg_quality, (self.name,))
 
     def _batch(self, images: Tensor, index: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pushpull.corruptions.blur import motion_blur_apply
-from pushpull.corruptions.registry import Canvas, constants, register_corruption
+from pushpull.corruptions.registry import Canvas, register_corruption
 from pushpull.corruptions.textures import PHOTOGRAPHS, frost_textures
 from pushpull.random import Draws, native
 
@@ -151,14 +151,6 @@ def _enlarged(size: int, zoom: float, wanted: int, device: torch.device) -> tupl
     return low.to(device), (place - low).float().to(device)
 
 
-class Frost(NamedTuple):
-    """Weights of image and frost photograph; the photograph is resized by `texture_scale`."""
-
-    image_weight: float
-    frost_weight: float
-    texture_scale: float
-
-
 class FrostDraws(NamedTuple):
     """Random part of frost.
 
@@ -172,7 +164,7 @@ class FrostDraws(NamedTuple):
     corner: Tensor
 
 
-def sample_frost(draws: Draws, params: Frost, canvas: Canvas) -> FrostDraws:
+def sample_frost(draws: Draws, params: tuple[float, float, float], canvas: Canvas) -> FrostDraws:
     """Draw which of the five photographs, and where its crop begins."""
     return FrostDraws(draws.integers(0, PHOTOGRAPHS).long(), draws.uniform(2))
 
@@ -180,16 +172,15 @@ def sample_frost(draws: Draws, params: Frost, canvas: Canvas) -> FrostDraws:
 @register_corruption(
     "frost",
     family="weather",
-    severities=constants(
-        Frost,
-        imagenet=((1, 0.4, 1), (0.8, 0.6, 1), (0.7, 0.7, 1), (0.65, 0.7, 1), (0.6, 0.75, 1)),
-        cifar=((1, 0.2, 0.2), (1, 0.3, 0.2), (0.9, 0.4, 0.2), (0.85, 0.4, 0.2), (0.75, 0.45, 0.2)),
-        tiny=((1, 0.3, 0.3), (0.9, 0.4, 0.3), (0.8, 0.45, 0.3), (0.75, 0.5, 0.3), (0.7, 0.55, 0.3)),
-    ),
+    severities={
+        "imagenet": ((1, 0.4, 1), (0.8, 0.6, 1), (0.7, 0.7, 1), (0.65, 0.7, 1), (0.6, 0.75, 1)),
+        "cifar": ((1, 0.2, 0.2), (1, 0.3, 0.2), (0.9, 0.4, 0.2), (0.85, 0.4, 0.2), (0.75, 0.45, 0.2)),
+        "tiny": ((1, 0.3, 0.3), (0.9, 0.4, 0.3), (0.8, 0.45, 0.3), (0.75, 0.5, 0.3), (0.7, 0.55, 0.3)),
+    },
     sample=sample_frost,
     limits=lambda params: {"photograph": (0, PHOTOGRAPHS - 1), "corner": (0.0, 1.0)},
 )
-def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
+def frost(x: Tensor, params: tuple[float, float, float], drawn: FrostDraws) -> Tensor:
     """Lay a random crop of a photograph of frost over an image.
 
     y = a x + b crop, the crop's corner uniform over {0, ..., size - crop size - 1} on each axis.
@@ -197,7 +188,7 @@ def frost(x: Tensor, params: Frost, drawn: FrostDraws) -> Tensor:
 
     Args:
         x: (N, 3, H, W) in [0, 1].
-        params: a, b, and the scale of the photographs.
+        params: a, b, and what the photographs are resized by.
         drawn: the random part, from `sample_frost`.
 
     Returns:
@@ -265,16 +256,13 @@ def _crop_enlarged(pixels: Tensor, photograph: Tensor, rows: _Between, columns: 
     return (upper * (1 - down) + lower * down).round_()
 
 
-class FogDraws(NamedTuple):
-    """Random part of fog: `noise` (N, S * S - 1) in (-1, 1), from the coarsest octave to the finest."""
+def sample_fog(draws: Draws, params: tuple[float, float], canvas: Canvas) -> Tensor:
+    """Draw (N, S * S - 1), the noise of every octave of a map, from the coarsest to the finest.
 
-    noise: Tensor
-
-
-def sample_fog(draws: Draws, params: tuple[float, float], canvas: Canvas) -> FogDraws:
-    """Draw the noise of every octave of a map whose side S is the power of two that covers the image."""
+    The map's side S is the power of two that covers the image.
+    """
     side = 1 << (max(canvas.height, canvas.width) - 1).bit_length()
-    return FogDraws(draws.uniform(side * side - 1, low=-1.0, high=1.0))
+    return draws.uniform(side * side - 1, low=-1.0, high=1.0)
 
 
 @register_corruption(
@@ -287,7 +275,7 @@ def sample_fog(draws: Draws, params: tuple[float, float], canvas: Canvas) -> Fog
     },
     sample=sample_fog,
 )
-def fog(x: Tensor, params: tuple[float, float], drawn: FogDraws) -> Tensor:
+def fog(x: Tensor, params: tuple[float, float], noise: Tensor) -> Tensor:
     """Veil an image with a plasma fractal.
 
     y = (x + strength map) max(x) / (max(x) + strength), the maximum over the whole image.
@@ -295,15 +283,14 @@ def fog(x: Tensor, params: tuple[float, float], drawn: FogDraws) -> Tensor:
     Args:
         x: (N, 3, H, W) in [0, 1].
         params: strength and wibble decay.
-        drawn: the random part, from `sample_fog`.
+        noise: the random part, from `sample_fog`.
     """
     strength, decay = params
-    if native.applies(x, drawn.noise):
+    if native.applies(x, noise):
         from pushpull.corruptions import weather_loops
 
-        kicks = _kicks(drawn.noise, decay)
-        return native.images_by(weather_loops.fog, x, drawn.noise, kicks, float(strength))
-    veil = plasma(drawn.noise, decay)[:, None, : x.shape[-2], : x.shape[-1]]
+        return native.images_by(weather_loops.fog, x, noise, _kicks(noise, decay), float(strength))
+    veil = plasma(noise, decay)[:, None, : x.shape[-2], : x.shape[-1]]
     brightest = x.amax(dim=(1, 2, 3), keepdim=True)
     return (x + strength * veil) * (brightest / (brightest + strength))
 

@@ -71,35 +71,22 @@ def continued(fresh: Results, path: Path, *, overwrite: bool) -> Results:
     if overwrite or not path.exists():
         return fresh
     found = Results.load(path)
-    differences = "; ".join(_differences(found, fresh))
-    if differences and not found.corrupted and _left_by_training(found, fresh, path):
-        return fresh  # the clean error alone is made again in seconds
-    if differences:
+    if differences := "; ".join(_differences(found, fresh)):
+        source, same = found.model["source"], found.data["name"] == fresh.data["name"]
+        of_run = source is not None and Path(source).resolve() == path.parent.resolve()
+        if of_run and same and not found.corrupted:
+            return fresh  # what training has left there: the clean error alone is made again in seconds
         raise InputError(
             f"{path} holds another evaluation ({differences})",
             remedy="--overwrite replaces it, another --output keeps both",
         )
-    data = {**fresh.data, "classes": found.data["classes"], "skipped": found.data["skipped"]}
-    if "logits" in found.data:
-        data["logits"] = found.data["logits"]
+    told = ("classes", "skipped", "logits")
+    data = fresh.data | {key: found.data[key] for key in told if key in found.data}
     corruption = {**fresh.corruption}
     if "files" in fresh.corruption:
         corruption["files"] = found.corruption.get("files", {}) | fresh.corruption["files"]
-    return replace(
-        fresh,
-        data=data,
-        corruption=corruption,
-        created=found.created,
-        clean=found.clean,
-        corrupted=found.corrupted,
-    )
-
-
-def _left_by_training(found: Results, fresh: Results, path: Path) -> bool:
-    """Whether the file stands in the run folder of its own network, and is of the same data."""
-    source = found.model["source"]
-    of_run = source is not None and Path(source).resolve() == path.parent.resolve()
-    return of_run and found.data["name"] == fresh.data["name"]
+    fresh = replace(fresh, data=data, corruption=corruption, created=found.created)
+    return replace(fresh, clean=found.clean, corrupted=found.corrupted)
 
 
 def _differences(found: Results, fresh: Results) -> Iterator[str]:

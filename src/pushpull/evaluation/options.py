@@ -326,8 +326,3 @@ def lent_to_evaluation(model: nn.Module, device: torch.device) -> Iterator[None]
         model.to(home)
         for module, flag in flags:
             module.training = flag
-
-
-def device_text(device: torch.device) -> str:
-    """Return the device's type, and its name where there is one: "cpu", "cuda (NVIDIA H100)"."""
-    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

@@ -148,10 +148,12 @@ def merge_parts(file: Path, order: Iterable[Pair]) -> None:
     shutil.rmtree(_parts(file))
 
 
-def remove_predictions(file: Path) -> None:
-    """Remove the file and its parts, which belong to results that are no more."""
-    file.unlink(missing_ok=True)
-    shutil.rmtree(_parts(file), ignore_errors=True)
+def kept_pairs(file: Path, results: Results) -> dict[Pair, tuple[Path, int]]:
+    """Return `saved_pairs`, without what belongs to results that are no more: that is removed."""
+    if not results.measured():
+        file.unlink(missing_ok=True)
+        shutil.rmtree(_parts(file), ignore_errors=True)
+    return saved_pairs(file)
 
 
 def _parts(file: Path) -> Path:

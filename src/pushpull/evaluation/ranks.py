@@ -22,17 +22,17 @@ T = TypeVar("T")
 
 def rank() -> int:
     """Return this process's number, 0 without torch.distributed."""
-    return dist.get_rank() if _running() else 0
+    return dist.get_rank() if world_size() > 1 else 0
 
 
 def world_size() -> int:
     """Return the number of processes, 1 without torch.distributed."""
-    return dist.get_world_size() if _running() else 1
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
     """Return the sum of every rank's `values`; they must be on a device that the process group can use."""
-    if not _running():
+    if world_size() == 1:
         return values
     total = values.clone()
     dist.all_reduce(total)
@@ -44,7 +44,7 @@ def from_first_rank(make: Callable[[], T]) -> T:
 
     For files: only one process reads and writes, and none goes on before or without it.
     """
-    if not _running():
+    if world_size() == 1:
         return make()
     outcome: list[Any] = [None, None]
     if rank() == 0:
@@ -63,7 +63,7 @@ def on_all_ranks(make: Callable[[], T]) -> T:
 
     For work that ranks do apart: the others would wait for ever for one that has stopped.
     """
-    if not _running():
+    if world_size() == 1:
         return make()
     made: list[T] = []
     error: InputError | None = None
@@ -79,15 +79,11 @@ def on_all_ranks(make: Callable[[], T]) -> T:
 
 def from_all_ranks(value: T) -> list[T]:
     """Return every rank's `value`, in the order of ranks."""
-    if not _running():
+    if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
-
-
-def _running() -> bool:
-    return dist.is_available() and dist.is_initialized()
 
 
 _LOOK_S = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -21,15 +21,14 @@ from pushpull.errors import InputError, Interrupted, integer, one_line, signal_o
 from pushpull.evaluation.classes import Outputs
 from pushpull.evaluation.conditions import Conditions, Pair, check_skipped, open_conditions
 from pushpull.evaluation.continuing import continued, model_digest, package_versions
-from pushpull.evaluation.images import EvalData, EvalImages
-from pushpull.evaluation.options import EvaluationOptions, device_text, lent_to_evaluation
+from pushpull.evaluation.images import EvalData
+from pushpull.evaluation.options import EvaluationOptions, lent_to_evaluation
 from pushpull.evaluation.passes import Progress, Tally, adapted_norms, batch_norms, prepared, progress_bar
 from pushpull.evaluation.predictions import (
+    kept_pairs,
     merge_parts,
     predictions_path,
-    remove_predictions,
     save_part,
-    saved_pairs,
 )
 from pushpull.evaluation.ranks import (
     from_all_ranks,
@@ -40,7 +39,7 @@ from pushpull.evaluation.ranks import (
     rank,
     world_size,
 )
-from pushpull.evaluation.results import Condition, Info, Results, results_path
+from pushpull.evaluation.results import Condition, Results, results_path
 from pushpull.files import LOCK, RESULTS, folder_lock, writable_folder
 from pushpull.models.network import Network, load_network
 
@@ -84,7 +83,7 @@ def evaluate(
 
     Source: the protocol of Hendrycks & Dietterich, ICLR 2019.
     """
-    return _opened(model, data, options, preprocessing, framing, changes).finished(progress, stop)
+    return _Run(model, data, options, preprocessing, framing, changes).finished(progress, stop)
 
 
 _OF_NETWORK = {"name": "name", "stem": "stem", "source": "source", "model_seed": "seed"}
@@ -162,60 +161,42 @@ def writable_results_path(output: Path | str) -> Path:
     return path
 
 
-def _opened(
-    model: nn.Module | Network,
-    data: EvalData | None,
-    options: EvaluationOptions | None,
-    preprocessing: Preprocessing | None,
-    framing: Framing | None,
-    changes: dict[str, Any],
-) -> _Run:
-    """Return what `evaluate` is to do, with everything checked that can be known before any computing."""
-    network = _network(model, changes)
-    options = EvaluationOptions.made_of(options, changes)
-    path = None
-    if options.output is not None:
-        output = options.output
-        path = from_first_rank(lambda: writable_results_path(output))
-    elif options.save_predictions:
-        raise InputError("save_predictions needs a folder to write to; give output too")
-    device = options.chosen_device(network.model)
-    if data is None and options.corrupted is None:
-        data = network.data
-    if framing is None and (options.resize, options.crop) != (None, None):
-        framing = Framing(options.resize, options.crop)
-    wanted, images, conditions = open_conditions(options, data, framing, device)
-    given = "as asked" if preprocessing is not None else "the network's own"
-    fitting = options.preprocessing(preprocessing or network.preprocessing, network.model, given)
-    warn_of(network, fitting[1] if isinstance(model, Network) else "", images.size)
-    run = _Run(network, images, conditions, options, device, *fitting, wanted, path)
-    if options.adapt is not None:
-        run.adapting = _adapting(network, options, data, framing, device, len(images.split))
-    return run
-
-
 class _Run:
-    """Everything that all conditions of one evaluation share."""
+    """Everything that all conditions of one evaluation share, checked before any computing."""
 
     def __init__(
         self,
-        network: Network,
-        images: EvalImages,
-        conditions: Conditions,
-        options: EvaluationOptions,
-        device: torch.device,
-        preprocessing: Preprocessing,
-        why: str,
-        wanted: list[Pair],
-        path: Path | None,
+        model: nn.Module | Network,
+        data: EvalData | None,
+        options: EvaluationOptions | None,
+        preprocessing: Preprocessing | None,
+        framing: Framing | None,
+        changes: dict[str, Any],
     ) -> None:
-        self.network, self.images, self.conditions = network, images, conditions
-        self.options, self.device, self.preprocessing, self.why = options, device, preprocessing, why
-        self.wanted, self.path = wanted, path
+        self.network = network = _network(model, changes)
+        self.options = options = EvaluationOptions.made_of(options, changes)
+        self.path = None
+        if (output := options.output) is not None:
+            self.path = from_first_rank(lambda: writable_results_path(output))
+        elif options.save_predictions:
+            raise InputError("save_predictions needs a folder to write to; give output too")
+        self.device = options.chosen_device(network.model)
+        if data is None and options.corrupted is None:
+            data = network.data
+        if framing is None and (options.resize, options.crop) != (None, None):
+            framing = Framing(options.resize, options.crop)
+        self.wanted, images, self.conditions = open_conditions(options, data, framing, self.device)
+        why = "as asked" if preprocessing is not None else "the network's own"
+        own = preprocessing or network.preprocessing
+        self.preprocessing, self.why = options.preprocessing(own, network.model, why)
+        warn_of(network, self.why if isinstance(model, Network) else "", images.size)
+        self.images = images
         self.outputs = Outputs(None if images.classes is None else images.split.classes, network.classes)
         self.highest_label = int(images.split.labels.max())
         self.kept: Results | None = None  # what is in the file, of this evaluation
         self.adapting: Conditions | None = None
+        if options.adapt is not None:
+            self.adapting = _adapting(network, options, data, framing, self.device, len(images.split))
 
     def finished(self, progress: bool, stop: Callable[[], bool] | None) -> Results:
         """Measure what is missing in the file, which no other process writes now; return all results."""
@@ -242,6 +223,7 @@ class _Run:
         parts = [network.name, network.stem, None if network.seed is None else f"seed {network.seed}"]
         label = network.label or " ".join(filter(None, parts))
         label += "" if options.adapt is None else ", batch norms adapted"
+        cuda = self.device.type == "cuda"
         return Results(
             model={
                 "label": options.label or label,
@@ -258,7 +240,7 @@ class _Run:
             preprocessing={**self.preprocessing.to_dict(), "from": self.why},
             corruption=self.conditions.info(),
             versions=package_versions(),
-            device=device_text(self.device),
+            device=f"cuda ({torch.cuda.get_device_name(self.device)})" if cuda else self.device.type,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             clean=None,
             corrupted={},
@@ -269,8 +251,11 @@ class _Run:
     def complete(self, results: Results, *, show: bool, stop: Callable[[], bool] | None) -> Results:
         """Return `results` with every wanted condition, saving after each, until `stop` says so."""
         self.kept = None if self.options.overwrite else results
-        saved = self._saved_predictions(results)
-        missing = [pair for pair in self.wanted if results.condition(*pair) is None or not saved(pair)]
+        there = set(results.measured())
+        if (path := self.path) is not None:
+            saved = from_first_rank(lambda: kept_pairs(predictions_path(path), results))
+            there &= saved.keys() if self.options.save_predictions else there
+        missing = [pair for pair in self.wanted if pair not in there]
         count = len(self.images.split) // world_size()
         bar_of = progress_bar(len(missing), count) if show and missing else nullcontext()
         with lent_to_evaluation(self.network.model, self.device), bar_of as bar:
@@ -279,11 +264,13 @@ class _Run:
                 if stop is not None and from_first_rank(stop):
                     return results
                 condition = self._measure(pair, call, bar)
-                data = {**results.data, **self._told_by(results, condition)}
+                skipped = chain(results.data["skipped"], *from_all_ranks(list(self.conditions.part.skipped)))
+                data = {**results.data, "skipped": sorted(set(skipped)), "logits": self.outputs.text}
+                if self.images.classes is None:
+                    data["classes"] = [str(number) for number in range(len(condition.class_errors))]
                 results = self._save(replace(results.with_condition(*pair, condition), data=data))
-        if self.path is not None and self.options.save_predictions:
-            file, order = predictions_path(self.path), results.measured()
-            from_first_rank(lambda: merge_parts(file, order))
+        if path is not None and self.options.save_predictions:
+            from_first_rank(lambda: merge_parts(predictions_path(path), results.measured()))
         return self._save(replace(results, complete=True))
 
     def _save(self, results: Results) -> Results:
@@ -291,16 +278,6 @@ class _Run:
             from_first_rank(lambda: results.save(path))
             self.kept = results
         return results
-
-    def _saved_predictions(self, results: Results) -> Callable[[Pair], bool]:
-        """Return whether a condition's predictions need not be made; those of other results are removed."""
-        found: Collection[Pair] = ()
-        if self.path is not None:
-            file = predictions_path(self.path)
-            if not results.measured():
-                from_first_rank(lambda: remove_predictions(file))
-            found = from_first_rank(lambda: saved_pairs(file))
-        return lambda pair: not self.options.save_predictions or pair in found
 
     def interrupted(self, stopped: KeyboardInterrupt) -> KeyboardInterrupt:
         """Return what says how far the evaluation is, where a file keeps it."""
@@ -310,14 +287,6 @@ class _Run:
         done = 0 if kept is None else sum(kept.condition(*pair) is not None for pair in self.wanted)
         how_far = f"stopped; {done} of {len(self.wanted)} conditions are in {self.path}"
         return Interrupted(how_far, signal_of(stopped), but="--overwrite" if done else None)
-
-    def _told_by(self, results: Results, condition: Condition) -> Info:
-        """Return what only reading the images and running the model has told of the data."""
-        skipped = chain(results.data["skipped"], *from_all_ranks(list(self.conditions.part.skipped)))
-        told: Info = {"skipped": sorted(set(skipped)), "logits": self.outputs.text}
-        if self.images.classes is None:
-            told["classes"] = [str(number) for number in range(len(condition.class_errors))]
-        return told
 
     def _measure(self, pair: Pair, call: Callable[[Tensor], Any], bar: Progress | None) -> Condition:
         title = "clean" if pair[0] is None else f"{pair[0]} {pair[1]}"
@@ -345,7 +314,11 @@ class _Run:
         def network_input(batch: Batch) -> Tensor:
             return self.preprocessing(self.conditions.corrupted(batch, pair))
 
-        with self._adapted(call, network_input, pair):
+        adapted: AbstractContextManager[None] = nullcontext()
+        if self.adapting is not None:
+            few = torch.cat([network_input(batch) for batch in self.adapting.batches(pair)]).to(self.device)
+            adapted = adapted_norms(self.network.model, call, few, self.options.adapt_prior)
+        with adapted:
             for images, labels, index in prepared(self.conditions.batches(pair), network_input, self.device):
                 with torch.inference_mode():
                     logits = self.outputs.take(self._answer(call, images), len(images), self.highest_label)
@@ -357,15 +330,6 @@ class _Run:
         if tally is None:
             raise InputError(f"{self.images.info['label']}: no image could be read; give readable images")
         return tally
-
-    def _adapted(
-        self, call: Callable[[Tensor], Any], network_input: Callable[[Batch], Tensor], pair: Pair
-    ) -> AbstractContextManager[None]:
-        """Adapt the network to the condition, where that is asked for."""
-        if self.adapting is None:
-            return nullcontext()
-        images = torch.cat([network_input(batch) for batch in self.adapting.batches(pair)]).to(self.device)
-        return adapted_norms(self.network.model, call, images, self.options.adapt_prior)
 
     def _answer(self, call: Callable[[Tensor], Any], images: Tensor) -> Any:
         """Return what the network makes of a batch; what it does not take becomes one line."""

@@ -7,12 +7,12 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from pushpull.errors import InputError, MissingFileError, choice, one_line
 from pushpull.files import user_path
@@ -132,10 +132,10 @@ T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-class Registry(Mapping[str, T], Generic[T]):
-    """A mapping from names to things of one kind, in the order of their registration.
+class Registry(dict[str, T]):
+    """A dictionary from names to things of one kind, in the order of their registration.
 
-    `registry[name]` is a dictionary's look-up; `find(name)` is the one for what a user has typed.
+    `register` fills it; `find(name)` is the look-up for what a user has typed.
 
     Args:
         kind: what errors call one of its things: "corruption", "stem".
@@ -147,8 +147,8 @@ class Registry(Mapping[str, T], Generic[T]):
     """
 
     def __init__(self, kind: str, elsewhere: Mapping[str, str] | None = None) -> None:
+        super().__init__()
         self.kind, self.elsewhere = kind, elsewhere or {}
-        self._things: dict[str, T] = {}
 
     def register(self, name: str, thing: T) -> T:
         """Add `thing` under `name` and return it.
@@ -163,9 +163,9 @@ class Registry(Mapping[str, T], Generic[T]):
             raise InputError(
                 f"{self.kind} name {name!r} must be a word of letters, digits and _, such as my_rain"
             )
-        if name in self._things and _definition(self._things[name]) != _definition(thing):
+        if name in self and _definition(self[name]) != _definition(thing):
             raise InputError(f"{self.kind} {name!r} exists already; choose another name")
-        self._things[name] = thing
+        self[name] = thing
         return thing
 
     def find(self, name: str, what: str | None = None) -> T:
@@ -178,28 +178,19 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             InputError: nothing is registered under it; lists what there is.
         """
-        if name not in self._things:
+        if name not in self:
             load_installed_plugins()
-            if name not in self._things and name in self.elsewhere:
+            if name not in self and name in self.elsewhere:
                 raise InputError(f"{what or self.kind}={name!r} {self.elsewhere[name]}")
-            choice(what or self.kind, name, self._things)
-        return self._things[name]
+            choice(what or self.kind, name, self)
+        return self[name]
 
     def move_to_end(self, name: str) -> None:
         """Put a name behind all others."""
-        self._things[name] = self._things.pop(name)
-
-    def __getitem__(self, name: str) -> T:
-        return self._things[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._things)
-
-    def __len__(self) -> int:
-        return len(self._things)
+        self[name] = self.pop(name)
 
     def __repr__(self) -> str:
-        return f"Registry({self.kind!r}: {', '.join(self._things)})"
+        return f"Registry({self.kind!r}: {', '.join(self)})"
 
 
 def _definition(thing: Any) -> Any:

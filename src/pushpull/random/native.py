@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -100,17 +100,12 @@ def run(function: Kernel, count: int, out: Tensor, *arguments: Any) -> None:
         task.result()
 
 
-def empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a contiguous tensor of x's shape, to be written to by a kernel."""
-    return torch.empty(x.shape, dtype=dtype or x.dtype, device="cpu")
-
-
 def made(kernel: Kernel, dtype: torch.dtype, x: Tensor, *arguments: Any) -> Tensor:
     """Return what a kernel makes of x, the same shape; (N, values) each.
 
     Further tensors of x's size are given as (N, values) too.
     """
-    out = empty_like(x, dtype)
+    out = torch.empty(x.shape, dtype=dtype, device="cpu")
     count = len(x)
     flat = [
         y.reshape(count, -1) if isinstance(y, Tensor) and y.shape == x.shape else y for y in (x, *arguments)
@@ -124,7 +119,7 @@ def images_by(kernel: Kernel, x: Tensor, *arguments: Any) -> Tensor:
 
     Python's floats are given as float32, also those in tuples.
     """
-    out = empty_like(x)
+    out = torch.empty(x.shape, dtype=x.dtype, device="cpu")
     run(kernel, len(x), out, x, *map(_numbers, arguments))
     return out
 
@@ -193,6 +188,5 @@ def kernel(function: Callable[..., Any], **how: Any) -> Any:
             config.CACHE_DIR = given
 
 
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a part of kernels into each of them."""
-    return kernel(function, inline="always")
+inlined = partial(kernel, inline="always")
+"""Compile a part of kernels into each of them."""

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.errors import InputError
@@ -25,31 +25,20 @@ if TYPE_CHECKING:
 Measured = Results | Stability
 
 
-class Figure(NamedTuple):
-    """A metric's name, unit and convention."""
-
-    name: str
-    unit: str
-    convention: str
-
-
-ERROR = Figure("error", "fraction", "top-1, clean images")
-MEAN_15 = Figure("mean corruption error", "fraction", "plain mean over 15 x 5, not AlexNet-normalised")
-MEAN_SET = Figure("mean of the set", "fraction", "plain mean over its corruptions and 5 severities")
-ECE = Figure("ECE", "fraction", "15 bins, mean over corrupted conditions; of sets without corruption, clean")
-RELATIVE = Figure("relative robustness", "fraction", "accuracy minus the baseline's on this set")
-MCE_ALEXNET = Figure("mCE vs AlexNet", "ratio", "1 is AlexNet (ImageNet-C)")
-RCE_ALEXNET = Figure("rCE vs AlexNet", "ratio", "relative mCE: what corruption adds to the clean error")
-MCE = Figure("mCE vs baseline", "ratio", "1 is the baseline, not AlexNet")
-RCE = Figure(
-    "rCE vs baseline", "ratio", "relative mCE: what corruption adds to the clean error; 1 is the baseline"
-)
-MFP = Figure("mFP", "fraction", "plain mean of the flip rates, not AlexNet-normalised")
-MFR = Figure(
-    "mFR vs baseline", "ratio", "flip rates over the baseline's; the survey's mFP; 1 is the baseline"
-)
-T5D = Figure("mean T5D", "places", "plain mean of the top-5 distances, in [0, 15]")
-MT5D = Figure("mT5D vs baseline", "ratio", "top-5 distances over the baseline's; 1 is the baseline")
+Figure = tuple[str, str, str]  # a metric's name, unit and convention
+ERROR = ("error", "fraction", "top-1, clean images")
+MEAN_15 = ("mean corruption error", "fraction", "plain mean over 15 x 5, not AlexNet-normalised")
+MEAN_SET = ("mean of the set", "fraction", "plain mean over its corruptions and 5 severities")
+ECE = ("ECE", "fraction", "15 bins, mean over corrupted conditions; of sets without corruption, clean")
+RELATIVE = ("relative robustness", "fraction", "accuracy minus the baseline's on this set")
+MCE_ALEXNET = ("mCE vs AlexNet", "ratio", "1 is AlexNet (ImageNet-C)")
+RCE_ALEXNET = ("rCE vs AlexNet", "ratio", "relative mCE: what corruption adds to the clean error")
+MCE = ("mCE vs baseline", "ratio", "1 is the baseline, not AlexNet")
+RCE = ("rCE vs baseline", "ratio", "relative mCE: what corruption adds to the clean error; 1 is the baseline")
+MFP = ("mFP", "fraction", "plain mean of the flip rates, not AlexNet-normalised")
+MFR = ("mFR vs baseline", "ratio", "flip rates over the baseline's; the survey's mFP; 1 is the baseline")
+T5D = ("mean T5D", "places", "plain mean of the top-5 distances, in [0, 15]")
+MT5D = ("mT5D vs baseline", "ratio", "top-5 distances over the baseline's; 1 is the baseline")
 
 
 def aggregate(
@@ -85,11 +74,10 @@ def aggregate(
     _check_one_model(own.values())
     others = [one for place in baseline for one in _read(place)]
     _check_one_model(others)
-    rows = [
-        (name, figure.name, value, figure.unit, figure.convention)
-        for name, one in own.items()
-        for figure, value in _figures(one, next((other for other in others if _alike(one, other)), None))
-    ]
+    rows: list[tuple[Any, ...]] = []
+    for name, one in own.items():
+        base = next((other for other in others if _alike(one, other)), None)
+        rows += [(name, metric, value, *how) for (metric, *how), value in _figures(one, base)]
     return pandas.DataFrame(rows, columns=["set", "metric", "value", "unit", "convention"])
 
 
@@ -187,7 +175,7 @@ def _of_corruptions(one: Results, base: Results | None) -> Iterator[tuple[Figure
         try:
             yield RCE, metrics.relative_mce(errors, one.clean_error, of_base, base.clean_error, names)
         except InputError as error:  # a baseline that loses nothing under a corruption
-            reason = f"{RCE.name} on {_set_name(one)} is left out: {error}"
+            reason = f"{RCE[0]} on {_set_name(one)} is left out: {error}"
             warnings.warn(reason, stacklevel=2)
 
 

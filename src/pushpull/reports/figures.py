@@ -131,10 +131,10 @@ def _difference_columns(comparison: Comparison) -> list[Column]:
 def _looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """Return each row's look, as on the page, and a mark of its own."""
     found: dict[str, dict[str, Any]] = {}
-    for n, (label, look) in enumerate(looks(comparison).items()):
-        colour = look.colour if look.colour.startswith("#") else INK
-        dash = (0, tuple(map(float, look.dash.split()))) if look.dash else "-"
-        found[label] = {"color": colour, "marker": MARKERS[n % len(MARKERS)], "linestyle": dash}
+    for n, (label, (colour, dash)) in enumerate(looks(comparison).items()):
+        line = (0, tuple(map(float, dash.split()))) if dash else "-"
+        colour = colour if colour.startswith("#") else INK
+        found[label] = {"color": colour, "marker": MARKERS[n % len(MARKERS)], "linestyle": line}
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pushpull.errors import all_printable
 from pushpull.reports.columns import Column, seeds_text, severities_text
@@ -22,11 +22,8 @@ COLOURS = ("#2a83c4", "#d55e00", "#009e73", "#b8649a", "#b57a00", "#2a98b8")
 _DASHES = ("", "6 3", "2 2")
 
 
-class Look(NamedTuple):
-    """How a model is drawn: a colour that CSS knows, and the dashes of its line (empty: none)."""
-
-    colour: str
-    dash: str
+Look = tuple[str, str]
+"""How a model is drawn: a colour that CSS knows, and the dashes of its line (empty: none)."""
 
 
 def looks(comparison: Comparison) -> dict[str, Look]:
@@ -34,8 +31,8 @@ def looks(comparison: Comparison) -> dict[str, Look]:
     found = {}
     others = [row for row in comparison.rows if not _is_ink(comparison, row)]
     for n, row in enumerate(others):
-        found[row.label] = Look(COLOURS[n % len(COLOURS)], _DASHES[n // len(COLOURS) % len(_DASHES)])
-    return {row.label: found.get(row.label, Look("var(--ink)", "4 2")) for row in comparison.rows}
+        found[row.label] = COLOURS[n % len(COLOURS)], _DASHES[n // len(COLOURS) % len(_DASHES)]
+    return {row.label: found.get(row.label, ("var(--ink)", "4 2")) for row in comparison.rows}
 
 
 def _is_ink(comparison: Comparison, row: Row) -> bool:
@@ -280,14 +277,19 @@ def curves(
 
 def _line(y: Scale, look: Look, pairs: Sequence[tuple[float, float, float]]) -> list[str]:
     """Return a line through its points (px, value, half of the spread), with the band of the spreads."""
-    parts = []
+    parts, colour = [], look[0]
     if any(spread for _, _, spread in pairs):
         edge = [f"{px},{y(v + s)}" for px, v, s in pairs] + [f"{px},{y(v - s)}" for px, v, s in pairs[::-1]]
-        parts.append(f'<polygon points="{" ".join(edge)}" fill="{look.colour}" opacity=".15"/>')
+        parts.append(f'<polygon points="{" ".join(edge)}" fill="{colour}" opacity=".15"/>')
     points = " ".join(f"{px},{y(value)}" for px, value, _ in pairs)
-    dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-    parts.append(f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>')
-    return parts + [f'<circle cx="{px}" cy="{y(v)}" r="2.6" fill="{look.colour}"/>' for px, v, _ in pairs]
+    parts.append(_polyline(points, look))
+    return parts + [f'<circle cx="{px}" cy="{y(v)}" r="2.6" fill="{colour}"/>' for px, v, _ in pairs]
+
+
+def _polyline(points: str, look: Look) -> str:
+    colour, dash = look
+    dashes = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
 
 
 def differences(
@@ -342,13 +344,10 @@ def reliability(title: str, lines: Sequence[tuple[str, Look, Sequence[tuple[floa
     parts.append(f'<line class="zero" x1="{x(0)}" y1="{y(0)}" x2="{x(100)}" y2="{y(100)}"/>')
     for label, look, bins in lines:
         points = " ".join(f"{x(100 * sure)},{y(100 * right)}" for sure, right, _ in bins)
-        dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{look.colour}" stroke-width="2"{dash}/>'
-        )
+        parts.append(_polyline(points, look))
         for sure, right, count in bins:
             place = x(100 * sure), y(100 * right)
-            parts.append(f'<circle cx="{place[0]}" cy="{place[1]}" r="3" fill="{look.colour}"/>')
+            parts.append(f'<circle cx="{place[0]}" cy="{place[1]}" r="3" fill="{look[0]}"/>')
             said = f"{count:,} answers, {100 * sure:.0f} % sure, {100 * right:.0f} % right"
             parts.append(_hit(place[0] - 8, place[1] - 8, 16, 16, [f"{title}, {label}", said]))
     return _panel(title, parts, ("confidence, percent", "right answers, percent"), _HEIGHT)

@@ -197,7 +197,7 @@ def print_tables(comparison: Comparison, console: Console | None = None) -> None
         console: where; standard output by default.
     """
     console = console or Console(highlight=False)
-    colours = {label: look.colour for label, look in looks(comparison).items() if look.colour[0] == "#"}
+    colours = {label: colour for label, (colour, _) in looks(comparison).items() if colour[0] == "#"}
     for table in tables(comparison):
         for part in _parts(table, console, lead=0 if comparison.intervals else 1):
             console.print(Text(part[0], style="bold"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -95,19 +95,15 @@ def fuse_stem(model: nn.Module, example_input: Any = None) -> FusedStem:
     fused = FusedStem(unit, norm)
     places: dict[int, nn.Module] = {id(unit): fused, id(norm): nn.Identity(), id(pool): nn.Identity()}
     # A relu that serves other places too stays: behind the fused stem it changes nothing.
-    if sum(call.who is rectifier for call in calls) == 1:
+    if sum(who is rectifier for who, _, _ in calls) == 1:
         places[id(rectifier)] = nn.Identity()
     for parent in [*model.modules()]:
         parent._modules.update({k: places[id(c)] for k, c in parent._modules.items() if id(c) in places})
     return fused
 
 
-class _Call(NamedTuple):
-    """A module without submodules, or a function outside of those, that made tensors of tensors."""
-
-    who: nn.Module | str
-    inputs: list[Tensor]
-    outputs: list[Tensor]
+_Call = tuple[nn.Module | str, list[Tensor], list[Tensor]]
+"""A module without submodules, or a function outside of those, its tensors, and those it made of them."""
 
 
 class _Watch(TorchFunctionMode):
@@ -127,7 +123,7 @@ class _Watch(TorchFunctionMode):
     def note(self, who: nn.Module | str, inputs: Any, outputs: Any) -> None:
         made = _tensors(outputs)
         if made:
-            self.calls.append(_Call(who, _tensors(inputs), made))
+            self.calls.append((who, _tensors(inputs), made))
 
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.depth += 1
@@ -185,25 +181,25 @@ def _watched(model: nn.Module, unit: PushPullConv2d, example_input: Any) -> tupl
 
 def _stem_of(calls: list[_Call], unit: nn.Module, result: Any, names: dict[int, str]) -> list[Any]:
     """Return unit, norm, relu and pool, or raise and say what the response goes through instead."""
-    at = next((i for i, call in enumerate(calls) if call.who is unit), None)
+    at = next((i for i, (who, _, _) in enumerate(calls) if who is unit), None)
     if at is None:
         raise InputError(f"{names[id(unit)]!r} is not called when the model runs; {_REMEDY}")
     chain: list[Any] = [unit]
-    tensor = calls[at].outputs[0]
+    tensor = calls[at][2][0]
     for what, kinds in (("batch norm", _NORMS), ("relu", (nn.ReLU,)), ("max-pool", (nn.MaxPool2d,))):
-        users = [i for i in range(at + 1, len(calls)) if _among(tensor, calls[i].inputs)]
-        shown = [_shown(calls[i].who, names) for i in users]
-        if not users or type(calls[users[0]].who) not in kinds:
+        users = [i for i in range(at + 1, len(calls)) if _among(tensor, calls[i][1])]
+        shown = [_shown(calls[i][0], names) for i in users]
+        who, _, made = calls[users[0]] if users else (unit, [], [])
+        if not users or type(who) not in kinds:
             found = shown[0] if users else "nothing"
             after = _shown(chain[-1], names)
             raise InputError(f"no {what} module follows {after}, but {found}; {_REMEDY}")
-        made = calls[users[0]].outputs[0]
-        if made is not tensor and len(users) > 1:
+        if made[0] is not tensor and len(users) > 1:
             raise InputError(f"what goes into {shown[0]} is used by {shown[1]} too; {_REMEDY}")
         if _among(tensor, _tensors(result)):
             raise InputError(f"the model returns what goes into {shown[0]}; {_REMEDY}")
-        at, tensor = users[0], made
-        chain.append(calls[at].who)
+        at, tensor = users[0], made[0]
+        chain.append(who)
     return chain
 
 
@@ -226,7 +222,7 @@ def _check_fusable(module: nn.Module, calls: list[_Call], name: str) -> None:
         raise InputError(f"{name!r} is a {type(module).__name__}, not a PushPullConv2d itself; {_REMEDY}")
     if isinstance(module, PushPullConv2d) and module.gate is not None and float(module.gate) != 1:
         raise InputError(f"{name!r} has a gate at {float(module.gate):g}, not at 1; {_REMEDY}")
-    if not isinstance(module, nn.ReLU) and sum(call.who is module for call in calls) > 1:
+    if not isinstance(module, nn.ReLU) and sum(who is module for who, _, _ in calls) > 1:
         raise InputError(f"{name!r} is called more than once; {_REMEDY}")
     if isinstance(module, nn.MaxPool2d):
         chosen = [module.kernel_size, module.stride, module.padding, module.dilation]
