@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 
 from pushpull.cli import COMMANDS, command_function, main
-from pushpull.cli.parser import parse
-from pushpull.cli.train import train_command
+from pushpull.cli.parser import command_parser, parse
+from pushpull.cli.train import _words, train_command
 from pushpull.errors import InputError
 from pushpull.files.registry import loaded_plugins
 
@@ -341,3 +341,19 @@ def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(giv
     with pytest.raises(SystemExit):
         main(["compare", "--help"])
     assert os.environ["OMP_WAIT_POLICY"] == (given or "passive")
+
+
+@pytest.mark.parametrize("name", ["evaluate", "harden", "export", "corrupt", "reproduce", "report"])
+def test_a_switch_that_is_on_can_be_turned_off(name):
+    parser = command_parser(name, command_function(name))[0]
+    on = [action for action in parser._actions if action.default is True and action.nargs == 0]
+    assert all(any(option.startswith("--no_") for option in action.option_strings) for action in on)
+
+
+def test_no_before_a_switch_is_its_opposite():
+    options = [
+        parse("harden", command_function("harden"), ["m", *words])["options"].freeze_norms
+        for words in ([], ["--freeze-norms"], ["--no-freeze-norms"])
+    ]
+    assert options == [True, True, False]
+    assert _words({"freeze_norms": False, "ema": None}) == ["--no_freeze_norms", "--ema", "null"]

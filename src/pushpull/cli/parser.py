@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 
 from pushpull.errors import InputError, hyphened
 from pushpull.files.yaml import (
@@ -107,7 +107,7 @@ def parse(name: str, function: Callable[..., Any], arguments: Sequence[str]) -> 
     """Return the keyword arguments for `function` that a command line (and its --config file) gives.
 
     A parameter without a default is positional, and so is one before a `*`, which may then be left out; a
-    list takes values with spaces between, a bool is a switch.
+    list takes values with spaces between, a bool is a switch, with --no-... where it is on by default.
     A parameter called `recipe` is spread: the fields of its dataclass are options and keys of a YAML file.
     One called `options`, of a dataclass too, is spread into options as if each of its fields were a parameter
     after a `*`; the function gets one object.
@@ -307,8 +307,8 @@ def _add_option(parser: Any, name: str, hint: Any, default: Any, text: str | Non
         # jsonargparse puts the converted items of several values into the default.
         options["default"] = list(default) if isinstance(default, tuple) else default
     element = _element(hint)
-    if hint is bool:
-        options["action"] = "store_true"
+    if hint is bool:  # where it is on by default, --no-... turns it off
+        options["action"] = ActionYesNo(no_prefix="no_") if default is True else "store_true"
     elif bool in typing.get_args(hint):  # a switch that may have a word too
         options |= {"nargs": "?", "const": True, "type": hint}
     elif element is not None:

@@ -147,6 +147,9 @@ def _words(options: Mapping[str, Any]) -> list[str]:
     """Return options as words of a command line."""
     words = list[str]()
     for name, value in options.items():
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no_{name}")
+            continue
         several = value if isinstance(value, list | tuple) else [value]
         words += [f"--{name}", *("null" if one is None else str(one) for one in several)]
     return words
