@@ -122,6 +122,15 @@ def listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "image"), counted(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def extra_command(extra: str) -> str:
     """Return the command that installs an extra, such as "onnx", of a clone or of the installed package."""
     clone = (Path(__file__).resolve().parents[2] / "pyproject.toml").is_file()

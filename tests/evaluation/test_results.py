@@ -141,6 +141,12 @@ def test_what_is_not_a_results_file_is_refused_in_one_line(tmp_path, value, mess
     assert "\n" not in str(caught.value)
 
 
+def test_a_corruption_without_conditions_is_not_there(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(broken(corrupted={"fog": {}})))
+    assert Results.load(path).corrupted == {}
+
+
 def test_a_missing_file_names_itself(tmp_path):
     with pytest.raises(MissingFileError, match=r"results.json does not exist"):
         Results.load(tmp_path)
@@ -213,7 +219,7 @@ def test_results_show_themselves():
         "  worst  glass_blur 80.0, fog 60.0, gaussian_noise 40.0",
     ]
     part = str(example())
-    assert "mean   50.0  (of what was measured: 1 corruptions)" in part
+    assert "mean   50.0  (of the 1 corruption measured)" in part
     assert part.endswith("not complete")
     hostile = example(model=example().model | {"label": "<b>\x1b[2J"})
     assert "&lt;b&gt;\\x1b[2J" in hostile._repr_html_()

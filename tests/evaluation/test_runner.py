@@ -316,7 +316,7 @@ def test_top5_only_with_more_than_five_classes(split, corruptor):
         ({"batch_size": 0}, "batch_size=0"),
         ({"workers": -1}, "workers=-1"),
         ({"device": "gpu"}, "device='gpu' cannot be used here"),
-        ({"preprocessing": "imagenet"}, "preprocessing='imagenet' is not one"),
+        ({"preprocessing": "imagenet"}, "preprocessing='imagenet' is not a Preprocessing"),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_written(network, split, tmp_path, options, message):

@@ -177,8 +177,14 @@ def test_what_is_refused(network, few, tmp_path):
         run(network)
     with pytest.raises(InputError, match="scale of perturbations='tiny'"):
         run(network, few, scale="tiny")
-    (tmp_path / "stability.json").write_text('{"schema": "pushpull-stability/1", "flip_rates": {"a": "x"}}')
-    with pytest.raises(InputError, match="are not tables of numbers"):
-        Stability.load(tmp_path)
+    for rates, said in (
+        ('{"a": "x"}', "not a table of numbers"),
+        ('{"a": NaN}', r"in \[0, 1\]"),
+        ("{}", "no pert"),
+    ):
+        text = f'{{"schema": "pushpull-stability/1", "flip_rates": {rates}, "top5_distances": {{}}}}'
+        (tmp_path / "stability.json").write_text(text)
+        with pytest.raises(InputError, match=said):
+            Stability.load(tmp_path)
     broken = ImageSplit.from_tensors(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1).long())
     assert run(network, broken, perturbations=["scale"]).flip_rates["scale"] >= 0

@@ -64,8 +64,20 @@ def test_the_mean_is_of_the_fifteen_and_as_wide_as_it_should_be():
     of_image = wrong[:, 1:76].mean(axis=1)  # an image's conditions hang together: not 400 x 75 trials
     half = (found["mean_corruption_error"].high - found["mean_corruption_error"].low) / 2
     assert half == pytest.approx(1.96 * of_image.std() / 20, rel=0.1)
+    noise = paired(made(wrong, [*ALL, ("spatter", 1)]), made(1 - wrong, [*ALL, ("spatter", 1)]))[
+        "family_noise"
+    ]
+    assert noise.estimate == pytest.approx(2 * wrong[:, 1:16].mean() - 1)
+    assert noise.low < noise.estimate < noise.high
     assert "mean_corruption_error" not in interval(made(wrong[:, :75], ALL[:75]))
     assert interval(made(wrong, [*ALL, ("spatter", 1)])) == found
+
+
+def test_a_set_of_other_corruptions_has_its_mean():
+    of_set = [("haze", level) for level in range(1, 6)] + [("rain", level) for level in range(1, 6)]
+    wrong = random(40, of_set, 0.4, 0)
+    assert interval(made(wrong, of_set))["mean_of_set"].estimate == pytest.approx(wrong.mean())
+    assert "mean_of_set" not in interval(made(wrong, of_set[:9]))
 
 
 def test_seeds_are_averaged_and_a_missing_image_is_left_out():

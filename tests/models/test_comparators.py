@@ -80,7 +80,7 @@ def test_a_strength_is_checked_when_it_is_set(kind: type[InhibitedConv2d]) -> No
             trained.set_strength(wrong)
     assert fixed.alpha == 2.0
     assert torch.equal(trained.alpha, torch.ones(4))
-    with pytest.raises(InputError, match=r"alpha=0\.5 cannot be set: it trains"):
+    with pytest.raises(InputError, match=r"alpha=0\.5 cannot be set: it is a trained parameter"):
         trained.alpha = 0.5
 
 

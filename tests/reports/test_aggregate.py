@@ -85,6 +85,18 @@ def test_a_ratio_that_is_undefined_is_left_out_and_said(results):
     assert "rCE vs baseline" not in set(frame.metric)
 
 
+def test_a_baseline_without_errors_leaves_the_rest(results):
+    base = (
+        results("base", errors=0.0, clean=0.0, **IMAGENET),
+        replace(STEADY, flip_rates={"tilt": 0.0, "snow": 0.1}),
+    )
+    with pytest.warns(UserWarning, match="is left out"):
+        frame = aggregate([results(errors=0.4, **IMAGENET), STEADY], base)
+    assert {"mean corruption error", "relative robustness", "mFP", "mT5D vs baseline"} <= set(frame.metric)
+    assert not {"mCE vs baseline", "rCE vs baseline", "mFR vs baseline"} & set(frame.metric)
+    assert len(aggregate(STEADY)) == 2
+
+
 def test_the_command_reads_folders_and_names_sets(results, tmp_path, capsys):
     results(errors=0.4).save(tmp_path)
     STEADY.save(tmp_path)

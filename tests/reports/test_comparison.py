@@ -140,7 +140,7 @@ def test_fewer_corruptions_have_no_means_and_the_reason_is_said(results):
     comparison = compare(Entry.of([results(errors=errors)]), [Entry.of([results("pp3", errors=errors)])])
     assert keys(comparison, "main") == ["clean_error"]
     assert keys(comparison, "family") == ["family_noise"]
-    assert "means need all 15 x 5; measured were 4 of the 15" in note(
+    assert "means need all 15 x 5, but only 4 of the 15 were" in note(
         comparison, "Mean corruption error, mCE"
     )
 
@@ -215,14 +215,14 @@ def test_what_cannot_be_compared_is_refused(seeds, tmp_path, results):
     with pytest.raises(InputError, match="two rows are called 'resnet14 plain seed 0"):
         compare(Entry.of([results()]), [Entry.of([results()])])
     results("pp3", 0, corruption={"seed": 7}).save(tmp_path / "other")
-    with pytest.raises(InputError, match="corruption seed is 7 there and 0 here"):
+    with pytest.raises(InputError, match="corruption seed is 7, not 0"):
         compare(baseline, [tmp_path / "other"])
 
 
 def test_a_seed_of_the_baseline_that_was_measured_otherwise_is_refused(tmp_path, results):
     results(seed=0).save(tmp_path / "plain" / "seed0")
     results(seed=1, images=10).save(tmp_path / "plain" / "seed1")
-    with pytest.raises(InputError, match="number of images is 10 there and 1000 here"):
+    with pytest.raises(InputError, match="number of images is 10, not 1000"):
         compare(tmp_path / "plain", [Entry.of([results("pp3")])])
 
 
@@ -279,12 +279,12 @@ def test_images_on_disk_and_in_memory_are_compared_and_named(results):
 def test_other_sets_and_other_seeds_beside_a_set_are_refused(results):
     fog, other = ({**DISK, "files": {"fog": digest}} for digest in "ab")
     first, second = results(corruption=fog), results("pp3", corruption=other)
-    with pytest.raises(InputError, match=r"list of the set's files is .* there"):
+    with pytest.raises(InputError, match=r"list of the set's files is .*, not"):
         compare(Entry.of([first]), [Entry.of([second])])
     memory = [Entry.of([results(stem, corruption={"seed": n})]) for n, stem in enumerate(("pp0", "pp3"))]
-    with pytest.raises(InputError, match="corruption seed is 1 there and 0 here"):
+    with pytest.raises(InputError, match="corruption seed is 1, not 0"):
         compare(Entry.of([first]), memory)
-    with pytest.raises(InputError, match="jpeg quality is 85 there and None here"):
+    with pytest.raises(InputError, match="jpeg quality is 85, not None"):
         compare(Entry.of([results()]), [Entry.of([results("pp3", corruption={"jpeg_quality": 85})])])
 
 
@@ -311,6 +311,20 @@ def test_a_comparison_as_data(seeds, tmp_path):
     write_report(comparison, tmp_path / "report")
     text = (tmp_path / "report" / "results_long.csv").read_text()
     assert '"Top-1 error, fog, severity 3, fraction",0.500000,"resnet14 plain, seed 1"' in text
+
+
+def test_results_in_memory_and_a_single_run(results, seeds):
+    plain, pp3 = results("plain", errors=0.5), results("pp3", errors=0.3)
+    both = compare(plain, pp3)
+    assert list(both.mean.values()) == pytest.approx([0.5, 0.3])
+    folders = seeds("plain", [(0.1, 0.4)]), seeds("pp3", [(0.2, 0.3)])
+    assert len(compare(folders[0], str(folders[1])).rows) == 2
+
+
+def test_a_comparison_without_means_shows_its_corruptions(results):
+    fog = [results(stem, clean=None, errors={"fog": [0.25]}, severities=[3]) for stem in ("plain", "pp3")]
+    assert "fog" in str(compare(*fog))
+    assert "25.0" in compare(*fog)._repr_html_()
 
 
 def test_tables_by_severity_on_demand(seeds):

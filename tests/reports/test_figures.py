@@ -63,6 +63,17 @@ def test_no_label_is_read_as_a_formula_or_left_out(results, tmp_path):
             assert name in save(figure, tmp_path / "figure.svg").read_text()
 
 
+def test_a_corruption_may_have_any_name(results, tmp_path, recwarn):
+    """A set on disk names them; letters that the font lacks are no reason for a warning each."""
+    odd = {r"$\foo$ bar": [0.5] * 5, "\u65e5\u672c": [0.5] * 5}
+    first, second = (Entry.of([results(errors=odd)], label=name) for name in ("a", "\u8a9e"))
+    comparison = compare(first, [second])
+    for figure in (error_by_severity(comparison), differences(comparison)):
+        assert r"$\foo$ bar" in save(figure, tmp_path / "figure.svg").read_text()
+        save(figure, tmp_path / "figure.png")
+    assert not [one for one in recwarn if "Glyph" in str(one.message)]
+
+
 def test_nine_models_are_told_apart(results):
     entries = [Entry.of([results()], label=str(i)) for i in range(9)]
     lines = error_by_severity(compare(entries[0], entries[1:])).axes[0].lines

@@ -1,6 +1,7 @@
 """The leaderboard: what it enters, what it keeps apart, and what a browser shows of it."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import pushpull.reports
 from pushpull.cli import main
 from pushpull.evaluation.results import Results
 from pushpull.reports import report
@@ -77,6 +79,16 @@ def test_a_report_above_is_linked_from_the_results_that_it_is_of(
     made.save(tmp_path / "quick" / "plain" / "seed0")
     report([runs / "plain"], tmp_path / "quick", pictures=False)
     assert 'href="quick/index.html"' in leaderboard([tmp_path / "quick"], tmp_path / "b.html").read_text()
+
+
+def test_every_colour_of_a_page_is_one_that_the_style_has() -> None:
+    folder = Path(pushpull.reports.__file__).parent
+    for name in ("page.css", "page.html.j2", "leaderboard.html.j2", "layout.py"):
+        text = (folder / "page.css").read_text() + (folder / name).read_text()
+        assert set(re.findall(r"var\((--\w+)\)", text)) <= set(re.findall(r"(--\w+):", text)) | {
+            "--heat",
+            "--strength",
+        }
 
 
 def test_best_and_progress(folder: Path, tmp_path: Path) -> None:

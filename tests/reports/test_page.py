@@ -1,5 +1,7 @@
 import base64
+import dataclasses
 import io
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 
 from pushpull.errors import InputError
 from pushpull.reports import Entry, compare
+from pushpull.reports.comparison import side_by_side
 from pushpull.reports.page import page, sample_strips
 
 SAMPLES = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 6), dtype=np.uint8)
@@ -81,7 +84,7 @@ def test_the_page_says_what_it_is(html):
 def test_tables_have_captions_and_scopes(html):
     outline = Outline(html)
     tags = [tag for tag, _ in outline.tags]
-    assert tags.count("caption") == tags.count("table") == 7
+    assert tags.count("caption") == tags.count("table") == 8
     assert all(attributes.get("scope") in ("col", "row") for tag, attributes in outline.tags if tag == "th")
     drawn = [attributes for tag, attributes in outline.tags if tag == "svg" and "role" in attributes]
     assert len(drawn) == 5 + 15 + 1, "mean and families, every corruption, one panel of differences"
@@ -110,6 +113,30 @@ def test_no_banner_for_data_that_is_evidence(results):
         for stem in ("plain", "pp3")  # of 1000
     ]
     assert 'class="banner"' not in made(compare(entries[0], entries[1:]))
+
+
+def test_classes_without_images_leave_the_others(results):
+    result = results(errors={"fog": [0.5] * 5})
+    errors = [0.52, 0.5, *[None] * 8]
+    for one in result.corrupted["fog"].values():
+        one.class_errors[:] = errors
+    text = Outline(made(side_by_side([result]))).text
+    assert "2 of 2 classes" in text
+    other = dataclasses.replace(result, model=result.model | {"label": "other"})
+    text = Outline(made(side_by_side([result, other]))).text
+    assert "0.0" in text
+    assert not re.search("[+\u2212]0\\.0", text)
+
+
+def test_a_set_of_its_own_and_one_severity(results):
+    odd = "a very long name of a corruption"
+    pair = [results(stem, clean=None, errors={odd: [0.5]}, severities=[3]) for stem in ("plain", "pp3")]
+    one, two = made(side_by_side(pair[:1])), made(side_by_side(pair))
+    assert "Column 3 is a severity." in one
+    assert "below each" not in one
+    assert "(extra)" not in two
+    assert ">a very long name…<" in two
+    assert f"{odd}: 0.0" in two
 
 
 def test_samples_stand_side_by_side_in_the_usual_order(html):

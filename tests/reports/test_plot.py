@@ -200,6 +200,9 @@ def test_several_results_are_a_line_each(results, tmp_path):
 def test_results_that_say_nothing_of_each_other_are_refused(results):
     with pytest.raises(InputError, match="different corruptions"):
         plot.severities(results(), results(errors={"fog": [0.1] * 5}))
+    for other in (results(images=10), results(corruption={"scale": "tiny"})):
+        with pytest.raises(InputError, match="images or severity scales"):
+            plot.severities(results(), other)
     with pytest.raises(InputError, match="no corruption"):
         plot.severities(results(errors={}))
     with pytest.raises(InputError, match="no results"):

@@ -36,8 +36,8 @@ def test_a_model_has_one_colour_on_page_in_figures_and_in_the_terminal(compariso
     shown = printed(comparison, 150, force_terminal=True, color_system="truecolor")
     assert f"\x1b[38;2;{red};{green};{blue}m{run}" in shown
     html = page(comparison)
-    assert f'background:{colour}"></i>{run}' in html
-    assert f'background:var(--ink)"></i>{baseline}' in html
+    assert f'background:{colour}"></i><bdi>{run}' in html
+    assert f'background:var(--ink)"></i><bdi>{baseline}' in html
     assert [line.get_color() for line in error_by_severity(comparison).axes[0].lines][1] == colour
 
 
@@ -196,6 +196,11 @@ def test_labels_are_never_latex(results):
     )
     assert latex_escape(label) == escaped
     assert rf"{escaped} & \textbf{{20.0}} &" in text
+    # After \\ a row's [ or * would be its argument; two hyphens would be a dash, a bar another letter.
+    assert (
+        latex_escape("[a] *b* --c | `d`")
+        == r"{[}a] {*}b{*} -{}-c \textbar{} \textasciigrave{}d\textasciigrave{}"
+    )
 
 
 def test_a_data_frame_holds_values_and_differences_with_intervals(comparison):

@@ -32,6 +32,7 @@ def test_a_result_is_a_sentence(results):
         f"Of 1,000 images 8.0 % wrong clean, {expected:.1f} % under corruption; worst: fog, more than half "
         "wrong from severity 3 up."
     )
+    assert headline(0.0, {"fog": {1: 0.0}}, 1) == "Of 1 image 0.0 % wrong clean, 0.0 % under corruption."
     assert headline(0.08, {}, 10) == "Of 10 images 8.0 % wrong clean."
 
 
@@ -64,6 +65,7 @@ def test_weaknesses_are_ranked_and_families_are_whole(results):
 def test_few_images_are_said_with_what_they_can_tell():
     assert few_images_words(1000) is None
     assert "Only 100 images: an error of 20 % is anything from 13 % to 29 %" in few_images_words(100)
+    assert "Only 1 image: " in few_images_words(1)
 
 
 def test_the_terminal_has_the_worst_three_or_all(results):

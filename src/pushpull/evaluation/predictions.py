@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushpull.corruptions import CORRUPTIONS
+from pushpull.corruptions import CORRUPTIONS, FAMILIES
 from pushpull.errors import InputError, MissingFileError, integer, listed, one_line, printable
 from pushpull.evaluation.results import CLEAN, SEVERITIES, Results, results_path
 from pushpull.files import PREDICTIONS, RESULTS, atomic_path
@@ -225,8 +225,9 @@ def interval(
         seed: of the draws; the same seed draws the same images for every model.
 
     Returns:
-        "clean" where there are clean images; each corruption, the mean over its severities;
-        "mean_corruption_error" where all 15 x 5 conditions are there (as `metrics.mean_corruption_error`).
+        "clean" where there are clean images; each corruption, the mean over its severities; where all their
+        conditions are there "family_noise", "family_blur", "family_weather", "family_digital" and
+        "mean_corruption_error"; "mean_of_set" of a set with none of the 15.
 
     Raises:
         InputError: no images, an image twice or with two labels, or a number out of range.
@@ -385,13 +386,15 @@ def _draws(images: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 def _figures(conditions: Sequence[tuple[str, int]]) -> dict[str, np.ndarray]:
     """Return figure -> weight of each condition in it."""
-    names = dict.fromkeys(name for name, severity in conditions if severity)
-    found = {}
+    names, found = dict.fromkeys(name for name, severity in conditions if severity), {}
     if (CLEAN, 0) in conditions:
         found[CLEAN] = np.array([condition == (CLEAN, 0) for condition in conditions], float)
     for name in names:
         own = np.array([of == name and severity > 0 for of, severity in conditions], float)
         found[name] = own / own.sum()
-    if {(name, severity) for name in CORRUPTIONS for severity in SEVERITIES} <= set(conditions):
-        found[MEAN] = np.mean([found[name] for name in CORRUPTIONS], axis=0)
-    return found
+    whole = {name for name in names if {(name, severity) for severity in SEVERITIES} <= set(conditions)}
+    groups = {f"family_{family}": of for family, of in FAMILIES.items()} | {MEAN: CORRUPTIONS}
+    if not set(CORRUPTIONS) & set(names):
+        groups["mean_of_set"] = tuple(names)
+    means = {figure: [found[name] for name in of] for figure, of in groups.items() if whole >= set(of)}
+    return found | {figure: np.mean(weights, axis=0) for figure, weights in means.items() if weights}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pushpull.corruptions import CORRUPTIONS
 from pushpull.data.published import SEVERITIES as SEVERITIES
-from pushpull.errors import InputError, MissingFileError, printable
+from pushpull.errors import InputError, MissingFileError, counted, printable
 from pushpull.evaluation.metrics import mean_corruption_error
 from pushpull.files import RESULTS, read_json, write_json
 
@@ -230,7 +230,7 @@ class Results:
     def __str__(self) -> str:
         """The network, the data, and the errors in percent: clean, mean, the three worst corruptions."""
         name, data = printable(self.label), printable(self.data["label"])
-        lines = [f"{name} on {data}, {self.data['images']} images: top-1 error in percent"]
+        lines = [f"{name} on {data}, {counted(self.data['images'], 'image')}: top-1 error in percent"]
         if self.clean is not None:
             lines.append(f"  clean  {100 * self.clean_error:.1f}")
         every = self.worst(len(self.corrupted))
@@ -238,7 +238,7 @@ class Results:
             lines.append(f"  mean   {100 * self.mean:.1f}  (plain mean of 15 corruptions x 5 severities)")
         elif every:
             mean = fmean(error for _, error in every)
-            lines.append(f"  mean   {100 * mean:.1f}  (of what was measured: {len(every)} corruptions)")
+            lines.append(f"  mean   {100 * mean:.1f}  (of the {counted(len(every), 'corruption')} measured)")
         if every:
             worst = ", ".join(f"{printable(name)} {100 * error:.1f}" for name, error in every[:3])
             lines.append(f"  worst  {worst}")
@@ -310,12 +310,12 @@ class Results:
         corrupted: dict[str, dict[int, Condition]] = {}
         _check(value["corrupted"], {}, f"{origin}: corrupted")
         for name, by in value["corrupted"].items():
-            where = f"{origin}: {name}"
-            _check(by, {}, where)
+            _check(by, {}, where := f"{origin}: {name}")
             corrupted[name] = {_severity(key, where): _condition(record, where) for key, record in by.items()}
         clean = _condition(value["clean"], f"{origin}: clean") if value["clean"] is not None else None
-        fields = {name: value[name] for name in (*_SECTIONS, *_PLAIN, "precision") if name in value}
-        return cls(**fields, clean=clean, corrupted=corrupted, complete=value["complete"])
+        known = {*_SECTIONS, *_PLAIN, "precision", "complete"}
+        fields = {name: value[name] for name in known & value.keys()}
+        return cls(**fields, clean=clean, corrupted={name: by for name, by in corrupted.items() if by})
 
     def save(self, path: Path | str) -> Path:
         """Write the file, whole or not at all, and return its path.

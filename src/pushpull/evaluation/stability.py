@@ -96,14 +96,13 @@ class Stability:
         value = read_json(file)
         if not isinstance(value, dict) or value.pop("schema", None) != SCHEMA:
             raise InputError(f"{file} is not of schema {SCHEMA}; measure again with this version")
-        tables = [
-            value[name] for name in ("flip_rates", "top5_distances") if isinstance(value.get(name), dict)
-        ]
-        numbers = all(isinstance(x, int | float) for of in tables for x in of.values())
-        if len(tables) < 2 or not numbers:
-            raise InputError(
-                f"{file}: flip_rates and top5_distances are not tables of numbers; measure again"
-            )
+        for name, most in (("flip_rates", 1), ("top5_distances", 15)):
+            table = value.get(name)
+            numbers = list(table.values()) if isinstance(table, dict) else [None]
+            if not all(isinstance(x, int | float) and 0 <= x <= most for x in numbers):
+                raise InputError(f"{file}: {name} is not a table of numbers in [0, {most}]; measure again")
+        if not value["flip_rates"]:
+            raise InputError(f"{file} holds no perturbation; measure again")
         try:
             return cls(**value)
         except TypeError as error:

@@ -42,8 +42,8 @@ MT5D = ("mT5D vs baseline", "ratio", "top-5 distances over the baseline's; 1 is 
 
 
 def aggregate(
-    measured: Sequence[Measured | Path | str] | Mapping[str, Measured | Path | str],
-    baseline: Sequence[Measured | Path | str] = (),
+    measured: Sequence[Measured | Path | str] | Mapping[str, Measured | Path | str] | Measured | Path | str,
+    baseline: Sequence[Measured | Path | str] | Measured | Path | str = (),
 ) -> DataFrame:
     """Put one model's figures on several sets into one table.
 
@@ -60,6 +60,9 @@ def aggregate(
     """
     import pandas  # a third of a second
 
+    alone = Results | Stability | Path | str
+    measured = [measured] if isinstance(measured, alone) else measured
+    baseline = [baseline] if isinstance(baseline, alone) else baseline
     named = measured if isinstance(measured, Mapping) else dict.fromkeys(range(len(measured)))
     places = measured.values() if isinstance(measured, Mapping) else measured
     own: dict[str, Measured] = {}
@@ -170,20 +173,25 @@ def _of_corruptions(one: Results, base: Results | None) -> Iterator[tuple[Figure
         return
     of_base = base.errors()
     yield RELATIVE, metrics.mean_corruption_error(of_base, names) - mean
-    yield MCE, metrics.mce(errors, of_base, names)
+    yield from _defined(MCE, one, lambda: metrics.mce(errors, of_base, names))
     if one.clean is not None and base.clean is not None:
-        try:
-            yield RCE, metrics.relative_mce(errors, one.clean_error, of_base, base.clean_error, names)
-        except InputError as error:  # a baseline that loses nothing under a corruption
-            reason = f"{RCE[0]} on {_set_name(one)} is left out: {error}"
-            warnings.warn(reason, stacklevel=2)
+        clean = one.clean_error, of_base, base.clean_error
+        yield from _defined(RCE, one, lambda: metrics.relative_mce(errors, *clean, names))
+
+
+def _defined(figure: Figure, one: Measured, value: Callable[[], float]) -> Iterator[tuple[Figure, float]]:
+    """Yield a ratio, or warn: the baseline may make no error, or lose nothing under a corruption."""
+    try:
+        yield figure, value()
+    except InputError as error:
+        warnings.warn(f"{figure[0]} on {_set_name(one)} is left out: {error}", stacklevel=2)
 
 
 def _of_sequences(one: Stability, base: Stability | None) -> Iterator[tuple[Figure, float]]:
     yield MFP, one.mean_flip_probability
     if base is not None:
-        yield MFR, one.mean_flip_rate(base)
+        yield from _defined(MFR, one, lambda: one.mean_flip_rate(base))
     if one.top5_distances:
         yield T5D, fmean(one.top5_distances.values())
         if base is not None:
-            yield MT5D, one.mean_top5_distance(base)
+            yield from _defined(MT5D, one, lambda: one.mean_top5_distance(base))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
-from pushpull.errors import InputError, MissingFileError
+from pushpull.errors import InputError, MissingFileError, counted
 from pushpull.evaluation.results import SEVERITIES, Condition, Results
 from pushpull.files import LAST, RECIPE, RESULTS, WEIGHTS
 from pushpull.reports import columns as define
@@ -91,7 +91,7 @@ def setting_of(results: Results, source: str) -> Setting:
     again = " ".join(filter(None, ("pushpull evaluate", results.model["source"])))
     if not results.complete:
         raise InputError(
-            f"{source} is not complete ({len(results.corrupted)} corruptions measured so far); "
+            f"{source} is not complete ({counted(len(results.corrupted), 'corruption')} measured so far); "
             f"continue it with: {again}"
         )
     if not results.corrupted:
@@ -154,11 +154,10 @@ def require_same(reference: Setting, reference_name: str, other: Setting, other_
             if field.name == "adapted":
                 raise InputError(
                     f"{other_name} cannot be compared with {reference_name}: batch norms adapted to the test "
-                    f"images ({right} there, {left} here); to set them side by side all the same: --adapted"
+                    f"images ({right}, not {left}); to set them side by side all the same: --adapted"
                 )
             raise InputError(
-                f"{other_name} cannot be compared with {reference_name}: {name} is {right} there and {left} "
-                "here",
+                f"{other_name} cannot be compared with {reference_name}: {name} is {right}, not {left}",
                 remedy="evaluate both with the same data and corruption settings (pushpull evaluate)",
             )
 
@@ -208,7 +207,8 @@ def _brief(value: Any, against: Any) -> str:
     if isinstance(value, Mapping) and isinstance(against, Mapping):
         own = [name for name in value if name not in against]
         severities = ", ".join(map(str, next(iter(value.values()))))
-        return f"{len(value)} corruptions{f' (with {own[0]})' if own else ''} at severity {severities}"
+        extra = f" (with {own[0]})" if own else ""
+        return f"{counted(len(value), 'corruption')}{extra} at severity {severities}"
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
         return f"{len(value)} names"
     return repr(value)
@@ -225,8 +225,8 @@ def measured_columns(setting: Setting) -> tuple[list[Column], list[str]]:
         found = [column for column in found if column is define.CLEAN_ERROR]
         count = len(set(CORRUPTIONS) & measured)
         reasons.append(
-            "Mean corruption error, mCE and R_net are not shown: means need all 15 x 5; measured were "
-            f"{count} of the 15 corruptions at severity {', '.join(map(str, setting.severities))}."
+            "Mean corruption error, mCE and R_net are not shown: means need all 15 x 5, but only "
+            f"{count} of the 15 were measured, at severity {', '.join(map(str, setting.severities))}."
         )
     elif not setting.is_imagenet:
         found.remove(define.MCE_ALEXNET)
@@ -308,17 +308,28 @@ class Entry:
         return None not in other.seeds and sorted(map(str, other.seeds)) == sorted(map(str, self.seeds))
 
 
-def load_entry(path: Path | str) -> Entry:
+Run = Entry | Results | Path | str  # what one row is made of
+
+
+def as_list(runs: Sequence[Run] | Run) -> list[Run]:
+    """Return runs, of which one may stand alone, as a list."""
+    return [runs] if isinstance(runs, Run) else list(runs)
+
+
+def load_entry(run: Run) -> Entry:
     """Return the results of a file, of its folder, or of a folder of such folders (the seeds of one model).
 
     Args:
-        path: of the file or folder; a folder's seeds stand in natural order (seed2 before seed10).
+        run: path of the file or folder; a folder's seeds stand in natural order (seed2 before seed10). Or
+            results in memory.
 
     Raises:
         MissingFileError: nothing is there, or no results are in it.
         InputError: a run in the folder was not evaluated, or the folder mixes models.
     """
-    path = Path(path)
+    if isinstance(run, Entry | Results):
+        return run if isinstance(run, Entry) else Entry.of([run])
+    path = Path(run)
     if not path.exists():
         raise MissingFileError(
             f"{path} does not exist; give a run folder, a {RESULTS}, or a folder of run folders"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,9 @@ from pushpull.reports import columns as define
 from pushpull.reports.columns import NET_REDUCTION, Column, Errors, Estimate, seeds_text, value
 from pushpull.reports.comparable import (
     Entry,
+    Run,
     Setting,
+    as_list,
     common_setting,
     load_entry,
     measured_columns,
@@ -151,8 +152,8 @@ class Comparison(Shown):
 
 
 def compare(
-    baseline: Entry | Path | str,
-    runs: Sequence[Entry | Path | str],
+    baseline: Run,
+    runs: Sequence[Run] | Run,
     *,
     title: str | None = None,
     commands: Sequence[str] = (),
@@ -166,7 +167,8 @@ def compare(
     `pushpull.evaluation.metrics` has the formulas and their sources.
 
     Args:
-        baseline: a run folder, a results.json, a folder of run folders (seeds of one model), or an `Entry`.
+        baseline: a run folder, a results.json, a folder of run folders (seeds of one model), `Results`,
+            or an `Entry`.
         runs: the same, at least one.
         title: heading of the report; by default it names the models.
         commands: commands that made the results, printed in the report.
@@ -184,13 +186,14 @@ def compare(
     >>> both.rows[1].differences["fog"].text(signed=True)  # doctest: +SKIP
     '−2.3 ± 0.4'
     """
+    runs = as_list(runs)
     if not runs:
         raise InputError("only a baseline was given; name at least one run: pushpull compare BASELINE RUN...")
     return side_by_side([baseline, *runs], title=title, commands=commands, adapted=adapted)
 
 
 def side_by_side(
-    runs: Sequence[Entry | Path | str],
+    runs: Sequence[Run],
     *,
     title: str | None = None,
     commands: Sequence[str] = (),
@@ -202,7 +205,7 @@ def side_by_side(
         runs: at least one.
         title, commands, adapted: as for `compare`.
     """
-    entries = [entry if isinstance(entry, Entry) else load_entry(entry) for entry in runs]
+    entries = [load_entry(run) for run in runs]
     labels = unique_labels(entries)
     named = ((f"{entry.source} ({result.label})", result) for entry in entries for result in entry.results)
     setting = common_setting(named, adapted=adapted)

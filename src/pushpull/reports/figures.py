@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def _draw_curves(panel: Axes, comparison: Comparison, name: str, *, large: bool,
             panel.fill_between(severities, *band, color=look["color"], alpha=0.18, linewidth=0)
     panel.set_xticks(severities)
     said = {"mean": "Mean of 15 corruptions (not AlexNet-normalised)"} | {f: f.capitalize() for f in FAMILIES}
-    panel.set_title(said.get(name, title(name)), loc="left", fontsize=11 if large else 9, color=INK)
+    panel.set_title(said.get(name, literal(title(name))), loc="left", fontsize=11 if large else 9, color=INK)
     panel.tick_params(labelsize=9 if large else 8)
     if large or not small:
         panel.set_xlabel("severity (0: clean)" if has_clean else "severity", fontsize=9, color=INK)
@@ -105,7 +106,9 @@ def differences(comparison: Comparison) -> Figure:
         )
     panel.axvline(0, color=INK, linewidth=1)
     names = {MEAN_CORRUPTION_ERROR.key: "mean of the 15"}
-    panel.set_yticks(range(len(columns)), [names.get(column.key, column.title) for column in columns])
+    panel.set_yticks(
+        range(len(columns)), [names.get(column.key, literal(column.title)) for column in columns]
+    )
     panel.set_ylim(-0.6, len(columns) - 0.4)
     if columns[0] is MEAN_CORRUPTION_ERROR:
         panel.axhline(0.5, color=GRID, linewidth=1)
@@ -178,7 +181,9 @@ def _frame(figure: Figure, axes: Sequence[Axes], comparison: Comparison) -> None
 def save(figure: Figure, path: Path | str) -> Path:
     """Write a PNG or SVG, by the ending of `path`, atomically; the same figure gives the same SVG."""
     path = Path(path)
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        # A letter that the font lacks is a box in the PNG; the SVG and the page show it.
+        warnings.filterwarnings("ignore", "Glyph")
         if path.suffix == ".svg":
             _print_svg(figure, temporary)
         else:

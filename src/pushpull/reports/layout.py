@@ -136,9 +136,9 @@ def _by_row(
 
 def _by_corruption(caption: str, comparison: Comparison, rows: Sequence[Row], cell: _MakeCell) -> Table:
     """One line per corruption, one column per row."""
-    lines = []
+    lines, beside = [], bool(comparison.group("corruption"))
     for column in comparison.group("corruption", "extra"):
-        name = f"{column.title} (extra)" if column.group == "extra" else column.title
+        name = f"{column.title} (extra)" if beside and column.group == "extra" else column.title
         lines.append((name, [cell(row, column) for row in rows]))
     return caption, [BY_CORRUPTION, *(_pair(r) if cell is _difference else r.label for r in rows)], lines
 
@@ -316,7 +316,9 @@ def differences(
         low, high = interval or (value, value)
         settled = interval is not None and not low <= 0 <= high
         kind = ("better" if value < 0 else "worse") if value else "same"
-        parts.append(_text(_NAMES - 4, middle + 4, name, "end", "strong" if settled else ""))
+        most = _NAMES // 7  # letters of 7 px
+        short = name if len(name) <= most else f"{name[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+        parts.append(_text(_NAMES - 4, middle + 4, short, "end", "strong" if settled else ""))
         if interval is None:
             parts.append(f'<line class="{kind}" x1="{x(0)}" x2="{x(value)}" y1="{middle}" y2="{middle}"/>')
         else:

@@ -34,7 +34,9 @@ class Entered:
     setting: Setting | None
 
 
-def leaderboard(folders: Sequence[Path | str], output: Path | str, *, title: str = "Leaderboard") -> Path:
+def leaderboard(
+    folders: Sequence[Path | str] | Path | str, output: Path | str, *, title: str = "Leaderboard"
+) -> Path:
     """Write one self-contained page over all results in and below some folders.
 
     Results that were not measured alike (data, number of images, corruptions, severity scale, seed) are never
@@ -56,7 +58,7 @@ def leaderboard(folders: Sequence[Path | str], output: Path | str, *, title: str
     path = path / "index.html" if path.is_dir() or not path.suffix else path
     if path.suffix != ".html":
         raise InputError(f"output={output} is not a page; give a folder or a path that ends in .html")
-    entered, left_out = _entered(folders)
+    entered, left_out = _entered([folders] if isinstance(folders, Path | str) else folders)
     environment, groups = templates(), _grouped(entered)
     names = _names(groups)
     parts = [_part(name, group, path.parent) for name, group in zip(names, groups, strict=True)]

@@ -23,6 +23,10 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",  # at the beginning of a row \\ would take it, and a star, for its argument
+    "*": "{*}",
     "\N{MINUS SIGN}": "$-$",
     "±": r"$\pm$",
 }
@@ -150,7 +154,7 @@ def escape(text: str) -> str:
     """
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     # An underscore inside a word is no markup.
-    return re.sub(r"([\\`*|\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    return re.sub(r"([\\`*~|\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
 def latex_escape(text: str) -> str:
@@ -159,7 +163,8 @@ def latex_escape(text: str) -> str:
     >>> latex_escape("PP3 & 5 %")
     'PP3 \\& 5 \\%'
     """
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    escaped = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return re.sub("-(?=-)", "-{}", escaped)  # two would be a dash
 
 
 _STYLES = {"better": "green", "worse": "red", "same": ""}

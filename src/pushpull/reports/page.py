@@ -63,6 +63,7 @@ def page(
         # How strongly a cell is shaded: an error by its size, a difference by its points.
         heat=lambda percent: f"{0.5 * max(0.0, min(1.0, percent / 100)):.2f}",
         strength=lambda points: f"{0.08 + 0.32 * min(1.0, abs(points) / _FULL_SHADE_POINTS):.2f}",
+        signed=lambda points: sections.signed(points / 100),
         least_answers=LEAST_ANSWERS,
         version=__version__,
         samples=list(sample_strips(samples or {})),

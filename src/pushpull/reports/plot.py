@@ -234,17 +234,20 @@ def severities(*results: Results | str | Path, labels: Sequence[str] | None = No
         of the 15 corruptions, else of those that were measured, and is not AlexNet-normalised.
 
     Raises:
-        InputError: no result, one without corruptions, results of different corruptions or data.
+        InputError: no result, one without corruptions, results of different corruptions, images or scales.
     """
     if not results:
         raise InputError("no results are given; give what pushpull.evaluate returned, or run folders")
     read = [one if isinstance(one, Results) else Results.load(one) for one in results]
     names = [_averaged(result) for result in read]
-    settings = {(tuple(of), result.data["label"]) for of, result in zip(names, read, strict=True)}
+    settings = {
+        (tuple(of), one.data["label"], one.data.get("sha256"), one.data["images"], one.corruption["scale"])
+        for of, one in zip(names, read, strict=True)
+    }
     if len(settings) > 1:
         raise InputError(
-            "the results are of different corruptions or data, so their lines cannot be compared; "
-            "draw each by itself"
+            "the results are of different corruptions, images or severity scales, so their lines cannot "
+            "be compared; draw each by itself"
         )
     if labels is not None and len(labels) != len(read):
         raise InputError(f"{len(labels)} labels for {len(read)} results; give one for each")
@@ -376,12 +379,14 @@ def _panels(
 
 def _show(panel: Axes, picture: np.ndarray, name: str = "", **colours: Any) -> None:
     panel.imshow(picture, interpolation="nearest" if max(picture.shape[:2]) < 64 else "auto", **colours)
-    panel.set_title(name, fontsize=9, color=INK)
+    panel.set_title(literal(name), fontsize=9, color=INK)
 
 
 def _name_row(panel: Axes, name: str) -> None:
     """A row's name left of its first picture."""
-    panel.text(-0.05, 0.5, name, transform=panel.transAxes, fontsize=9, color=INK, ha="right", va="center")
+    panel.text(
+        -0.05, 0.5, literal(name), transform=panel.transAxes, fontsize=9, color=INK, ha="right", va="center"
+    )
 
 
 def _caption(figure: Figure, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pushpull.errors import InputError, all_printable
 from pushpull.files import user_path, writable_folder, write_json, write_text
 from pushpull.reports.columns import LEVEL, Estimate, seeds_text, title
-from pushpull.reports.comparable import Entry
+from pushpull.reports.comparable import Run, as_list
 from pushpull.reports.comparison import FRAME_COLUMNS, Comparison, side_by_side
 from pushpull.reports.layout import runs_text
 from pushpull.reports.markup import latex, markdown, table_markdown
@@ -67,7 +67,7 @@ def write_report(
 
 
 def report(
-    runs: Sequence[Entry | Path | str] | Entry | Path | str,
+    runs: Sequence[Run] | Run,
     output: Path | str = "runs/report",
     *,
     title: str | None = None,
@@ -83,7 +83,7 @@ def report(
     its first layer answers.
 
     Args:
-        runs: run folders, files of results, or folders with one run per seed; one or more.
+        runs: run folders, files of results, folders with one run per seed, or `Results`; one or more.
         output, title: the folder; heading of the page, by default it names the models.
         pictures: open data and weights too.
         adapted: networks that were adapted to the test images may stand beside others.
@@ -100,7 +100,7 @@ def report(
     """
     from pushpull.reports.gather import gather
 
-    several = [runs] if isinstance(runs, Entry | Path | str) else list(runs)
+    several = as_list(runs)
     if not several:
         raise InputError("no run was given; name at least one: pushpull report RUN...")
     output = writable_folder(user_path(output))

@@ -71,16 +71,17 @@ def _difference_words(row: Row, comparison: Comparison, evidence: Evidence) -> s
     each = [one for one in comparison.group("corruption", "extra") if one.key in row.differences]
     if len(each) > 1:
         low, *_, high = sorted(each, key=lambda one: row.differences[one.key].mean)
-        ends = [f"{name.title} {_signed(row.differences[name.key].mean)}" for name in (low, high)]
+        ends = [f"{name.title} {signed(row.differences[name.key].mean)}" for name in (low, high)]
         text += f"; from {ends[0]} to {ends[1]}"
     if column is not CLEAN_ERROR and CLEAN_ERROR.key in row.differences:
-        text += f"; clean {_signed(row.differences[CLEAN_ERROR.key].mean)}"
+        text += f"; clean {signed(row.differences[CLEAN_ERROR.key].mean)}"
     return text + "."
 
 
-def _signed(difference: float) -> str:
+def signed(difference: float) -> str:
+    """Return a difference in percentage points with its sign; 0.0 has none."""
     points = round(100 * difference, 1) + 0.0
-    return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}") if points else "0.0"
 
 
 def figures(comparison: Comparison, evidence: Evidence) -> list[dict[str, str]]:
@@ -108,7 +109,7 @@ def ranked(comparison: Comparison, evidence: Evidence) -> list[dict[str, Any]]:
         found.append(
             {
                 "name": title(name),
-                "family": _FAMILY.get(name, "extra"),
+                "family": _FAMILY.get(name, "extra" if comparison.group("corruption") else "\N{EN DASH}"),
                 "mean": 100 * mean,
                 "interval": _span(interval),
                 "errors": [100 * error for error in errors[name].values()],
@@ -191,7 +192,7 @@ def classes(comparison: Comparison) -> dict[str, Any] | None:
     """
     errors = [_class_errors(row) for row in comparison.rows]
     names = comparison.setting.classes
-    if any(one is None or len(one) != len(names) for one in errors) or len(names) < 2:
+    if any(not one or max(one) >= len(names) for one in errors) or len(names) < 2:
         return None
     if len(errors) == 1:
         clean = _class_errors(comparison.rows[0], clean=True) or {}
@@ -199,7 +200,7 @@ def classes(comparison: Comparison) -> dict[str, Any] | None:
         order = sorted(own, key=lambda n: -own[n])[:_MOST_CLASSES]
         rows = [(names[n], [100 * own[n], *([100 * clean[n]] if n in clean else [])]) for n in order]
         heads = ["corrupted", *(["clean"] if clean else [])]
-        return {"heads": heads, "rows": rows, "changes": 0, "all": len(names)}
+        return {"heads": heads, "rows": rows, "changes": 0, "all": len(own)}
     first, *others = [one or {} for one in errors]
     change = {n: max((abs(one[n] - first[n]) for one in others if n in one), default=0.0) for n in first}
     order = sorted(change, key=lambda n: -change[n])[:_MOST_CLASSES]
@@ -208,7 +209,7 @@ def classes(comparison: Comparison) -> dict[str, Any] | None:
         for n in order
     ]
     heads = [comparison.rows[0].label, *(row.label for row in comparison.rows[1:])]
-    return {"heads": heads, "rows": rows, "changes": len(others), "all": len(names)}
+    return {"heads": heads, "rows": rows, "changes": len(others), "all": len(first)}
 
 
 def _class_errors(row: Row, *, clean: bool = False) -> dict[int, float] | None:

@@ -251,10 +251,10 @@ class Shown:
         return f"<p>{title}</p>{note and f'<p>{note}</p>'}{self._main_figures().to_html()}"
 
     def _main_figures(self) -> DataFrame:
-        """Return rows x main columns as text."""
+        """Return rows x main columns as text; of corruptions where no mean was measured."""
         import pandas
 
-        columns = self._columns("main")
+        columns = self._columns("main") or self._columns("corruption", "extra")
         texts = [
             [row.values[c.key].text(c.factor) if c.key in row.values else "" for c in columns]
             for row in self.rows

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist, fmean
 
 from pushpull.corruptions import CORRUPTIONS, FAMILIES
+from pushpull.errors import counted
 from pushpull.evaluation.results import Results, weaknesses
 from pushpull.reports.columns import LEVEL, title
 
@@ -68,7 +69,7 @@ def mean_of(errors: BySeverity) -> tuple[float, str] | None:
         return None
     severities = {len(errors[name]) for name in names}
     each = f"{severities.pop()}" if len(severities) == 1 else "their"
-    said = f"{len(names)} corruption{'s' * (len(names) > 1)} x {each} severit{'y' if each == '1' else 'ies'}"
+    said = f"{counted(len(names), 'corruption')} x {each} severit{'y' if each == '1' else 'ies'}"
     return fmean(error for name in names for error in errors[name].values()), said
 
 
@@ -87,11 +88,11 @@ def headline(clean: float | None, errors: BySeverity, images: int) -> str:
     mean = mean_of(errors)
     if mean is not None:
         parts.append(f"{100 * mean[0]:.1f} %{'' if parts else ' wrong'} under corruption")
-    text = f"Of {images:,} images {', '.join(parts)}"
+    text = f"Of {counted(images, 'image')} {', '.join(parts)}"
     ranked = weaknesses(errors)
     return (
         f"{text}; worst: {title(ranked[0][0])}, {worst_words(errors[ranked[0][0]])}."
-        if ranked
+        if ranked and ranked[0][1] > 0
         else text + "."
     )
 
@@ -125,8 +126,8 @@ def few_images_words(images: int) -> str | None:
         return None
     low, high = wilson(0.2, images)
     return (
-        f"Only {images:,} images: an error of 20 % is anything from {100 * low:.0f} % to {100 * high:.0f} % "
-        "(95 % interval), so differences smaller than that mean little."
+        f"Only {counted(images, 'image')}: an error of 20 % is anything from {100 * low:.0f} % to "
+        f"{100 * high:.0f} % (95 % interval), so small differences may be chance."
     )
 
 
