@@ -86,14 +86,19 @@ def test_results_with_other_frost_are_left_out_by_name(copied, table):
     assert [row["name"] for row in value["rows"]] == ["baseline"]
     assert not value["complete"]
     reason = value["problems"]["PP3 seed 0"]
-    assert "cannot be compared with baseline seed 0: frost textures is '/elsewhere/frost', not 'procedural'" in reason
+    assert (
+        "cannot be compared with baseline seed 0: frost textures is '/elsewhere/frost', not 'procedural'"
+        in reason
+    )
     assert reason.endswith(f"remove {run_folder(copied, 'pp3') / 'results.json'}")
 
 
 def test_other_frost_is_refused_before_work(copied, table, capsys):
     with_textures(run_folder(copied, "baseline"), "/elsewhere/frost")
     (run_folder(copied, "pp3") / "results.json").unlink()
-    with pytest.raises(InputError, match=r"measured with textures '/elsewhere/frost', but 'procedural' would be used now"):
+    with pytest.raises(
+        InputError, match=r"measured with textures '/elsewhere/frost', but 'procedural' would be used now"
+    ):
         again(table, copied)
     assert "PP3 seed 0" not in capsys.readouterr().out
 

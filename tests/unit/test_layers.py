@@ -183,7 +183,7 @@ def test_fixed_alpha_is_a_checked_number() -> None:
 def test_trained_alpha_is_a_parameter_like_any_other() -> None:
     model = nn.Sequential(unit(2, 3, 3, trainable_alpha=True))
     assert model.get_parameter("0.alpha") is dict(model.named_parameters())["0.alpha"] is model[0].alpha
-    with pytest.raises(InputError, match=r"alpha=2\.0 cannot be set: it trains"):
+    with pytest.raises(InputError, match=r"alpha=2\.0 cannot be set: it is a trained parameter"):
         model[0].alpha = 2
     replaced = nn.Parameter(torch.zeros(3, dtype=torch.float64))
     model[0].alpha = replaced
